@@ -1,0 +1,61 @@
+"""``python -m proxy check``: is this configuration sound, and does Poe accept the keys?"""
+
+import asyncio
+import sys
+from dataclasses import dataclass
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from proxy.cli.configuration import settings_or_exit
+from proxy.errors import PoeError
+from proxy.poe_api.client import PoeClient, Timeouts
+from proxy.settings import PoeKey, Settings
+
+
+@dataclass(frozen=True, slots=True)
+class _KeyReport:
+    key: PoeKey
+    points: int | None
+    problem: str
+
+
+@click.command()
+def check() -> None:
+    """Check the settings, and each Poe key (by its id): accepted or not, and its points. Spends none.
+
+    Exits with 2 when the settings cannot be used, with 1 when Poe does not accept a key or cannot be asked.
+    """
+    settings = settings_or_exit()
+    reports = asyncio.run(_ask_poe(settings))
+    console = Console()
+    console.print("Settings: [green]ok[/green]")
+    if reports:
+        console.print(_table(reports))
+    else:
+        console.print("No Poe keys: callers bring their own.")
+    if any(report.problem for report in reports):
+        sys.exit(1)
+
+
+async def _ask_poe(settings: Settings) -> list[_KeyReport]:
+    timeouts = Timeouts(connect_s=settings.connect_timeout_s, first_event_s=20, idle_s=20, total_s=20)
+    async with PoeClient(settings.poe_base_url, timeouts) as poe:
+        return await asyncio.gather(*(_report(poe, key) for key in settings.poe_api_keys))
+
+
+async def _report(poe: PoeClient, key: PoeKey) -> _KeyReport:
+    try:
+        return _KeyReport(key, await poe.fetch_balance(key.secret), "")
+    except PoeError as error:
+        return _KeyReport(key, None, error.message)
+
+
+def _table(reports: list[_KeyReport]) -> Table:
+    table = Table("key", "account", "Poe says", "points")
+    for report in reports:
+        verdict = f"[red]{report.problem}[/red]" if report.problem else "[green]accepted[/green]"
+        points = "" if report.points is None else f"{report.points:,}"
+        table.add_row(report.key.key_id, report.key.account_id, verdict, points)
+    return table

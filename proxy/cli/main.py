@@ -1,0 +1,17 @@
+"""The command line: one module a command, put together here."""
+
+import click
+
+from proxy import __version__
+from proxy.cli.check import check
+from proxy.cli.serve import serve
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="poe-proxy")
+def main() -> None:
+    """An OpenAI-compatible gateway in front of Poe. Settings come from the environment; see README.md."""
+
+
+main.add_command(serve)
+main.add_command(check)

@@ -1,0 +1,66 @@
+"""Poe on loopback: fastapi-poe's own server for the bots, and the few other routes the proxy uses.
+
+``python -m proxy.demo.local_poe --port 8080 --key demo-key-1 --key demo-key-2``
+"""
+
+from collections.abc import Awaitable, Callable, Collection
+
+import click
+import fastapi_poe as fp
+import uvicorn
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import JSONResponse
+
+from proxy.demo.bots import BOTS
+
+_POINTS = 1_000_000
+
+
+def build_local_poe(keys: Collection[str]) -> FastAPI:
+    """An application that answers like api.poe.com, for these keys."""
+    app = FastAPI()
+
+    @app.middleware("http")
+    async def require_key(request: Request, answer: Callable[[Request], Awaitable[Response]]) -> Response:
+        if request.url.path != "/v1/models" and request.headers.get("authorization") not in accepted:
+            error = {
+                "message": "Incorrect API key provided. You can find your API key at https://poe.com/api_key.",
+                "type": "authentication_error",
+                "code": "invalid_api_key",
+            }
+            return JSONResponse({"error": error}, status_code=401)
+        return await answer(request)
+
+    @app.get("/usage/current_balance")
+    async def current_balance() -> dict[str, int]:
+        return {"current_point_balance": _POINTS}
+
+    @app.get("/v1/models")
+    async def models() -> dict[str, object]:
+        return {"object": "list", "data": [_card(name) for name in BOTS]}
+
+    accepted = {f"Bearer {key}" for key in keys}
+    fp.make_app([bot(path=f"/bot/{name}") for name, bot in BOTS.items()], allow_without_key=True, app=app)
+    return app
+
+
+def _card(name: str) -> dict[str, object]:
+    return {
+        "id": name.lower(),
+        "object": "model",
+        "created": 1_763_600_000_000,
+        "owned_by": "Demo",
+        "metadata": {"display_name": name},
+    }
+
+
+@click.command()
+@click.option("--port", type=int, required=True, help="Port on 127.0.0.1.")
+@click.option("--key", "keys", multiple=True, required=True, help="A key to accept; may be repeated.")
+def main(port: int, keys: tuple[str, ...]) -> None:
+    """Play Poe on 127.0.0.1."""
+    uvicorn.run(build_local_poe(keys), host="127.0.0.1", port=port, log_level="warning")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,288 @@
+"""Every way a request can fail, as one tree. Knows the wire, knows nothing of who raises what.
+
+====================== ====== ====================== ======================= =========== ==============
+class                  status type                   code                    blame       another key?
+====================== ====== ====================== ======================= =========== ==============
+ProxyError             500    server_error           internal_error          nobody      no
+├─ InvalidRequest      400    invalid_request_error  invalid_value           caller      no
+├─ UnsupportedFeature  400    invalid_request_error  unsupported_feature     caller      no
+├─ InvalidToken        401    invalid_request_error  invalid_api_key         caller      no
+├─ RouteNotFound       404    invalid_request_error  unknown_url             caller      no
+├─ MethodNotAllowed    405    invalid_request_error  method_not_allowed      caller      no
+├─ RequestTimeout      408    invalid_request_error  request_timeout         caller      no
+├─ BodyTooLarge        413    invalid_request_error  request_too_large       caller      no
+├─ NoKeyReady          429    requests               rate_limit_exceeded     nobody      no
+├─ StoreUnavailable    503    server_error           store_unavailable       nobody      no
+├─ Draining            503    server_error           draining                nobody      no
+└─ PoeError            the answer of Poe, read by ``poe_api.faults``
+   ├─ RateLimited      429    requests               rate_limit_exceeded     account     yes
+   ├─ OutOfPoints      429    insufficient_quota     insufficient_quota      account     yes
+   ├─ SubscriptionRequired 403 invalid_request_error model_not_available     account×bot yes
+   ├─ KeyRefused       502    server_error           upstream_auth           key         yes
+   ├─ ModelNotFound    404    invalid_request_error  model_not_found         caller      no
+   ├─ PromptTooLong    400    invalid_request_error  context_length_exceeded caller      no
+   ├─ RefusedByPolicy  403    invalid_request_error  content_policy_violation caller     no
+   ├─ RefusedByBot     400    invalid_request_error  invalid_value           caller      no
+   └─ PoeFailed        502    server_error           upstream_error          upstream    yes
+      ├─ StreamCut     502    server_error           upstream_error          upstream    yes
+      └─ PoeTimeout    504    server_error           upstream_timeout        upstream    yes
+====================== ====== ====================== ======================= =========== ==============
+
+What a blame does to a key is the key pool's business (``keypool/verdict.py``). Messages are ours: no
+upstream body, key or token is ever part of one. What Poe itself said is kept apart, in ``said``, for
+the operator's log.
+"""
+
+from enum import StrEnum
+from typing import ClassVar
+
+
+class Blame(StrEnum):
+    """Who a failure is charged to."""
+
+    NOBODY = "nobody"
+    CALLER = "caller"
+    KEY = "key"
+    ACCOUNT = "account"
+    ACCOUNT_BOT = "account_bot"
+    UPSTREAM = "upstream"
+
+
+class ProxyError(Exception):
+    """The proxy itself failed, or could not say better what happened."""
+
+    status: ClassVar[int] = 500
+    type: ClassVar[str] = "server_error"
+    code: ClassVar[str] = "internal_error"
+    blame: ClassVar[Blame] = Blame.NOBODY
+    default_message: ClassVar[str] = "The proxy failed to handle this request."
+
+    def __init__(
+        self,
+        message: str | None = None,
+        *,
+        param: str | None = None,
+        retry_after_s: float | None = None,
+    ) -> None:
+        """Args: ``param`` the request field at fault; ``retry_after_s`` when trying again may help."""
+        self.message = message or self.default_message
+        self.param = param
+        self.retry_after_s = retry_after_s
+        super().__init__(self.message)
+
+    @property
+    def another_key_may_help(self) -> bool:
+        """Whether the same request could succeed with another key."""
+        return self.blame not in (Blame.NOBODY, Blame.CALLER)
+
+
+class InvalidRequest(ProxyError):
+    """A known field of the request has a wrong type or value."""
+
+    status = 400
+    type = "invalid_request_error"
+    code = "invalid_value"
+    blame = Blame.CALLER
+    default_message = "The request is not valid."
+
+
+class UnsupportedFeature(InvalidRequest):
+    """The request asks for something that this proxy, or this bot, cannot do."""
+
+    code = "unsupported_feature"
+    default_message = "This is not supported."
+
+
+class InvalidToken(ProxyError):
+    """No token, or one that is not known here."""
+
+    status = 401
+    type = "invalid_request_error"
+    code = "invalid_api_key"
+    blame = Blame.CALLER
+    default_message = "Incorrect API key provided."
+
+
+class RouteNotFound(ProxyError):
+    """No such URL."""
+
+    status = 404
+    type = "invalid_request_error"
+    code = "unknown_url"
+    blame = Blame.CALLER
+    default_message = "Unknown request URL."
+
+
+class MethodNotAllowed(ProxyError):
+    """The URL exists, for another method."""
+
+    status = 405
+    type = "invalid_request_error"
+    code = "method_not_allowed"
+    blame = Blame.CALLER
+    default_message = "Method not allowed for this URL."
+
+
+class RequestTimeout(ProxyError):
+    """The client did not send its whole request in time."""
+
+    status = 408
+    type = "invalid_request_error"
+    code = "request_timeout"
+    blame = Blame.CALLER
+    default_message = "The request did not arrive in time."
+
+
+class BodyTooLarge(ProxyError):
+    """The request body is over ``MAX_BODY_BYTES``."""
+
+    status = 413
+    type = "invalid_request_error"
+    code = "request_too_large"
+    blame = Blame.CALLER
+    default_message = "The request body is too large."
+
+
+class NoKeyReady(ProxyError):
+    """Every Poe key that could serve this is resting; ``retry_after_s`` is the true remaining time."""
+
+    status = 429
+    type = "requests"
+    code = "rate_limit_exceeded"
+    default_message = "No Poe key is ready to serve this request."
+
+
+class StoreUnavailable(ProxyError):
+    """Redis did not answer, or not in time."""
+
+    status = 503
+    code = "store_unavailable"
+    default_message = "The shared state of the proxy is unavailable."
+
+
+class Draining(ProxyError):
+    """The server is shutting down and ended this stream at its deadline."""
+
+    status = 503
+    code = "draining"
+    default_message = "The server is shutting down; please try again."
+
+
+class PoeError(ProxyError):
+    """Poe answered with a failure, or not at all."""
+
+    def __init__(
+        self,
+        message: str | None = None,
+        *,
+        param: str | None = None,
+        retry_after_s: float | None = None,
+        said: str = "",
+        http_status: int | None = None,
+    ) -> None:
+        """Args: ``said`` Poe's own words, for logs only; ``http_status`` what Poe answered with."""
+        super().__init__(message, param=param, retry_after_s=retry_after_s)
+        self.said = said
+        self.http_status = http_status
+
+
+class RateLimited(PoeError):
+    """Poe asks to slow down. ``retry_after_s`` is None when Poe did not say for how long."""
+
+    status = 429
+    type = "requests"
+    code = "rate_limit_exceeded"
+    blame = Blame.ACCOUNT
+    default_message = "Poe is rate limiting the keys that could serve this request."
+
+
+class OutOfPoints(PoeError):
+    """The account has not enough points for this bot."""
+
+    status = 429
+    type = "insufficient_quota"
+    code = "insufficient_quota"
+    blame = Blame.ACCOUNT
+    default_message = "The Poe accounts that could serve this request are out of points."
+
+
+class SubscriptionRequired(PoeError):
+    """This bot needs a Poe subscription that the account does not have."""
+
+    status = 403
+    type = "invalid_request_error"
+    code = "model_not_available"
+    blame = Blame.ACCOUNT_BOT
+    default_message = "This model needs a Poe subscription that no available account has."
+
+
+class KeyRefused(PoeError):
+    """Poe does not accept the key."""
+
+    status = 502
+    code = "upstream_auth"
+    blame = Blame.KEY
+    default_message = "Poe refused the proxy's key."
+
+
+class ModelNotFound(PoeError):
+    """The bot does not exist, is private, is not for the API, or is not allowed here."""
+
+    status = 404
+    type = "invalid_request_error"
+    code = "model_not_found"
+    blame = Blame.CALLER
+    default_message = "The model does not exist or you do not have access to it."
+
+
+class PromptTooLong(PoeError):
+    """The conversation does not fit the bot's context window."""
+
+    status = 400
+    type = "invalid_request_error"
+    code = "context_length_exceeded"
+    blame = Blame.CALLER
+    default_message = "The messages are too long for this model."
+
+
+class RefusedByPolicy(PoeError):
+    """Poe or the bot refused the content."""
+
+    status = 403
+    type = "invalid_request_error"
+    code = "content_policy_violation"
+    blame = Blame.CALLER
+    default_message = "Poe refused this request on policy grounds."
+
+
+class RefusedByBot(PoeError):
+    """The bot called the request invalid."""
+
+    status = 400
+    type = "invalid_request_error"
+    code = "invalid_value"
+    blame = Blame.CALLER
+    default_message = "The bot refused this request as invalid."
+
+
+class PoeFailed(PoeError):
+    """Poe or the bot failed: a 5xx, an internal error, an answer that makes no sense."""
+
+    status = 502
+    code = "upstream_error"
+    blame = Blame.UPSTREAM
+    default_message = "Poe failed to answer this request."
+
+
+class StreamCut(PoeFailed):
+    """The answer ended before Poe said it was done."""
+
+    default_message = "The answer was cut off by Poe before it was complete."
+
+
+class PoeTimeout(PoeFailed):
+    """Poe did not answer in time."""
+
+    status = 504
+    code = "upstream_timeout"
+    default_message = "Poe did not answer in time."

@@ -1,0 +1,42 @@
+-- Makes this instance's keys known. Idempotent; repeated while the instance lives. Times in epoch milliseconds.
+--
+-- KEYS 1 ring       zset key id -> turn of its last lease: the keys that are ready
+--      2 resting    zset key id -> time it is ready again
+--      3 keyset     set of the key ids this instance has
+--      4 announced  zset key id -> time of its last announcement
+-- ARGV 1 prefix     of the keys named after a key id or an account
+--      2 keep ms    after which a key that nobody announces is forgotten
+--      3.. key id, account, key id, account...
+-- Returns how many keys were new
+local ring, resting, keyset, announced = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local prefix, keep_ms = ARGV[1], tonumber(ARGV[2])
+
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local new = 0
+
+for i = 3, #ARGV, 2 do
+  local key_id, account = ARGV[i], ARGV[i + 1]
+  local key_hash, account_keys = prefix .. 'key:' .. key_id, prefix .. 'account_keys:' .. account
+  local before = redis.call('HGET', key_hash, 'account')
+  if before and before ~= account then redis.call('SREM', prefix .. 'account_keys:' .. before, key_id) end
+  redis.call('HSET', key_hash, 'account', account)
+  redis.call('PEXPIRE', key_hash, keep_ms)
+  redis.call('SADD', account_keys, key_id)
+  redis.call('PEXPIRE', account_keys, keep_ms)
+  redis.call('SADD', keyset, key_id)
+  redis.call('ZADD', announced, now, key_id)
+  if not redis.call('ZSCORE', ring, key_id) and not redis.call('ZSCORE', resting, key_id) then
+    redis.call('ZADD', ring, 0, key_id)
+    new = new + 1
+  end
+end
+redis.call('PEXPIRE', keyset, keep_ms)
+
+-- Keys that left every instance's configuration leave the pool.
+for _, key_id in ipairs(redis.call('ZRANGEBYSCORE', announced, '-inf', now - keep_ms, 'LIMIT', 0, 1000)) do
+  redis.call('ZREM', ring, key_id)
+  redis.call('ZREM', resting, key_id)
+  redis.call('ZREM', announced, key_id)
+end
+return new

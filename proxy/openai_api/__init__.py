@@ -1,0 +1,1 @@
+"""The dialect that clients speak: requests, answers, chunks and error bodies of OpenAI's API. Pure."""

@@ -1,0 +1,212 @@
+"""Talks to Poe over HTTP: one session a worker, one request an attempt, never a second one on its own.
+
+Knows keys only as the string it is handed. fastapi-poe's types describe what is sent
+(``query.py``); its client is not used, and ADR 1 says why.
+"""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Final, Self
+from urllib.parse import quote
+
+import aiohttp
+import orjson
+from yarl import URL
+
+from proxy import __version__
+from proxy.errors import ModelNotFound, PoeFailed, PoeTimeout, StreamCut
+from proxy.poe_api.events import Done, Event, EventDecoder, Failure
+from proxy.poe_api.faults import RateLimits, fault_of_event, fault_of_response, parse_rate_limits
+
+_MAX_ERROR_BYTES: Final = 64 * 1024
+_MAX_CATALOGUE_BYTES: Final = 32 * 1024 * 1024
+_BOT_NAME: Final = re.compile(r"[^\x00-\x1f\x7f/\\?#%]{1,100}")
+#: A POST on a connection that Poe has just closed fails, so idle ones are given up early.
+_KEEPALIVE_S: Final = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Seconds allowed to connect, until the first event, between two reads, and for a whole answer."""
+
+    connect_s: float
+    first_event_s: float
+    idle_s: float
+    total_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer that is arriving. Iterate ``reads`` once; each item holds the events of one network read."""
+
+    reads: AsyncIterator[list[Event]]
+    rate_limits: RateLimits | None
+
+
+class PoeClient:
+    """Poe's API. Open it inside a running event loop and close it after the last answer."""
+
+    def __init__(self, base_url: str, timeouts: Timeouts) -> None:
+        self._base_url = base_url
+        self._timeouts = timeouts
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE_S, ttl_dns_cache=300),
+            headers={"User-Agent": f"poe-proxy/{__version__}", "Accept-Encoding": "identity"},
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Closes every connection to Poe."""
+        await self._session.close()
+
+    @asynccontextmanager
+    async def ask(self, *, bot: str, body: bytes, key: str) -> AsyncIterator[Answer]:
+        """Sends one query and yields its answer; leaving early closes the connection to Poe at once.
+
+        Args:
+            body: from ``query.build_query_body``.
+
+        Raises:
+            PoeError: whatever Poe or the network did, named by its meaning. An answer that ends without
+                Poe saying ``done`` is a ``StreamCut``, never a short success.
+        """
+        url = URL(f"{self._base_url}/bot/{encode_bot_name(bot)}", encoded=True)
+        headers = {
+            "Authorization": f"Bearer {key}",
+            "Accept": "text/event-stream, application/json",
+            "Content-Type": "application/json",
+        }
+        late = asyncio.timeout(self._timeouts.first_event_s)
+        response = None
+        try:
+            async with late:
+                response = await self._session.post(
+                    url, data=body, headers=headers, allow_redirects=False, timeout=self._aiohttp_timeout()
+                )
+                if response.status != 200 or response.content_type != "text/event-stream":
+                    raise await _fault(response)
+                yield Answer(
+                    reads=_reads(response, EventDecoder(), late), rate_limits=parse_rate_limits(response.headers)
+                )
+        except TimeoutError:
+            raise PoeTimeout(said="no event in time") from None
+        except aiohttp.ClientError as error:
+            raise _network_fault(error) from error
+        finally:
+            if response is not None:
+                response.close()
+
+    async def fetch_balance(self, key: str) -> int:
+        """The points left on the key's account; costs none.
+
+        Raises:
+            KeyRefused: Poe does not know the key.
+            PoeError: it could not be found out.
+        """
+        payload = await self._get_json("/usage/current_balance", {"Authorization": f"Bearer {key}"}, _MAX_ERROR_BYTES)
+        balance = payload.get("current_point_balance")
+        if isinstance(balance, bool) or not isinstance(balance, int | float):
+            raise PoeFailed(said="a balance without current_point_balance")
+        return int(balance)
+
+    async def fetch_models(self) -> list[dict[str, Any]]:
+        """Poe's public list of bots, as Poe sends it. Asks without a key: none is needed."""
+        payload = await self._get_json("/v1/models", {}, _MAX_CATALOGUE_BYTES)
+        models = payload.get("data")
+        if not isinstance(models, list):
+            raise PoeFailed(said="a list of models without data")
+        return [model for model in models if isinstance(model, dict)]
+
+    async def _get_json(self, path: str, headers: Mapping[str, str], max_bytes: int) -> dict[str, Any]:
+        url = URL(self._base_url + path, encoded=True)
+        timeout = aiohttp.ClientTimeout(total=20, sock_connect=self._timeouts.connect_s)
+        try:
+            async with self._session.get(url, headers=headers, allow_redirects=False, timeout=timeout) as response:
+                if response.status != 200:
+                    raise await _fault(response)
+                payload = orjson.loads(await _read_capped(response, max_bytes))
+        except TimeoutError:
+            raise PoeTimeout from None
+        except aiohttp.ClientError as error:
+            raise _network_fault(error) from error
+        except orjson.JSONDecodeError:
+            raise PoeFailed(said="a body that is not JSON") from None
+        if not isinstance(payload, dict):
+            raise PoeFailed(said="a body that is not a JSON object")
+        return payload
+
+    def _aiohttp_timeout(self) -> aiohttp.ClientTimeout:
+        return aiohttp.ClientTimeout(
+            total=self._timeouts.total_s, sock_connect=self._timeouts.connect_s, sock_read=self._timeouts.idle_s
+        )
+
+
+def encode_bot_name(bot: str) -> str:
+    """A bot's name as one path segment.
+
+    Raises:
+        ModelNotFound: no bot can have this name. So ``../usage/current_balance`` reaches no other route of Poe's.
+    """
+    if not _BOT_NAME.fullmatch(bot) or not bot.strip(". "):
+        raise ModelNotFound(param="model")
+    return quote(bot, safe="")
+
+
+async def _reads(
+    response: aiohttp.ClientResponse, decoder: EventDecoder, late: asyncio.Timeout
+) -> AsyncIterator[list[Event]]:
+    """The events of each read, up to and with ``Done``. The hot path of every stream: ``burst``, ``drip`` in bench."""
+    read = response.content.readany
+    while data := await read():
+        events = decoder.feed(data)
+        if not events:
+            continue
+        late.reschedule(None)
+        last = events[-1]
+        if isinstance(last, Failure):
+            if len(events) > 1:
+                yield events[:-1]
+            raise fault_of_event(last)
+        yield events
+        if isinstance(last, Done):
+            return
+    raise StreamCut(said="the connection closed without a done event")
+
+
+async def _fault(response: aiohttp.ClientResponse) -> Exception:
+    body = await _read_capped(response, _MAX_ERROR_BYTES, cut=True)
+    if response.status < 400:
+        return PoeFailed(said=f"{response.status} with {response.content_type}", http_status=response.status)
+    return fault_of_response(response.status, response.headers, body)
+
+
+async def _read_capped(response: aiohttp.ClientResponse, max_bytes: int, *, cut: bool = False) -> bytes:
+    """At most ``max_bytes`` of the body; more is cut off, or refused as PoeFailed."""
+    parts: list[bytes] = []
+    size = 0
+    async for part in response.content.iter_any():
+        parts.append(part)
+        size += len(part)
+        if size > max_bytes:
+            if not cut:
+                raise PoeFailed(said="a body over the size limit")
+            break
+    return b"".join(parts)[:max_bytes]
+
+
+def _network_fault(error: aiohttp.ClientError) -> PoeFailed:
+    """An aiohttp failure in our terms; its text may quote the URL, so only its name is kept."""
+    if isinstance(error, aiohttp.ClientPayloadError | aiohttp.ServerDisconnectedError | aiohttp.ClientOSError):
+        if not isinstance(error, aiohttp.ClientConnectorError):
+            return StreamCut(said=type(error).__name__)
+    return PoeFailed(said=type(error).__name__)

@@ -1,0 +1,226 @@
+"""Decodes Poe's server-sent events from raw reads. Pure: bytes in, typed events out.
+
+Refuses to know about HTTP, keys and OpenAI. Event names and payloads: Poe protocol specification,
+https://creator.poe.com/docs/poe-protocol-specification; the framing: the HTML standard's event streams.
+"""
+
+import json
+import re
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple
+
+import orjson
+
+#: One event may not be larger; Poe caps a whole answer at 512,000 characters.
+MAX_EVENT_BYTES: Final = 8 * 1024 * 1024
+
+_HIGH_SURROGATE_AT_END = re.compile("[\ud800-\udbff]$")
+
+
+class Text(NamedTuple):
+    """Append ``text`` to the answer."""
+
+    text: str
+
+
+class Replace(NamedTuple):
+    """Forget the answer so far; it is now ``text``."""
+
+    text: str
+
+
+class File(NamedTuple):
+    """An attachment of the answer."""
+
+    url: str
+    content_type: str
+    name: str
+    inline_ref: str | None
+
+
+class Json(NamedTuple):
+    """An OpenAI-shaped chunk; Poe sends these when tools are in play."""
+
+    data: dict[str, Any]
+
+
+class Failure(NamedTuple):
+    """Poe's ``error`` event: the answer failed. ``error_type`` is an open set of strings."""
+
+    text: str
+    error_type: str
+
+
+class Done(NamedTuple):
+    """The answer is complete."""
+
+
+Event = Text | Replace | File | Json | Failure | Done
+
+
+class EventDecoder:
+    """Turns reads of any size into events.
+
+    Events may be split anywhere, also within a UTF-8 sequence or between CR and LF, and several may share
+    a read; how the bytes are split never changes what comes out. Comments, events of unknown name and
+    Poe's UI hints (``meta``, ``suggested_reply``, ``ping``, ``data``) yield nothing. An event that must be
+    understood and cannot be is a ``Failure`` of type ``malformed_event``. Nothing follows ``Done`` or
+    ``Failure``. A character that Poe split into two surrogate escapes over two text events arrives whole
+    with the second.
+
+    Guarded by the ``burst`` row of ``make bench``.
+    """
+
+    __slots__ = ("_ended", "_half_character", "_held_cr", "_tail")
+
+    def __init__(self) -> None:
+        self._tail = b""
+        self._held_cr = b""
+        self._half_character = ""
+        self._ended = False
+
+    def feed(self, read: bytes) -> list[Event]:
+        """The events completed by this read, in order."""
+        if b"\r" in read or self._held_cr:
+            read = self._with_lf_only(read)
+        *blocks, self._tail = (self._tail + read).split(b"\n\n")
+        events: list[Event] = []
+        for block in blocks:
+            if self._ended:
+                break
+            event = self._decode(block)
+            if event is not None:
+                events.append(event)
+        if len(self._tail) > MAX_EVENT_BYTES and not self._ended:
+            events.append(self._malformed())
+        return events
+
+    def _with_lf_only(self, read: bytes) -> bytes:
+        """CRLF and lone CR as LF. A CR that ends the read waits: its LF may open the next one."""
+        read = self._held_cr + read
+        self._held_cr = b"\r" if read.endswith(b"\r") else b""
+        read = read.removesuffix(b"\r")
+        return read.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+
+    def _decode(self, block: bytes) -> Event | None:
+        """One block of lines as an event; None when there is nothing to tell."""
+        name, data = _fields(block)
+        if name == b"text":  # nearly every event; the rest take the table
+            try:
+                text = orjson.loads(data)["text"]
+            except (orjson.JSONDecodeError, TypeError, KeyError):
+                text = None
+            if text and isinstance(text, str) and not self._half_character:
+                return Text(text)
+        read = _READERS.get(name)
+        return self._understood(read, data) if read else None
+
+    def _understood(self, read: "_Reader", data: bytes) -> Event | None:
+        if read is _read_done:
+            self._ended = True
+            return Done()
+        try:
+            event = read(_payload(data))
+        except _MalformedEventError:
+            return self._malformed()
+        self._ended = isinstance(event, Failure)
+        return self._with_whole_characters(event) if isinstance(event, Text | Replace) else event
+
+    def _malformed(self) -> Failure:
+        self._ended = True
+        return Failure(text="", error_type="malformed_event")
+
+    def _with_whole_characters(self, event: Text | Replace) -> Event:
+        """Joins half a surrogate pair that ended one text with what begins the next; a stray half is U+FFFD."""
+        text = self._half_character + event.text if isinstance(event, Text) else event.text
+        self._half_character = ""
+        if _HIGH_SURROGATE_AT_END.search(text):
+            text, self._half_character = text[:-1], text[-1]
+        return event._replace(text=text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
+
+
+class _MalformedEventError(Exception):
+    """An event that must be understood is not what the protocol says."""
+
+
+def _fields(block: bytes) -> tuple[bytes, bytes]:
+    """The ``event`` and ``data`` of a block. The form Poe nearly always sends is recognised first."""
+    first, _, second = block.partition(b"\n")
+    if first.startswith(b"event: ") and second.startswith(b"data: ") and b"\n" not in second:
+        return first[7:], second[6:]
+    name, data = b"", []
+    for line in block.removeprefix(b"\xef\xbb\xbf").split(b"\n"):
+        field, _, value = line.partition(b":")
+        value = value.removeprefix(b" ")
+        if field == b"event":
+            name = value
+        elif field == b"data":
+            data.append(value)
+    return name, b"\n".join(data)
+
+
+def _payload(data: bytes) -> dict[str, Any]:
+    """The JSON object of an event. The standard library accepts what orjson refuses: half a surrogate pair, NaN."""
+    try:
+        payload = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        try:
+            payload = json.loads(data)
+        except (ValueError, RecursionError):
+            raise _MalformedEventError from None
+    if not isinstance(payload, dict):
+        raise _MalformedEventError
+    return payload
+
+
+def _text_of(payload: dict[str, Any]) -> str | None:
+    text = payload.get("text")
+    if text is None or isinstance(text, str):
+        return text
+    raise _MalformedEventError
+
+
+def _string(value: object, default: str = "") -> str:
+    return value if isinstance(value, str) else default
+
+
+def _read_text(payload: dict[str, Any]) -> Event | None:
+    text = _text_of(payload)
+    return Text(text) if text else None
+
+
+def _read_replace(payload: dict[str, Any]) -> Event | None:
+    text = _text_of(payload)
+    return None if text is None else Replace(text)
+
+
+def _read_file(payload: dict[str, Any]) -> Event | None:
+    url = _string(payload.get("url"))
+    if not url:
+        return None
+    return File(
+        url=url,
+        content_type=_string(payload.get("content_type"), "application/octet-stream"),
+        name=_string(payload.get("name"), "file"),
+        inline_ref=_string(payload.get("inline_ref")) or None,
+    )
+
+
+def _read_failure(payload: dict[str, Any]) -> Event | None:
+    return Failure(text=_string(payload.get("text")), error_type=_string(payload.get("error_type")))
+
+
+def _read_done(_: dict[str, Any]) -> Event | None:
+    return Done()
+
+
+_Reader = Callable[[dict[str, Any]], Event | None]
+
+_READERS: Final[dict[bytes, _Reader]] = {
+    b"text": _read_text,
+    b"replace_response": _read_replace,
+    b"file": _read_file,
+    b"json": Json,
+    b"error": _read_failure,
+    b"done": _read_done,
+}

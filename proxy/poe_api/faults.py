@@ -1,0 +1,200 @@
+"""What Poe's statuses, error types and words mean: the one place where message text is read.
+
+A fault is looked up by its machine-readable type first, then by Poe's words, then by HTTP status. Out of
+points stands before rate limit everywhere, because "no points" also arrives as 429. Sources of the
+words: recorded answers and issue threads of other proxies; Poe documents only the statuses.
+"""
+
+import email.utils
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+import orjson
+
+from proxy.errors import (
+    KeyRefused,
+    ModelNotFound,
+    OutOfPoints,
+    PoeError,
+    PoeFailed,
+    PoeTimeout,
+    PromptTooLong,
+    RateLimited,
+    RefusedByBot,
+    RefusedByPolicy,
+    SubscriptionRequired,
+)
+from proxy.poe_api.events import EventDecoder, Failure
+
+#: Longest Retry-After believed.
+MAX_RETRY_AFTER_S: Final = 86_400.0
+_MAX_SAID = 300
+
+_BY_TYPE: Final[dict[str, type[PoeError]]] = {
+    "insufficient_fund": OutOfPoints,
+    "insufficient_quota": OutOfPoints,
+    "insufficient_credits": OutOfPoints,
+    "insufficient_points": OutOfPoints,
+    "subscription_required": SubscriptionRequired,
+    "rate_limit_error": RateLimited,
+    "rate_limit_exceeded": RateLimited,
+    "authentication_error": KeyRefused,
+    "invalid_api_key": KeyRefused,
+    "not_found_error": ModelNotFound,
+    "model_not_found": ModelNotFound,
+    "bot_not_api_accessible": ModelNotFound,
+    "model_not_accessible_for_this_key": ModelNotFound,
+    "user_message_too_long": PromptTooLong,
+    "context_length_exceeded": PromptTooLong,
+    "request_too_large": PromptTooLong,
+    "moderation_error": RefusedByPolicy,
+    "privacy_authorization_error": RefusedByPolicy,
+    "user_caused_error": RefusedByBot,
+    "unsupported_feature_for_model": RefusedByBot,
+    "timeout_error": PoeTimeout,
+}
+
+_BY_WORDS: Final[tuple[tuple[re.Pattern[str], type[PoeError]], ...]] = tuple(
+    (re.compile(words, re.IGNORECASE), fault)
+    for words, fault in (
+        (r"(requires?|needs?) an active poe subscription", SubscriptionRequired),
+        (r"used up your points|enough points|needs more points|insufficient (funds?|points|credits)", OutOfPoints),
+        (r"exceeded rate limit|rate limit (exceeded|reached)|too many requests", RateLimited),
+        (r"(incorrect|invalid) api key", KeyRefused),
+        (r"bot does not exist|cannot access private bots|does not support api access", ModelNotFound),
+        (r"does not exist or you do not have access|^model \S+ not found", ModelNotFound),
+        (r"message (is )?too long|maximum context length|context window", PromptTooLong),
+    )
+)
+
+_BY_STATUS: Final[dict[int, type[PoeError]]] = {
+    400: RefusedByBot,
+    401: KeyRefused,
+    402: OutOfPoints,
+    403: RefusedByPolicy,
+    404: ModelNotFound,
+    408: PoeTimeout,
+    413: PromptTooLong,
+    415: RefusedByBot,
+    422: RefusedByBot,
+    429: RateLimited,
+    504: PoeTimeout,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimits:
+    """Poe's ``x-ratelimit-*-requests`` headers: requests a minute, how many are left, seconds to the reset."""
+
+    limit: int | None
+    remaining: int | None
+    reset_s: float | None
+
+
+def fault_of_event(failure: Failure) -> PoeError:
+    """The fault that an ``error`` event stands for."""
+    kind = _kind((failure.error_type,), failure.text, status=500)
+    return kind(said=_said(failure.error_type, failure.text))
+
+
+def fault_of_response(status: int, headers: Mapping[str, str], body: bytes) -> PoeError:
+    """The fault that an answer with this status (anything but a 200 event stream) stands for."""
+    types, words = _reading(body)
+    kind = _kind(types, words, status=status)
+    return kind(
+        said=_said(str(status), *types, words),
+        retry_after_s=parse_retry_after(headers.get("retry-after")),
+        http_status=status,
+    )
+
+
+def parse_retry_after(value: str | None) -> float | None:
+    """Seconds from a Retry-After header (a number or an HTTP date), 0 to MAX_RETRY_AFTER_S; None if unusable."""
+    if not value:
+        return None
+    try:
+        seconds = float(value)
+    except ValueError:
+        seconds = _seconds_until(value)
+    if math.isnan(seconds):
+        return None
+    return min(max(seconds, 0.0), MAX_RETRY_AFTER_S)
+
+
+def parse_rate_limits(headers: Mapping[str, str]) -> RateLimits | None:
+    """The rate-limit headers of an answer; None when Poe sent none, as it mostly does."""
+    limit, remaining, reset = (
+        _number(headers.get(f"x-ratelimit-{part}-requests")) for part in ("limit", "remaining", "reset")
+    )
+    if limit is None and remaining is None and reset is None:
+        return None
+    return RateLimits(
+        limit=None if limit is None else int(limit),
+        remaining=None if remaining is None else int(remaining),
+        reset_s=reset,
+    )
+
+
+def _kind(types: tuple[str, ...], words: str, *, status: int) -> type[PoeError]:
+    named = {_BY_TYPE[kind] for kind in types if kind in _BY_TYPE}
+    if OutOfPoints in named:
+        # "insufficient_quota" is also how Poe labels a missing subscription; its words tell the two apart.
+        return SubscriptionRequired if _BY_WORDS[0][0].search(words) else OutOfPoints
+    for kind in types:
+        if kind in _BY_TYPE and _BY_TYPE[kind] is not RateLimited:
+            return _BY_TYPE[kind]
+    for pattern, fault in _BY_WORDS:
+        if pattern.search(words):
+            return fault
+    if RateLimited in named:
+        return RateLimited
+    return _BY_STATUS.get(status, RefusedByBot if 400 <= status < 500 else PoeFailed)
+
+
+def _reading(body: bytes) -> tuple[tuple[str, ...], str]:
+    """(machine-readable types and codes, words) of an error body in any of the shapes Poe has sent."""
+    try:
+        error = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return _reading_of_text(body)
+    if isinstance(error, dict):
+        error = error.get("error", error.get("detail", error))
+    if not isinstance(error, dict):
+        return (), str(error)
+    types = tuple(str(error[key]) for key in ("code", "type", "error_type") if isinstance(error.get(key), str))
+    return types, str(error.get("message") or error.get("text") or "")
+
+
+def _reading_of_text(body: bytes) -> tuple[tuple[str, ...], str]:
+    """An event stream with an error event, or any other text."""
+    for event in EventDecoder().feed(body + b"\n\n"):
+        if isinstance(event, Failure):
+            return (event.error_type,), event.text
+    return (), body[:2000].decode(errors="replace")
+
+
+def _said(*parts: str) -> str:
+    """Poe's words on one line, capped, for the operator's log."""
+    return " ".join(" ".join(part.split()) for part in parts if part)[:_MAX_SAID]
+
+
+def _seconds_until(http_date: str) -> float:
+    try:
+        then = email.utils.parsedate_to_datetime(http_date)
+    except ValueError:
+        return math.nan
+    if then.tzinfo is None:
+        then = then.replace(tzinfo=UTC)
+    return (then - datetime.now(UTC)).total_seconds()
+
+
+def _number(value: str | None) -> float | None:
+    try:
+        number = float(value) if value else math.nan
+    except ValueError:
+        return None
+    return number if math.isfinite(number) and number >= 0 else None

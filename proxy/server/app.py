@@ -1,0 +1,35 @@
+"""Builds the Sanic application; every worker process calls ``create_app`` once."""
+
+from typing import Final
+
+from sanic import Sanic
+
+from proxy.server.errors import install_error_handlers
+from proxy.server.headers import install_headers
+from proxy.server.lifecycle import install_lifecycle
+from proxy.server.logs import configure_logs
+from proxy.server.routes import chat, health, models
+from proxy.settings import Settings
+
+APP_NAME: Final = "poe-proxy"
+
+
+def create_app(*_: object, settings: Settings) -> Sanic:
+    """The application. Sanic's loader may pass positional arguments of its own; they mean nothing here."""
+    configure_logs(settings.log_format, settings.log_level)
+    app = Sanic(APP_NAME, configure_logging=False)
+    app.config.update(
+        ACCESS_LOG=False,
+        AUTO_EXTEND=False,
+        FALLBACK_ERROR_FORMAT="json",
+        REQUEST_MAX_SIZE=settings.max_body_bytes,
+        # Every send resets it, and heartbeats see to it that something is sent; a whole answer may take this long.
+        RESPONSE_TIMEOUT=settings.upstream_total_s + settings.failover_budget_s + settings.heartbeat_s,
+        KEEP_ALIVE_TIMEOUT=75,
+        GRACEFUL_SHUTDOWN_TIMEOUT=settings.drain_timeout_s,
+    )
+    install_headers(app)
+    install_error_handlers(app)
+    install_lifecycle(app, settings)
+    app.blueprint([chat.blueprint, models.blueprint, health.blueprint])
+    return app

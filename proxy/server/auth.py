@@ -1,0 +1,20 @@
+"""Who sent this request: reads the token from the headers that OpenAI's and its neighbours' clients use."""
+
+from sanic import Request
+
+from proxy.clients.tokens import Client
+from proxy.server.context import Worker
+
+
+def authenticate(request: Request) -> Client:
+    """The client behind ``request``. Raises InvalidToken."""
+    worker: Worker = request.app.ctx.worker
+    return worker.clients.identify(_token(request))
+
+
+def _token(request: Request) -> str | None:
+    """``Authorization: Bearer``, ``x-api-key`` or ``api-key``; the first that is there counts."""
+    scheme, _, credential = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer" and credential.strip():
+        return credential.strip()
+    return request.headers.get("x-api-key") or request.headers.get("api-key")

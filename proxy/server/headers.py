@@ -1,0 +1,50 @@
+"""The headers every answer carries: a request id, and CORS for chat front ends that run in a browser."""
+
+import re
+import secrets
+from typing import Final
+
+from sanic import HTTPResponse, Request, Sanic
+
+_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
+_EXPOSED: Final = "x-request-id, retry-after, retry-after-ms"
+
+
+def install_headers(app: Sanic) -> None:
+    """Adds the middleware. It runs for errors and streams too."""
+    app.register_middleware(_begin, "request")
+    app.register_middleware(_finish, "response")
+
+
+def _begin(request: Request) -> HTTPResponse | None:
+    request.ctx.request_id = _request_id(request)
+    if request.method == "OPTIONS":
+        return _preflight(request)
+    return None
+
+
+def _request_id(request: Request) -> str:
+    """The caller's own id when it is harmless in a log, otherwise a new one."""
+    given = request.headers.get("x-request-id", "")
+    return given if _REQUEST_ID.fullmatch(given) else f"req_{secrets.token_hex(12)}"
+
+
+def _preflight(request: Request) -> HTTPResponse:
+    """Whatever a browser wants to send it may send: clients add headers of their own (``x-stainless-*``)."""
+    asked = request.headers.get("access-control-request-headers", "authorization, content-type")
+    return HTTPResponse(
+        status=204,
+        headers={
+            "access-control-allow-methods": "GET, POST, OPTIONS",
+            "access-control-allow-headers": asked,
+            "access-control-max-age": "86400",
+            "vary": "access-control-request-headers",
+        },
+    )
+
+
+def _finish(request: Request, response: HTTPResponse) -> None:
+    headers = response.headers
+    headers["x-request-id"] = getattr(request.ctx, "request_id", "") or _request_id(request)
+    headers["access-control-allow-origin"] = "*"
+    headers["access-control-expose-headers"] = _EXPOSED

@@ -1,0 +1,26 @@
+"""A worker's beginning and end. Nothing here waits for Redis or Poe: a start that hangs kills the process group."""
+
+from contextlib import AsyncExitStack
+
+from sanic import Sanic
+
+from proxy.server.context import open_worker
+from proxy.settings import Settings
+
+
+def install_lifecycle(app: Sanic, settings: Settings) -> None:
+    """Opens the worker's resources before it serves; closes them after the last stream has ended."""
+    stack = AsyncExitStack()
+
+    async def open_resources(app: Sanic) -> None:
+        app.ctx.worker = await stack.enter_async_context(open_worker(settings))
+
+    async def begin_drain(app: Sanic) -> None:
+        app.ctx.worker.draining = True
+
+    async def close_resources(_: Sanic) -> None:
+        await stack.aclose()
+
+    app.register_listener(open_resources, "before_server_start")
+    app.register_listener(begin_drain, "before_server_stop")
+    app.register_listener(close_resources, "after_server_stop")

@@ -1,0 +1,43 @@
+"""``GET /health`` for liveness, ``GET /ready`` for readiness. Neither needs a token."""
+
+from typing import Any
+
+import orjson
+from sanic import Blueprint, HTTPResponse, Request
+
+from proxy import __version__
+from proxy.errors import StoreUnavailable
+from proxy.server.context import Worker
+
+blueprint = Blueprint("health")
+
+
+async def health(_: Request) -> HTTPResponse:
+    """OK. Touches nothing, so a shared outage never takes every machine out of rotation."""
+    return HTTPResponse("OK", content_type="text/plain; charset=utf-8")
+
+
+async def ready(request: Request) -> HTTPResponse:
+    """What this worker can do now. Degraded still serves, so it is a 200."""
+    worker: Worker = request.app.ctx.worker
+    state = await _state(worker)
+    status = 503 if state["status"] == "draining" else 200
+    return HTTPResponse(orjson.dumps(state), status=status, content_type="application/json")
+
+
+async def _state(worker: Worker) -> dict[str, Any]:
+    try:
+        count = await worker.pool.count()
+    except StoreUnavailable:
+        count = None
+    return {
+        "status": "draining" if worker.draining else "ok" if count else "degraded",
+        "redis": "ok" if count else "away",
+        "keys": {"ready": count.ready, "cooling": count.cooling} if count else None,
+        "workers": worker.settings.workers,
+        "version": __version__,
+    }
+
+
+blueprint.add_route(health, "/health", methods=["GET", "HEAD"])
+blueprint.add_route(ready, "/ready", methods=["GET", "HEAD"])

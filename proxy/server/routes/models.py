@@ -1,0 +1,32 @@
+"""``GET /v1/models`` and ``GET /v1/models/{id}``."""
+
+from urllib.parse import unquote
+
+import orjson
+from sanic import Blueprint, HTTPResponse, Request
+
+from proxy.openai_api.response import model_list_body
+from proxy.server.auth import authenticate
+from proxy.server.context import Worker
+from proxy.server.routes import add_api_route
+
+blueprint = Blueprint("models")
+
+
+async def list_models(request: Request) -> HTTPResponse:
+    """Every model the client may name."""
+    authenticate(request)
+    worker: Worker = request.app.ctx.worker
+    return HTTPResponse(model_list_body(await worker.catalogue.cards()), content_type="application/json")
+
+
+async def retrieve_model(request: Request, model: str) -> HTTPResponse:
+    """One model; its name may hold slashes."""
+    authenticate(request)
+    worker: Worker = request.app.ctx.worker
+    card = await worker.catalogue.card(unquote(model))
+    return HTTPResponse(orjson.dumps(card.as_json()), content_type="application/json")
+
+
+add_api_route(blueprint, list_models, "/models", "GET")
+add_api_route(blueprint, retrieve_model, "/models/<model:path>", "GET")

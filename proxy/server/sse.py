@@ -1,0 +1,89 @@
+"""Writes one answer to one client as server-sent events.
+
+The response opens with the first visible text, so that a failure before it still gets its real HTTP status. When
+that takes longer than the hold time, it opens anyway and heartbeats fill the silence.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from types import TracebackType
+from typing import Final, Self
+
+from sanic import HTTPResponse, Request
+
+from proxy.openai_api.response import PING, ChunkWriter, Delta
+
+_HEADERS: Final = {"cache-control": "no-cache", "x-accel-buffering": "no"}
+
+
+class EventStream:
+    """The client's side of a stream. Use it as a context manager: leaving stops the heartbeat.
+
+    Args:
+        hold_s: seconds to wait for the first visible text before opening the response without it.
+        heartbeat_s: seconds of silence after which a comment is sent.
+    """
+
+    def __init__(self, request: Request, writer: ChunkWriter, *, hold_s: float, heartbeat_s: float) -> None:
+        self._request = request
+        self._writer = writer
+        self._heartbeat_s = heartbeat_s
+        self._loop = asyncio.get_running_loop()
+        self._response: HTTPResponse | None = None
+        self._sending = asyncio.Lock()
+        self._beat: asyncio.Task[None] | None = None
+        self._quiet_until = self._loop.time() + hold_s
+        self._timer = self._loop.call_at(self._quiet_until, self._on_silence)
+
+    @property
+    def opened(self) -> bool:
+        """Whether the client has seen a status already."""
+        return self._response is not None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._timer.cancel()
+        if self._beat is not None:
+            self._beat.cancel()
+
+    async def send_all(self, batches: AsyncIterator[list[Delta]]) -> None:
+        """Sends every batch; the last one ends the stream. Raises what ``batches`` raises."""
+        async for batch in batches:
+            await self._send(self._writer.write(batch))
+
+    async def end(self, last: bytes = b"") -> None:
+        """Sends ``last`` and closes the response."""
+        self._timer.cancel()
+        async with self._sending:
+            response = self._response
+            if response is not None:
+                if last:
+                    await response.send(last)
+                await response.eof()
+
+    async def _send(self, data: bytes) -> None:
+        async with self._sending:
+            response = self._response
+            if response is None:
+                response = await self._open()
+                data = self._writer.opening() + data
+            self._quiet_until = self._loop.time() + self._heartbeat_s
+            await response.send(data)
+
+    async def _open(self) -> HTTPResponse:
+        self._response = await self._request.respond(content_type="text/event-stream; charset=utf-8", headers=_HEADERS)
+        if self._response is None:
+            raise RuntimeError("the request was answered already")
+        return self._response
+
+    def _on_silence(self) -> None:
+        """The timer: sends a heartbeat when nothing was sent lately, and always sets itself again."""
+        now = self._loop.time()
+        if now >= self._quiet_until and not self._sending.locked():
+            self._quiet_until = now + self._heartbeat_s
+            self._beat = self._loop.create_task(self._send(b"" if self._response is None else PING))
+        self._timer = self._loop.call_at(max(self._quiet_until, now + 0.01), self._on_silence)

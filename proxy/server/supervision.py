@@ -1,0 +1,77 @@
+"""Runs the server's processes: one in a single process, more under Sanic's manager.
+
+Sanic's manager ends its workers after 10 s each whatever the configured drain time, and never replaces
+a dead one (sanic#3062). Both are mended here, from the main process.
+"""
+
+import logging
+import threading
+import time
+from functools import partial
+from typing import Any, Final
+
+from sanic import Sanic
+from sanic.worker.loader import AppLoader
+
+from proxy.server.app import create_app
+from proxy.settings import Settings
+
+_log = logging.getLogger(__name__)
+
+_WATCH_EVERY_S: Final = 0.5
+#: A worker that closes its clients after the drain gets this long before it is ended by force.
+_CLOSING_S: Final = 5.0
+
+
+def serve(settings: Settings) -> None:
+    """Serves until SIGTERM or SIGINT, then drains. ``settings.redis_url`` must name a running Redis."""
+    loader = AppLoader(factory=partial(create_app, settings=settings))
+    app = loader.load()
+    single = settings.workers == 1
+    if not single:
+        app.register_listener(partial(_supervise, settings.drain_timeout_s), "main_process_ready")
+    app.prepare(
+        host=settings.host,
+        port=settings.port,
+        workers=settings.workers,
+        single_process=single,
+        motd=False,
+        access_log=False,
+    )
+    if single:
+        Sanic.serve_single(primary=app)
+    else:
+        Sanic.serve(primary=app, app_loader=loader)
+
+
+def _supervise(drain_timeout_s: float, app: Sanic) -> None:
+    manager = app.manager
+    _honour_drain_time(manager, drain_timeout_s)
+    threading.Thread(target=_replace_dead_workers, args=(manager,), name="watchdog", daemon=True).start()
+
+
+def _honour_drain_time(manager: Any, drain_timeout_s: float) -> None:
+    """Joins every worker up to the drain time before the manager's own clean-up cuts it off."""
+    clean_up = manager.cleanup
+
+    def clean_up_after_drain() -> None:
+        deadline = time.monotonic() + drain_timeout_s + _CLOSING_S
+        for process in manager.processes:
+            current = process._current_process  # Sanic offers no other way to wait for it
+            if current is not None and current.is_alive():
+                current.join(max(0.0, deadline - time.monotonic()))
+        clean_up()
+
+    manager.cleanup = clean_up_after_drain
+
+
+def _replace_dead_workers(manager: Any) -> None:
+    """Asks the manager to restart a worker that died; runs until the main process ends."""
+    reported: dict[str, int] = {}
+    while True:
+        time.sleep(_WATCH_EVERY_S)
+        for process in list(manager.transient_processes):
+            if process.pid and not process.is_alive() and reported.get(process.name) != process.pid:
+                reported[process.name] = process.pid
+                _log.error("a worker died and is replaced", extra={"worker": process.name})
+                manager.monitor_publisher.send(f"{process.name}:")

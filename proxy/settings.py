@@ -1,0 +1,339 @@
+"""All configuration: environment variables, parsed once into one frozen, picklable value.
+
+Owns names, defaults, parsing and the wording of every configuration problem. Knows nothing of what
+the settings are used for. Secrets never show in a ``repr`` or in a problem.
+"""
+
+import hashlib
+import os
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AliasChoices, BeforeValidator, Field, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+#: Settings that may also come as ``NAME_FILE``: the path of a file that holds the value.
+SECRET_NAMES: Final = ("POE_API_KEYS", "ACCESS_TOKENS", "REDIS_URL")
+
+_LABEL = re.compile(r"[A-Za-z0-9_.@-]{1,64}")
+_CREDENTIAL = re.compile(r"[!-~]{1,512}")
+_NAMESPACE = re.compile(r"[A-Za-z0-9_.-]{1,32}")
+
+
+class SettingsError(Exception):
+    """The configuration cannot be used; ``problems`` names each fault, without any secret."""
+
+    def __init__(self, problems: list[str]) -> None:
+        self.problems = problems
+        super().__init__("; ".join(problems))
+
+
+def fingerprint(secret: str) -> str:
+    """The name a credential goes by everywhere outside this process's memory: 12 hex digits of its SHA-256."""
+    return hashlib.sha256(secret.encode()).hexdigest()[:12]
+
+
+@dataclass(frozen=True)
+class PoeKey:
+    """An upstream credential and the account whose points it spends."""
+
+    secret: str = field(repr=False)
+    account: str = ""
+
+    @cached_property
+    def key_id(self) -> str:
+        """The key's public name."""
+        return fingerprint(self.secret)
+
+    @property
+    def account_id(self) -> str:
+        """The account's label; a key without one is its own account."""
+        return self.account or self.key_id
+
+
+@dataclass(frozen=True, slots=True)
+class AccessToken:
+    """A token that clients of this proxy may authenticate with; only its digest is kept."""
+
+    name: str
+    digest: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class _UnusableFile:
+    """Stands for the value of a ``NAME_FILE`` that could not be used, until validation reports it."""
+
+    problem: str
+
+
+def _entries(value: object) -> list[str]:
+    """The non-empty parts of a comma (or line) separated list."""
+    if isinstance(value, _UnusableFile):
+        raise ValueError(value.problem)
+    return [entry.strip() for entry in re.split(r"[,\n]", str(value)) if entry.strip()]
+
+
+def _labelled(value: object) -> list[tuple[str, str]]:
+    """``[label:]credential`` entries as (label or "", credential), each checked, none repeated."""
+    pairs = []
+    for position, entry in enumerate(_entries(value), start=1):
+        label, colon, credential = entry.rpartition(":")
+        if colon and not _LABEL.fullmatch(label):
+            raise ValueError(f"entry {position}: the part before ':' must be 1 to 64 of A-Z a-z 0-9 _ . @ -")
+        if not _CREDENTIAL.fullmatch(credential):
+            raise ValueError(f"entry {position}: must be 1 to 512 printable ASCII characters without spaces")
+        pairs.append((label, credential))
+    _refuse_repeats(credential for _, credential in pairs)
+    return pairs
+
+
+def _refuse_repeats(credentials: Iterable[str]) -> None:
+    if any(count > 1 for count in Counter(credentials).values()):
+        raise ValueError("the same entry appears twice")
+
+
+def parse_poe_keys(value: object) -> tuple[PoeKey, ...]:
+    """``[account:]key,…`` → keys. Raises ValueError naming the entry by its position."""
+    if isinstance(value, tuple):
+        return value
+    return tuple(PoeKey(secret=key, account=account) for account, key in _labelled(value))
+
+
+def parse_access_tokens(value: object) -> tuple[AccessToken, ...]:
+    """``[name:]token,…`` → tokens. A token without a name gets ``client-<position>``."""
+    if isinstance(value, tuple):
+        return value
+    return tuple(
+        AccessToken(name or f"client-{position}", hashlib.sha256(token.encode()).digest())
+        for position, (name, token) in enumerate(_labelled(value), start=1)
+    )
+
+
+def _parse_aliases(value: object) -> dict[str, str]:
+    """``name=Bot,…`` → {lower-case name: bot}."""
+    if isinstance(value, dict):
+        return value
+    aliases = {}
+    for entry in _entries(value):
+        name, equals, bot = (part.strip() for part in entry.partition("="))
+        if not (name and equals and bot):
+            raise ValueError("each entry must look like name=Bot")
+        aliases[name.lower()] = bot
+    return aliases
+
+
+def _parse_globs(value: object) -> tuple[str, ...]:
+    if isinstance(value, tuple):
+        return value
+    return tuple(glob.lower() for glob in _entries(value)) or ("*",)
+
+
+def _parse_base_url(value: object) -> str:
+    url = str(value).strip().rstrip("/").removesuffix("/bot")
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("must be an http:// or https:// URL")
+    return url
+
+
+def _parse_redis_url(value: object) -> str:
+    if isinstance(value, _UnusableFile):
+        raise ValueError(value.problem)
+    url = str(value).strip()
+    if url != "embedded" and urlsplit(url).scheme not in ("redis", "rediss", "unix"):
+        raise ValueError("must be 'embedded' or a redis://, rediss:// or unix:// URL")
+    return url
+
+
+def _parse_namespace(value: object) -> str:
+    if not _NAMESPACE.fullmatch(str(value)):
+        raise ValueError("must be 1 to 32 of A-Z a-z 0-9 _ . -")
+    return str(value)
+
+
+_DEFAULT_ALIASES: Final = (
+    "gpt-3.5-turbo=GPT-5-mini,gpt-4=GPT-5,gpt-4-turbo=GPT-5,"
+    "claude-3-opus-20240229=Claude-Opus-4.6,claude-3-sonnet-20240229=Claude-Sonnet-4.5,"
+    "claude-3-haiku-20240307=Claude-Haiku-4.5"
+)
+
+Seconds = Annotated[float, Field(gt=0, le=86_400)]
+
+
+def _parsed(parse: Callable[[object], object]) -> tuple[object, ...]:
+    """Annotations of a field that arrives as one string and is parsed by ``parse``."""
+    return (NoDecode, BeforeValidator(parse))
+
+
+class Settings(BaseSettings):
+    """What the operator may set. The README's table is checked against this class by a test."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True, validate_default=True)
+
+    poe_api_keys: Annotated[tuple[PoeKey, ...], *_parsed(parse_poe_keys)] = Field(
+        default=(),
+        description="Poe keys, comma list of `[account:]key`. Keys with one account label share points and rate limit.",
+    )
+    access_tokens: Annotated[tuple[AccessToken, ...], *_parsed(parse_access_tokens)] = Field(
+        default=(),
+        description="Tokens your clients use, comma list of `[name:]token`. Required with `POE_API_KEYS`.",
+    )
+    allow_caller_keys: bool | None = Field(
+        default=None,
+        description="Use a bearer that is no token of ours as the caller's own Poe key. "
+        "Default: true exactly when `POE_API_KEYS` is empty.",
+    )
+    redis_url: Annotated[str, *_parsed(_parse_redis_url)] = Field(
+        default="embedded",
+        repr=False,
+        description="`redis://`, `rediss://` or `unix://`; `embedded` starts the bundled Valkey beside the workers.",
+    )
+    redis_namespace: Annotated[str, BeforeValidator(_parse_namespace)] = Field(
+        default="poe", description="Prefix of every key in Redis."
+    )
+    data_dir: Path = Field(default=Path("data"), description="Where the embedded Valkey keeps its file and socket.")
+    host: str = Field(default="0.0.0.0", description="Address to listen on.")  # noqa: S104 - a container must be reachable
+    port: int = Field(default=10_000, ge=1, le=65_535, description="Port to listen on.")
+    workers: int = Field(
+        default_factory=lambda: len(os.sched_getaffinity(0)),
+        ge=1,
+        le=256,
+        description="Worker processes. Default: one per CPU. One worker runs in a single process.",
+    )
+    poe_base_url: Annotated[str, BeforeValidator(_parse_base_url)] = Field(
+        default="https://api.poe.com",
+        validation_alias=AliasChoices("poe_base_url", "base"),
+        description="Poe's API; also read from `BASE`, with or without a trailing `/bot/`.",
+    )
+    default_model: str = Field(
+        default="Assistant",
+        min_length=1,
+        validation_alias=AliasChoices("default_model", "bot"),
+        description="Bot used when a request names no model; also read from `BOT`.",
+    )
+    model_aliases: Annotated[dict[str, str], *_parsed(_parse_aliases)] = Field(
+        default_factory=lambda: _parse_aliases(_DEFAULT_ALIASES),
+        description="Other names for bots, comma list of `name=Bot`. Default: a few well-known OpenAI and Anthropic names.",
+    )
+    allowed_models: Annotated[tuple[str, ...], *_parsed(_parse_globs)] = Field(
+        default=("*",), description="Which bots clients may use, comma list of glob patterns, any case."
+    )
+    log_format: Literal["auto", "json", "text"] = Field(
+        default="auto", description="`json`, `text`, or `auto`: JSON unless standard error is a terminal."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least level logged.")
+    max_attempts: int = Field(
+        default=3, ge=1, le=10, description="Keys tried for one request before its first visible text."
+    )
+    failover_budget_s: Seconds = Field(
+        default=30, description="Seconds after which no further key is tried for a request."
+    )
+    commit_hold_s: Seconds = Field(
+        default=10, description="Seconds a stream waits for its first visible text before it opens with heartbeats."
+    )
+    heartbeat_s: Seconds = Field(default=10, description="Seconds of silence filled with a `: ping` comment.")
+    cooldown_base_s: Seconds = Field(default=5, description="First guessed cooldown of a key, in seconds; doubles.")
+    cooldown_cap_s: Seconds = Field(default=300, description="Longest guessed cooldown, in seconds.")
+    connect_timeout_s: Seconds = Field(default=5, description="Seconds to connect to Poe.")
+    first_event_s: Seconds = Field(default=120, description="Seconds Poe may take until its first event.")
+    upstream_idle_s: Seconds = Field(default=120, description="Seconds of silence allowed within an answer.")
+    upstream_total_s: Seconds = Field(default=600, description="Seconds a whole answer may take.")
+    catalogue_ttl_s: Seconds = Field(
+        default=3600, description="Seconds before the list of models is fetched from Poe again."
+    )
+    drain_timeout_s: Seconds = Field(default=25, description="Seconds running streams get to finish at shutdown.")
+    max_body_bytes: int = Field(
+        default=33_554_432, ge=1024, le=1 << 30, description="Largest request body accepted, in bytes."
+    )
+
+    @property
+    def caller_keys_allowed(self) -> bool:
+        """Whether callers may bring their own Poe key."""
+        return not self.poe_api_keys if self.allow_caller_keys is None else self.allow_caller_keys
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read ``NAME_FILE`` beside the environment; no ``.env`` file and no secrets directory."""
+        return init_settings, _SecretFiles(settings_cls), env_settings
+
+
+class _SecretFiles(PydanticBaseSettingsSource):
+    """Reads the file named by ``NAME_FILE`` for each secret; a fault becomes a problem of that setting."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        raise NotImplementedError  # only __call__ is used: there is nothing to do for one field alone
+
+    def __call__(self) -> dict[str, Any]:
+        named = {name: os.environ.get(f"{name}_FILE", "") for name in SECRET_NAMES}
+        return {name.lower(): _read_secret_file(name, path) for name, path in named.items() if path}
+
+
+def _read_secret_file(name: str, path: str) -> str | _UnusableFile:
+    if os.environ.get(name):
+        return _UnusableFile(f"set {name} or {name}_FILE, not both")
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        return _UnusableFile(f"the file named by {name}_FILE cannot be read: {reason}")
+
+
+def load_settings() -> Settings:
+    """The settings in the environment.
+
+    Raises:
+        SettingsError: naming every problem at once, in the operator's words, with no secret in it.
+    """
+    problems = _contradictions()
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        problems = [_in_words(fault["loc"], fault["msg"]) for fault in error.errors(include_input=False)] + problems
+        raise SettingsError(problems) from None
+    if problems:
+        raise SettingsError(problems)
+    return settings
+
+
+def _contradictions() -> list[str]:
+    """Settings that do not go together; judged on what is set, so that they show beside other faults."""
+    has_keys, has_tokens = _is_set("POE_API_KEYS"), _is_set("ACCESS_TOKENS")
+    own_keys = os.environ.get("ALLOW_CALLER_KEYS", "").strip().lower()
+    problems = []
+    if has_keys and not has_tokens:
+        problems.append(
+            "ACCESS_TOKENS: required when POE_API_KEYS is set: without it anyone could spend the keys' points"
+        )
+    if has_tokens and not has_keys:
+        problems.append("POE_API_KEYS: required when ACCESS_TOKENS is set: there is no key to serve these tokens with")
+    if not has_keys and own_keys in ("0", "false", "no", "off", "f", "n"):
+        problems.append("POE_API_KEYS: required when ALLOW_CALLER_KEYS is false: no request could be served")
+    return problems
+
+
+def _is_set(name: str) -> bool:
+    return bool(os.environ.get(name, "").strip() or os.environ.get(f"{name}_FILE"))
+
+
+def _in_words(location: tuple[int | str, ...], message: str) -> str:
+    name = str(location[0]).upper() if location else "settings"
+    return f"{name}: {message.removeprefix('Value error, ').removeprefix('Input ')}"

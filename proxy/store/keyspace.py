@@ -1,0 +1,48 @@
+"""The name of every key in Redis. ``docs/redis.md`` lists them for operators, and a test holds it to this."""
+
+from dataclasses import dataclass
+from typing import Final
+
+#: Raised when a key changes its type or meaning, so that two releases can run on one Redis at once.
+SCHEMA: Final = 1
+
+
+@dataclass(frozen=True, slots=True)
+class KeySpace:
+    """Names under one namespace. The hash tag keeps them on one node of a cluster, as scripts need."""
+
+    namespace: str
+
+    @property
+    def prefix(self) -> str:
+        """What every name begins with."""
+        return f"{self.namespace}:{SCHEMA}:{{pool}}:"
+
+    @property
+    def turn(self) -> str:
+        """STRING: the number of leases ever given; every worker of every instance advances it."""
+        return self.prefix + "turn"
+
+    @property
+    def ring(self) -> str:
+        """ZSET key id → the turn it was last leased in: the keys that may be leased, longest ago first."""
+        return self.prefix + "ring"
+
+    @property
+    def resting(self) -> str:
+        """ZSET key id → epoch ms when it may be leased again: the keys that are cooling."""
+        return self.prefix + "resting"
+
+    @property
+    def announced(self) -> str:
+        """ZSET key id → epoch ms when an instance last said that it has this key."""
+        return self.prefix + "announced"
+
+    @property
+    def catalogue(self) -> str:
+        """STRING: Poe's list of models, as JSON."""
+        return self.prefix + "catalogue"
+
+    def keyset(self, digest: str) -> str:
+        """SET of key ids: the keys of the instances whose configuration has this digest."""
+        return f"{self.prefix}keyset:{digest}"

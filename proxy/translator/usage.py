@@ -1,0 +1,90 @@
+"""Counts tokens with OpenAI's o200k vocabulary. Poe reports no usage, so these are estimates.
+
+The vocabulary lies beside this module (ADR 4): nothing is fetched at run time. Counting runs at about
+5 million tokens a second and releases the interpreter lock, so long texts are counted in a thread.
+"""
+
+import asyncio
+import base64
+import gzip
+import hashlib
+from collections.abc import Awaitable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from importlib.resources import files
+from typing import Final
+
+import tiktoken
+
+from proxy.poe_api.query import Message
+
+#: SHA-256 of the vocabulary; the same figure that tiktoken itself checks its download against.
+VOCABULARY_SHA256: Final = "446a9538cb6c348e3516120d7c08b09f57c36495e2acfffe59a5bf8b0cfb1a2d"
+
+#: Texts up to this many characters take under 0.3 ms, less than the way to a thread and back is worth.
+_INLINE_CHARACTERS: Final = 2_000
+
+#: Tokens that OpenAI's chat format adds to each message, and to the whole prompt.
+_TOKENS_PER_MESSAGE: Final = 3
+_TOKENS_PER_PROMPT: Final = 3
+
+# The pattern that goes with the vocabulary, from tiktoken's definition of o200k_base.
+_PATTERN: Final = "|".join(
+    (
+        r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?",
+        r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?",
+        r"\p{N}{1,3}",
+        r" ?[^\s\p{L}\p{N}]+[\r\n/]*",
+        r"\s*[\r\n]+",
+        r"\s+(?!\S)",
+        r"\s+",
+    )
+)
+
+
+def load_encoding() -> tiktoken.Encoding:
+    """The o200k encoding, in about 0.3 s and 50 MB.
+
+    Raises:
+        ValueError: the vocabulary file is not the one it should be.
+    """
+    raw = gzip.decompress((files(__package__) / "vocabulary" / "o200k_base.tiktoken.gz").read_bytes())
+    if hashlib.sha256(raw).hexdigest() != VOCABULARY_SHA256:
+        raise ValueError("the token vocabulary is damaged")
+    pairs = (line.split() for line in raw.splitlines())
+    ranks = {base64.b64decode(token): int(rank) for token, rank in pairs}
+    return tiktoken.Encoding("o200k_base", pat_str=_PATTERN, mergeable_ranks=ranks, special_tokens={})
+
+
+class TokenCounter:
+    """Counts off the event loop. The vocabulary is loaded in a thread, so start-up does not wait for it."""
+
+    def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(max_workers=1, thread_name_prefix="tokens")
+        self._encoding: tiktoken.Encoding | None = None
+        self._loading = self._threads.submit(self._load)
+
+    def close(self) -> None:
+        """Ends the thread, dropping counts nobody waits for."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def count_prompt(self, messages: Sequence[Message]) -> Awaitable[int]:
+        """Starts counting a prompt at once; await the result when it is needed."""
+        overhead = _TOKENS_PER_PROMPT + _TOKENS_PER_MESSAGE * len(messages)
+        return self.count("\n".join([message.content for message in messages]), overhead)
+
+    def count(self, text: str, overhead: int = 0) -> Awaitable[int]:
+        """Starts counting ``text``; the result has ``overhead`` added."""
+        if self._encoding is not None and len(text) <= _INLINE_CHARACTERS:
+            done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+            done.set_result(len(self._encoding.encode_ordinary(text)) + overhead)
+            return done
+        return asyncio.get_running_loop().run_in_executor(self._threads, self._count_in_thread, text, overhead)
+
+    def _load(self) -> None:
+        self._encoding = load_encoding()
+
+    def _count_in_thread(self, text: str, overhead: int) -> int:
+        self._loading.result()
+        if self._encoding is None:
+            raise RuntimeError("the token vocabulary is not loaded")
+        return len(self._encoding.encode_ordinary(text)) + overhead
