@@ -81,7 +81,7 @@ class _UnusableFile:
 def _entries(value: object) -> list[str]:
     """The non-empty parts of a comma (or line) separated list."""
     if isinstance(value, _UnusableFile):
-        raise ValueError(value.problem)
+        raise ValueError(value.problem)  # noqa: TRY004 - pydantic turns ValueErrors into problems
     return [entry.strip() for entry in re.split(r"[,\n]", str(value)) if entry.strip()]
 
 
@@ -150,7 +150,7 @@ def _parse_base_url(value: object) -> str:
 
 def _parse_redis_url(value: object) -> str:
     if isinstance(value, _UnusableFile):
-        raise ValueError(value.problem)
+        raise ValueError(value.problem)  # noqa: TRY004 - pydantic turns ValueErrors into problems
     url = str(value).strip()
     if url != "embedded" and urlsplit(url).scheme not in ("redis", "rediss", "unix"):
         raise ValueError("must be 'embedded' or a redis://, rediss:// or unix:// URL")
@@ -225,7 +225,7 @@ class Settings(BaseSettings):
     )
     model_aliases: Annotated[dict[str, str], *_parsed(_parse_aliases)] = Field(
         default_factory=lambda: _parse_aliases(_DEFAULT_ALIASES),
-        description="Other names for bots, comma list of `name=Bot`. Default: a few well-known OpenAI and Anthropic names.",
+        description="Other names for bots, comma list of `name=Bot`. Default: a few well-known names.",
     )
     allowed_models: Annotated[tuple[str, ...], *_parsed(_parse_globs)] = Field(
         default=("*",), description="Which bots clients may use, comma list of glob patterns, any case."
@@ -269,8 +269,8 @@ class Settings(BaseSettings):
         settings_cls: type[BaseSettings],
         init_settings: PydanticBaseSettingsSource,
         env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - pydantic-settings' signature
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the same
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Read ``NAME_FILE`` beside the environment; no ``.env`` file and no secrets directory."""
         return init_settings, _SecretFiles(settings_cls), env_settings

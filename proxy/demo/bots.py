@@ -39,7 +39,7 @@ class Thinker(fp.PoeBot):
             await asyncio.sleep(0.5)
             yield fp.PartialResponse(text=f"Thinking... ({elapsed}s elapsed)", is_replace_response=True)
         yield fp.PartialResponse(text="I have thought about it: ", is_replace_response=True)
-        for word in "the answer is 42.".split(" "):
+        for word in ("the", "answer", "is", "42."):
             yield fp.PartialResponse(text=word + " ")
             await asyncio.sleep(_WORD_EVERY_S)
 

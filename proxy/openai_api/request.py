@@ -7,6 +7,7 @@ https://platform.openai.com/docs/api-reference/chat/create
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
 
 from proxy.errors import InvalidRequest
 
@@ -81,7 +82,8 @@ def parse_chat_request(body: bytes) -> ChatCompletionRequest:
 
 
 def _invalid_request(error: ValidationError) -> InvalidRequest:
-    fault = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    faults = error.errors(include_url=False, include_context=False, include_input=False)
+    fault = _most_telling(faults)
     if fault["type"] == "json_invalid":
         return InvalidRequest("We could not parse the JSON body of your request.")
     param = _param(fault["loc"])
@@ -90,6 +92,12 @@ def _invalid_request(error: ValidationError) -> InvalidRequest:
     if not param:
         return InvalidRequest("The body of your request must be a JSON object.")
     return InvalidRequest(f"Invalid value for '{param}': {fault['msg']}.", param=param)
+
+
+def _most_telling(faults: list[ErrorDetails]) -> ErrorDetails:
+    """The first field's fault; of the several that a union gives for one field, the one deepest inside."""
+    first = _param(faults[0]["loc"])
+    return max((fault for fault in faults if _param(fault["loc"]).startswith(first)), key=lambda f: len(f["loc"]))
 
 
 def _param(location: tuple[int | str, ...]) -> str:

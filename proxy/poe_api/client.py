@@ -74,7 +74,9 @@ class PoeClient:
         """Sends one query and yields its answer; leaving early closes the connection to Poe at once.
 
         Args:
+            bot: a bot's name, as Poe spells it.
             body: from ``query.build_query_body``.
+            key: the Poe key that pays.
 
         Raises:
             PoeError: whatever Poe or the network did, named by its meaning. An answer that ends without
@@ -206,7 +208,6 @@ async def _read_capped(response: aiohttp.ClientResponse, max_bytes: int, *, cut:
 
 def _network_fault(error: aiohttp.ClientError) -> PoeFailed:
     """An aiohttp failure in our terms; its text may quote the URL, so only its name is kept."""
-    if isinstance(error, aiohttp.ClientPayloadError | aiohttp.ServerDisconnectedError | aiohttp.ClientOSError):
-        if not isinstance(error, aiohttp.ClientConnectorError):
-            return StreamCut(said=type(error).__name__)
-    return PoeFailed(said=type(error).__name__)
+    was_connected = not isinstance(error, aiohttp.ClientConnectorError)
+    cut = aiohttp.ClientPayloadError | aiohttp.ServerDisconnectedError | aiohttp.ClientOSError
+    return (StreamCut if was_connected and isinstance(error, cut) else PoeFailed)(said=type(error).__name__)

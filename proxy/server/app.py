@@ -4,6 +4,7 @@ from typing import Final
 
 from sanic import Sanic
 
+from proxy.server.context import App
 from proxy.server.errors import install_error_handlers
 from proxy.server.headers import install_headers
 from proxy.server.lifecycle import install_lifecycle
@@ -14,7 +15,7 @@ from proxy.settings import Settings
 APP_NAME: Final = "poe-proxy"
 
 
-def create_app(*_: object, settings: Settings) -> Sanic:
+def create_app(*_: object, settings: Settings) -> App:
     """The application. Sanic's loader may pass positional arguments of its own; they mean nothing here."""
     configure_logs(settings.log_format, settings.log_level)
     app = Sanic(APP_NAME, configure_logging=False)

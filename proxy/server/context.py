@@ -7,7 +7,10 @@ import random
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Final
+
+from sanic import Config, Sanic
 
 from proxy.clients.tokens import ClientRegistry
 from proxy.errors import StoreUnavailable
@@ -19,6 +22,9 @@ from proxy.poe_api.client import PoeClient, Timeouts
 from proxy.settings import Settings
 from proxy.store.redis import RedisStore
 from proxy.translator.usage import TokenCounter
+
+#: The Sanic application as this package types it.
+App = Sanic[Config, SimpleNamespace]
 
 _log = logging.getLogger(__name__)
 

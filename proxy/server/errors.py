@@ -3,9 +3,8 @@
 import logging
 import math
 
-from sanic import HTTPResponse, Request, Sanic
+from sanic import HTTPResponse, Request
 from sanic.exceptions import (
-    BadRequest,
     MethodNotAllowed,
     NotFound,
     PayloadTooLarge,
@@ -16,11 +15,12 @@ from sanic.exceptions import (
 
 from proxy import errors
 from proxy.openai_api.response import error_body
+from proxy.server.context import App
 
 _log = logging.getLogger(__name__)
 
 
-def install_error_handlers(app: Sanic) -> None:
+def install_error_handlers(app: App) -> None:
     """On the app, not on blueprints: those miss 404 and 405."""
     app.error_handler.add(Exception, _answer_error)
 
@@ -49,21 +49,20 @@ def _answer_error(request: Request, error: Exception) -> HTTPResponse:
 
 def _in_our_terms(request: Request, error: Exception) -> errors.ProxyError | None:
     """Sanic's own errors, in a table; None for what nobody expected."""
+    known: errors.ProxyError | None = None
     match error:
         case errors.ProxyError():
-            return error
+            known = error
         case NotFound():
-            return errors.RouteNotFound(f"Unknown request URL: {request.method} {request.path[:200]}.")
+            known = errors.RouteNotFound(f"Unknown request URL: {request.method} {request.path[:200]}.")
         case MethodNotAllowed():
-            return errors.MethodNotAllowed(f"Not allowed to {request.method} on {request.path[:200]}.")
+            known = errors.MethodNotAllowed(f"Not allowed to {request.method} on {request.path[:200]}.")
         case PayloadTooLarge():
-            return errors.BodyTooLarge()
+            known = errors.BodyTooLarge()
         case RequestTimeout():
-            return errors.RequestTimeout()
+            known = errors.RequestTimeout()
         case ServiceUnavailable():
-            return errors.PoeTimeout()
-        case BadRequest():
-            return errors.InvalidRequest("The HTTP request is malformed.")
+            known = errors.PoeTimeout()
         case SanicException() if error.status_code < 500:
-            return errors.InvalidRequest()
-    return None
+            known = errors.InvalidRequest("The HTTP request is malformed.")
+    return known

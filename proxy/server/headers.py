@@ -4,13 +4,16 @@ import re
 import secrets
 from typing import Final
 
-from sanic import HTTPResponse, Request, Sanic
+from sanic import HTTPResponse, Request
+from sanic.response import BaseHTTPResponse
+
+from proxy.server.context import App
 
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 _EXPOSED: Final = "x-request-id, retry-after, retry-after-ms"
 
 
-def install_headers(app: Sanic) -> None:
+def install_headers(app: App) -> None:
     """Adds the middleware. It runs for errors and streams too."""
     app.register_middleware(_begin, "request")
     app.register_middleware(_finish, "response")
@@ -43,7 +46,7 @@ def _preflight(request: Request) -> HTTPResponse:
     )
 
 
-def _finish(request: Request, response: HTTPResponse) -> None:
+def _finish(request: Request, response: BaseHTTPResponse) -> None:
     headers = response.headers
     headers["x-request-id"] = getattr(request.ctx, "request_id", "") or _request_id(request)
     headers["access-control-allow-origin"] = "*"

@@ -2,23 +2,21 @@
 
 from contextlib import AsyncExitStack
 
-from sanic import Sanic
-
-from proxy.server.context import open_worker
+from proxy.server.context import App, open_worker
 from proxy.settings import Settings
 
 
-def install_lifecycle(app: Sanic, settings: Settings) -> None:
+def install_lifecycle(app: App, settings: Settings) -> None:
     """Opens the worker's resources before it serves; closes them after the last stream has ended."""
     stack = AsyncExitStack()
 
-    async def open_resources(app: Sanic) -> None:
+    async def open_resources(app: App) -> None:
         app.ctx.worker = await stack.enter_async_context(open_worker(settings))
 
-    async def begin_drain(app: Sanic) -> None:
+    async def begin_drain(app: App) -> None:
         app.ctx.worker.draining = True
 
-    async def close_resources(_: Sanic) -> None:
+    async def close_resources(_: App) -> None:
         await stack.aclose()
 
     app.register_listener(open_resources, "before_server_start")

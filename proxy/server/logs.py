@@ -48,10 +48,10 @@ class _JsonFormatter(logging.Formatter):
 
 
 class _TextFormatter(logging.Formatter):
-    """``12:00:00 INFO message key=value …``"""
+    """One line: the time, the level, the message, then ``name=value`` for each fact."""
 
     def format(self, record: logging.LogRecord) -> str:
-        at = datetime.fromtimestamp(record.created).strftime("%H:%M:%S")
+        at = datetime.fromtimestamp(record.created, UTC).astimezone().strftime("%H:%M:%S")
         facts = " ".join(f"{name}={value}" for name, value in _extra(record).items() if value not in (None, "", []))
         line = f"{at} {record.levelname:<7} {record.getMessage()}  {facts}".rstrip()
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line

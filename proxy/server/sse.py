@@ -63,7 +63,7 @@ class EventStream:
             if response is not None:
                 if last:
                     await response.send(last)
-                await response.eof()
+                await response.send(end_stream=True)
 
     async def _send(self, data: bytes) -> None:
         async with self._sending:

@@ -14,6 +14,7 @@ from sanic import Sanic
 from sanic.worker.loader import AppLoader
 
 from proxy.server.app import create_app
+from proxy.server.context import App
 from proxy.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -44,7 +45,7 @@ def serve(settings: Settings) -> None:
         Sanic.serve(primary=app, app_loader=loader)
 
 
-def _supervise(drain_timeout_s: float, app: Sanic) -> None:
+def _supervise(drain_timeout_s: float, app: App) -> None:
     manager = app.manager
     _honour_drain_time(manager, drain_timeout_s)
     threading.Thread(target=_replace_dead_workers, args=(manager,), name="watchdog", daemon=True).start()
@@ -57,7 +58,7 @@ def _honour_drain_time(manager: Any, drain_timeout_s: float) -> None:
     def clean_up_after_drain() -> None:
         deadline = time.monotonic() + drain_timeout_s + _CLOSING_S
         for process in manager.processes:
-            current = process._current_process  # Sanic offers no other way to wait for it
+            current = process._current_process  # noqa: SLF001 - Sanic offers no other way to wait for it
             if current is not None and current.is_alive():
                 current.join(max(0.0, deadline - time.monotonic()))
         clean_up()

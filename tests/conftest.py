@@ -1,0 +1,74 @@
+"""Fixtures shared by all tests."""
+
+import uuid
+from collections.abc import AsyncIterator, Iterator
+
+import httpx
+import pytest
+from hypothesis import settings as hypothesis_settings
+
+from openai import AsyncOpenAI
+
+from proxy.settings import Settings
+from tests.support.redis_servers import BINARIES, running_redis
+from tests.support.scripted_poe import ScriptedPoe, running_poe
+from tests.support.serving import http, make_settings, sdk, serving
+
+hypothesis_settings.register_profile("ci", max_examples=100, deadline=None)
+hypothesis_settings.register_profile("nightly", max_examples=10_000, deadline=None)
+hypothesis_settings.load_profile("ci")
+
+
+@pytest.fixture(scope="session")
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A real Redis (or Valkey, where Redis is not installed) for the whole run; tests share it by namespace."""
+    binary = BINARIES.get("redis", BINARIES["valkey"])
+    with running_redis(binary, tmp_path_factory.mktemp("redis")) as url:
+        yield url
+
+
+@pytest.fixture(scope="session", params=sorted(BINARIES))
+def any_redis_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Each kind of server in turn."""
+    with running_redis(BINARIES[request.param], tmp_path_factory.mktemp(request.param)) as url:
+        yield url
+
+
+@pytest.fixture
+def namespace() -> str:
+    """A namespace of the test's own."""
+    return f"test-{uuid.uuid4().hex[:12]}"
+
+
+@pytest.fixture
+async def poe() -> AsyncIterator[ScriptedPoe]:
+    """A Poe that does what the test tells it."""
+    async with running_poe() as scripted:
+        yield scripted
+
+
+@pytest.fixture
+def settings(redis_url: str, namespace: str, poe: ScriptedPoe) -> Settings:
+    """Settings of a proxy between the test and its Poe."""
+    return make_settings(redis_url=redis_url, redis_namespace=namespace, poe_base_url=poe.base_url)
+
+
+@pytest.fixture
+async def proxy(settings: Settings) -> AsyncIterator[str]:
+    """A proxy on a real socket; its base URL."""
+    async with serving(settings) as base_url:
+        yield base_url
+
+
+@pytest.fixture
+async def client(proxy: str) -> AsyncIterator[AsyncOpenAI]:
+    """OpenAI's client, pointed at the proxy with a good token."""
+    async with sdk(proxy) as openai_client:
+        yield openai_client
+
+
+@pytest.fixture
+async def raw(proxy: str) -> AsyncIterator[httpx.AsyncClient]:
+    """A bare HTTP client with a good token, for what the SDK hides."""
+    async with http(proxy) as http_client:
+        yield http_client

@@ -1,0 +1,373 @@
+"""Chat completions over a real socket, with OpenAI's own client."""
+
+import asyncio
+import json
+from typing import Any
+
+import httpx
+import openai
+import pytest
+from openai import AsyncOpenAI
+
+from tests.support.scripted_poe import (
+    CUT,
+    DONE,
+    META,
+    Reply,
+    ScriptedPoe,
+    answer,
+    error_event,
+    failure,
+    replace,
+    text,
+)
+from tests.support.waiting import wait_until
+
+HELLO: list[Any] = [{"role": "user", "content": "Hello 🙂 你好"}]
+
+
+async def streamed(client: AsyncOpenAI, **more: Any) -> list[Any]:
+    """Every chunk of a streamed answer."""
+    stream = await client.chat.completions.create(model="Echo", messages=HELLO, stream=True, **more)
+    return [chunk async for chunk in stream]
+
+
+def text_of(chunks: list[Any]) -> str:
+    return "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
+
+
+async def test_a_plain_completion_says_what_the_bot_said(client: AsyncOpenAI) -> None:
+    completion = await client.chat.completions.create(model="Echo", messages=HELLO)
+
+    assert completion.choices[0].message.content == "Hello 🙂 你好"
+    assert completion.choices[0].message.role == "assistant"
+    assert completion.choices[0].finish_reason == "stop"
+    assert completion.model == "Echo"
+
+
+async def test_a_stream_has_one_chunk_an_event_and_one_id(client: AsyncOpenAI, poe: ScriptedPoe) -> None:
+    poe.script = lambda _: answer("one ", "two ", "three")
+
+    chunks = await streamed(client)
+
+    assert [chunk.choices[0].delta.content for chunk in chunks] == ["", "one ", "two ", "three", None]
+    assert chunks[0].choices[0].delta.role == "assistant"
+    assert [chunk.choices[0].finish_reason for chunk in chunks] == [None, None, None, None, "stop"]
+    assert len({(chunk.id, chunk.created, chunk.model) for chunk in chunks}) == 1
+
+
+async def test_equal_pieces_are_not_taken_for_repeats(client: AsyncOpenAI, poe: ScriptedPoe) -> None:
+    """A proxy that dropped a chunk equal to the one before would eat one 'ha'."""
+    poe.script = lambda _: answer("ha", "ha", "ha")
+
+    assert text_of(await streamed(client)) == "hahaha"
+
+
+async def test_usage_is_the_same_streamed_or_not(client: AsyncOpenAI) -> None:
+    chunks = await streamed(client, stream_options={"include_usage": True})
+    whole = await client.chat.completions.create(model="Echo", messages=HELLO)
+
+    assert chunks[-1].choices == []
+    assert chunks[-1].usage == whole.usage
+    assert all(chunk.usage is None for chunk in chunks[:-1])
+    assert whole.usage
+    assert whole.usage.prompt_tokens > whole.usage.completion_tokens > 0
+    assert whole.usage.total_tokens == whole.usage.prompt_tokens + whole.usage.completion_tokens
+
+
+async def test_characters_split_over_network_reads_arrive_whole(client: AsyncOpenAI, poe: ScriptedPoe) -> None:
+    """Each byte of the answer is a network write of its own."""
+    raw = (
+        text("naïve 🙂👩‍👩‍👧 你好").replace(b"\\u", b"\\u")
+        + 'event: text\r\ndata: {"text": "é🙂"}\r\n\r\n'.encode()
+        + DONE
+    )
+    poe.script = lambda _: Reply([bytes([byte]) for byte in raw])
+
+    assert text_of(await streamed(client)) == "naïve 🙂👩‍👩‍👧 你好é🙂"
+
+
+async def test_fifty_streams_at_once_do_not_mix(client: AsyncOpenAI) -> None:
+    async def one(number: int) -> str:
+        stream = await client.chat.completions.create(
+            model="Echo", messages=[{"role": "user", "content": f"stream {number}"}], stream=True
+        )
+        return text_of([chunk async for chunk in stream])
+
+    answers = await asyncio.gather(*(one(number) for number in range(50)))
+
+    assert answers == [f"stream {number}" for number in range(50)]
+
+
+async def test_a_client_that_leaves_closes_the_connection_to_poe(client: AsyncOpenAI, poe: ScriptedPoe) -> None:
+    never = asyncio.Event()
+    poe.script = lambda _: Reply([text("begin"), never, DONE])
+    stream = await client.chat.completions.create(model="Echo", messages=HELLO, stream=True)
+    async for chunk in stream:
+        if chunk.choices[0].delta.content == "begin":
+            break
+    await stream.close()
+
+    await wait_until(poe.queries[0].left.is_set, "Poe sees the connection closed", within_s=1)
+
+
+async def test_a_client_that_leaves_before_the_first_text_closes_the_connection_to_poe(
+    client: AsyncOpenAI, poe: ScriptedPoe
+) -> None:
+    poe.script = lambda _: Reply([META, asyncio.Event(), DONE])
+    call = asyncio.create_task(streamed(client))
+    await wait_until(lambda: bool(poe.queries), "Poe was asked")
+    call.cancel()
+
+    await wait_until(poe.queries[0].left.is_set, "Poe sees the connection closed", within_s=1)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_an_unknown_bot_is_not_found(client: AsyncOpenAI, poe: ScriptedPoe, stream: bool) -> None:
+    poe.script = lambda _: error_event("Bot does not exist")
+
+    with pytest.raises(openai.NotFoundError) as caught:
+        await client.chat.completions.create(model="Nobody", messages=HELLO, stream=stream)
+
+    assert caught.value.code == "model_not_found"
+    assert len(poe.queries) == 1, "a caller's mistake is not tried with another key"
+
+
+@pytest.mark.parametrize("name", ["../usage/current_balance", "a?b", "a#b", "..", "x/y", "%2e%2e", "\n", "a" * 101])
+async def test_a_name_that_is_no_bots_never_reaches_poe(client: AsyncOpenAI, poe: ScriptedPoe, name: str) -> None:
+    with pytest.raises(openai.NotFoundError) as caught:
+        await client.chat.completions.create(model=name, messages=HELLO)
+
+    assert caught.value.param == "model"
+    assert poe.queries == []
+    assert [asked.path for asked in poe.other if asked.method == "POST"] == []
+
+
+async def test_a_bots_name_is_one_encoded_path_segment(client: AsyncOpenAI, poe: ScriptedPoe) -> None:
+    await client.chat.completions.create(model="My Bot+é&=", messages=HELLO)
+
+    assert poe.queries[0].path == "/bot/My%20Bot%2B%C3%A9%26%3D"
+
+
+@pytest.mark.parametrize(
+    ("change", "param"),
+    [
+        ({"messages": []}, "messages"),
+        ({"messages": "hi"}, "messages"),
+        ({"messages": [{"role": "robot", "content": "hi"}]}, "messages[0].role"),
+        ({"messages": [*HELLO, {"role": "user"}]}, "messages[1].content"),
+        ({"messages": [{"role": "user", "content": 7}]}, "messages[0].content"),
+        ({"messages": [{"role": "user", "content": [{"type": "text"}]}]}, "messages[0].content[0].text"),
+        ({"temperature": "warm"}, "temperature"),
+        ({"temperature": 2.5}, "temperature"),
+        ({"stop": [1]}, "stop[0]"),
+        ({"logit_bias": {"50256": 101}}, "logit_bias.50256"),
+        ({"stream": "yes"}, "stream"),
+        ({"stream_options": {"include_usage": 1}}, "stream_options.include_usage"),
+        ({"max_tokens": 0}, "max_tokens"),
+        ({"n": 2}, "n"),
+        ({"tools": [{"type": "function"}]}, "tools"),
+        ({"model": ""}, "model"),
+        ({"model": 5}, "model"),
+    ],
+)
+async def test_a_bad_field_is_a_400_that_names_it(
+    raw: httpx.AsyncClient, poe: ScriptedPoe, change: dict[str, Any], param: str
+) -> None:
+    response = await raw.post("/v1/chat/completions", json={"model": "Echo", "messages": HELLO, **change})
+
+    error = response.json()["error"]
+    assert (response.status_code, error["type"], error["param"]) == (400, "invalid_request_error", param)
+    assert param.split("[")[0].split(".")[0] in error["message"]
+    assert poe.queries == []
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"{", b"[]", b"null", b"\xff\xfe", b'{"messages": [{"role":"user","content":"\\ud83d"}]}']
+)
+async def test_a_body_that_is_no_json_object_is_a_400(raw: httpx.AsyncClient, body: bytes) -> None:
+    response = await raw.post("/v1/chat/completions", content=body)
+
+    assert response.status_code == 400
+    assert response.json()["error"]["type"] == "invalid_request_error"
+
+
+async def test_unknown_fields_are_ignored(client: AsyncOpenAI) -> None:
+    completion = await client.chat.completions.create(
+        model="Echo", messages=HELLO, extra_body={"telemetry": {"deep": [1]}}, user="me", seed=3, top_p=0.5
+    )
+
+    assert completion.choices[0].message.content == "Hello 🙂 你好"
+
+
+async def test_poe_is_sent_the_conversation_in_its_own_terms(client: AsyncOpenAI, poe: ScriptedPoe) -> None:
+    await client.chat.completions.create(
+        model="Echo",
+        messages=[
+            {"role": "system", "content": "be brief"},
+            {"role": "developer", "content": "and kind"},
+            {"role": "user", "content": [{"type": "text", "text": "one"}, {"type": "text", "text": "two"}]},
+            {"role": "assistant", "content": "yes?"},
+            {"role": "user", "content": "three"},
+        ],
+        temperature=0.3,
+        stop=["END", " "],
+        logit_bias={"50256": -100},
+    )
+
+    query = poe.queries[0].query
+    assert [(message["role"], message["content"]) for message in query["query"]] == [
+        ("system", "be brief"),
+        ("system", "and kind"),
+        ("user", "one\ntwo"),
+        ("bot", "yes?"),
+        ("user", "three"),
+    ]
+    assert (query["temperature"], query["stop_sequences"], query["logit_bias"]) == (0.3, ["END"], {"50256": -100.0})
+    assert (query["version"], query["type"]) == ("1.2", "query")
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_replacements_neither_double_nor_lose_text(client: AsyncOpenAI, poe: ScriptedPoe, stream: bool) -> None:
+    """Progress lines vanish; the last replacement is the beginning of what follows."""
+    poe.script = lambda _: Reply(
+        [
+            META,
+            replace("Thinking..."),
+            replace("Thinking... (1s elapsed)"),
+            replace("Thinking... (2s elapsed)"),
+            replace("The an"),
+            text("swer is "),
+            text("42."),
+            DONE,
+        ]
+    )
+
+    if stream:
+        assert text_of(await streamed(client)) == "The answer is 42."
+    else:
+        completion = await client.chat.completions.create(model="Echo", messages=HELLO)
+        assert completion.choices[0].message.content == "The answer is 42."
+
+
+async def test_a_failure_after_the_first_text_is_an_error_event_without_done(
+    raw: httpx.AsyncClient, poe: ScriptedPoe
+) -> None:
+    poe.script = lambda _: Reply([text("Half an ans"), CUT])
+
+    response = await raw.post("/v1/chat/completions", json={"model": "Echo", "messages": HELLO, "stream": True})
+
+    assert response.status_code == 200
+    events = [line for line in response.text.split("\n\n") if line]
+    assert json.loads(events[-1].removeprefix("data: "))["error"]["code"] == "upstream_error"
+    assert "[DONE]" not in response.text
+    assert len(poe.queries) == 1, "nothing is sent to Poe again after visible text"
+
+
+async def test_a_client_raises_when_an_answer_breaks_off(client: AsyncOpenAI, poe: ScriptedPoe) -> None:
+    poe.script = lambda _: Reply([text("Half an ans"), CUT])
+
+    with pytest.raises(openai.APIError):
+        await streamed(client)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_an_answer_without_done_is_an_error(client: AsyncOpenAI, poe: ScriptedPoe, stream: bool) -> None:
+    """fastapi-poe's client takes this for a whole answer."""
+    poe.script = lambda _: Reply([text("Half an ans")])
+
+    with pytest.raises(openai.APIError):
+        if stream:
+            await streamed(client)
+        else:
+            await client.chat.completions.create(model="Echo", messages=HELLO)
+
+
+@pytest.mark.parametrize(
+    ("reply", "raised", "code"),
+    [
+        (failure(500), openai.InternalServerError, "upstream_error"),
+        (error_event("Internal server error"), openai.InternalServerError, "upstream_error"),
+        (failure(401), openai.InternalServerError, "upstream_auth"),
+        (failure(402, {"message": "You've used up your points!"}), openai.RateLimitError, "insufficient_quota"),
+        (
+            error_event("This bot needs more points to answer your request."),
+            openai.RateLimitError,
+            "insufficient_quota",
+        ),
+        (failure(429, retry_after="7"), openai.RateLimitError, "rate_limit_exceeded"),
+        (error_event("x", error_type="subscription_required"), openai.PermissionDeniedError, "model_not_available"),
+        (error_event("x", error_type="user_message_too_long"), openai.BadRequestError, "context_length_exceeded"),
+        (failure(403), openai.PermissionDeniedError, "content_policy_violation"),
+        (failure(404), openai.NotFoundError, "model_not_found"),
+        (
+            Reply([b"<html>busy</html>"], 200, {"content-type": "text/html"}),
+            openai.InternalServerError,
+            "upstream_error",
+        ),
+        (Reply([], 302, {"location": "/elsewhere"}), openai.InternalServerError, "upstream_error"),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("stream", [False, True])
+async def test_poes_failures_before_any_text_get_their_real_status(
+    client: AsyncOpenAI, poe: ScriptedPoe, reply: Reply, raised: type[openai.APIStatusError], code: str, stream: bool
+) -> None:
+    poe.script = lambda _: reply
+
+    with pytest.raises(raised) as caught:
+        await client.chat.completions.create(model="Echo", messages=HELLO, stream=stream)
+
+    assert caught.value.code == code
+
+
+async def test_poes_words_are_not_passed_on(raw: httpx.AsyncClient, poe: ScriptedPoe) -> None:
+    poe.script = lambda asked: error_event(f"internal trouble with {asked.key}")
+
+    response = await raw.post("/v1/chat/completions", json={"model": "Echo", "messages": HELLO})
+
+    assert "internal trouble" not in response.text
+    assert "poe-key" not in response.text
+
+
+async def test_silence_is_filled_with_heartbeats(settings: Any, poe: ScriptedPoe) -> None:
+    """After the hold time the stream opens without text, and comments keep it alive."""
+    from tests.support.serving import http, serving
+
+    go_on = asyncio.Event()
+    poe.script = lambda _: Reply([META, go_on, text("late"), DONE])
+    impatient = settings.model_copy(update={"commit_hold_s": 0.05, "heartbeat_s": 0.05})
+    async with serving(impatient) as base_url, http(base_url) as raw:
+        body = {"model": "Echo", "messages": HELLO, "stream": True}
+        async with raw.stream("POST", "/v1/chat/completions", json=body) as response:
+            received = ""
+            async for piece in response.aiter_text():
+                received += piece
+                if received.count(": ping\n\n") == 3:
+                    go_on.set()
+
+    assert received.startswith('data: {"id":')
+    assert received.count('"role":"assistant"') == 1
+    assert received.endswith("data: [DONE]\n\n")
+    assert '"content":"late"' in received
+
+
+async def test_behind_the_heartbeats_failover_goes_on(settings: Any, poe: ScriptedPoe) -> None:
+    from tests.support.serving import sdk, serving
+
+    fail_now = asyncio.Event()
+
+    def script(asked: Any) -> Reply:
+        if len(poe.queries) == 1:
+            return Reply([META, fail_now, CUT])
+        return answer("from the second key")
+
+    poe.script = script
+    impatient = settings.model_copy(update={"commit_hold_s": 0.05, "heartbeat_s": 0.05})
+    async with serving(impatient) as base_url, sdk(base_url) as client:
+        stream = await client.chat.completions.create(model="Echo", messages=HELLO, stream=True)
+        fail_now.set()
+        chunks = [chunk async for chunk in stream]
+
+    assert text_of(chunks) == "from the second key"
+    assert len(set(poe.keys_used())) == 2

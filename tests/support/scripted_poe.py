@@ -1,0 +1,218 @@
+"""A Poe that does exactly what a test tells it, byte for byte, and remembers what it was asked.
+
+fastapi-poe's own server plays Poe wherever it can (``proxy/demo``); this one is for what it cannot express:
+statuses, headers, splits, silence, cuts and garbage.
+"""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+
+class Cut:
+    """A step of a reply: close the connection without ending the body."""
+
+
+CUT: Final = Cut()
+
+#: Bytes to send as one chunk, an event to wait for, or a cut.
+Step = bytes | asyncio.Event | Cut
+
+
+def event(name: str, payload: object) -> bytes:
+    """One server-sent event as Poe frames it."""
+    return f"event: {name}\ndata: {json.dumps(payload)}\n\n".encode()
+
+
+def text(piece: str) -> bytes:
+    """A text event."""
+    return event("text", {"text": piece})
+
+
+def replace(whole: str) -> bytes:
+    """A replace_response event."""
+    return event("replace_response", {"text": whole})
+
+
+DONE: Final = event("done", {})
+META: Final = event("meta", {"content_type": "text/markdown", "linkify": True, "suggested_replies": False})
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What to answer: a status, headers, and the steps of the body."""
+
+    steps: Sequence[Step] = ()
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=lambda: {"content-type": "text/event-stream"})
+
+
+def answer(*pieces: str) -> Reply:
+    """A whole answer, one text event a piece."""
+    return Reply([META, *(text(piece) for piece in pieces), DONE])
+
+
+def error_event(words: str, **more: object) -> Reply:
+    """An answer that is one error event."""
+    return Reply([event("error", {"text": words, "allow_retry": True, **more}), DONE])
+
+
+def failure(status: int, error: object = None, **headers: str) -> Reply:
+    """A status other than 200 with a JSON body, as Poe's gateway sends it."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return Reply([json.dumps({"error": error}).encode()], status, {"content-type": "application/json", **named})
+
+
+@dataclass
+class Asked:
+    """One request that Poe received."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: bytes
+    #: Set when the client closed the connection before the reply was through.
+    left: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def key(self) -> str:
+        """The Poe key it came with."""
+        return self.headers.get("authorization", "").removeprefix("Bearer ")
+
+    @property
+    def query(self) -> Any:
+        """The parsed body."""
+        return json.loads(self.body)
+
+
+Script = Callable[[Asked], Reply | Awaitable[Reply]]
+
+
+def echo(asked: Asked) -> Reply:
+    """Answers with the last message."""
+    return answer(asked.query["query"][-1]["content"])
+
+
+@dataclass
+class ScriptedPoe:
+    """A running Poe. Set ``script`` for bots; balances and the model list have their own."""
+
+    base_url: str = ""
+    script: Script = echo
+    balances: dict[str, int] = field(default_factory=dict)
+    models: list[dict[str, Any]] | None = field(default_factory=list)
+    queries: list[Asked] = field(default_factory=list)
+    other: list[Asked] = field(default_factory=list)
+
+    def keys_used(self) -> list[str]:
+        """The keys of all bot queries, in order."""
+        return [asked.key for asked in self.queries]
+
+    async def reply_to(self, asked: Asked) -> Reply:
+        """Chooses the reply and remembers the question."""
+        if asked.path.startswith("/bot/"):
+            self.queries.append(asked)
+            reply = self.script(asked)
+            return await reply if isinstance(reply, Awaitable) else reply
+        self.other.append(asked)
+        if asked.path == "/v1/models" and self.models is not None:
+            return _json({"object": "list", "data": self.models})
+        if asked.path == "/usage/current_balance" and asked.key in self.balances:
+            return _json({"current_point_balance": self.balances[asked.key]})
+        return failure(401, {"message": "Incorrect API key provided.", "code": "invalid_api_key"})
+
+
+def _json(payload: object) -> Reply:
+    return Reply([json.dumps(payload).encode()], 200, {"content-type": "application/json"})
+
+
+@contextlib.asynccontextmanager
+async def running_poe() -> AsyncIterator[ScriptedPoe]:
+    """A ScriptedPoe on a loopback port, in the test's own event loop."""
+    poe = ScriptedPoe()
+    connections: set[asyncio.Task[None]] = set()
+
+    async def on_connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        connections.add(task)
+        try:
+            await _serve(poe, reader, writer)
+        finally:
+            connections.discard(task)
+            writer.close()
+
+    server = await asyncio.start_server(on_connection, "127.0.0.1", 0, backlog=4096)
+    poe.base_url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    try:
+        yield poe
+    finally:
+        server.close()
+        for task in list(connections):
+            task.cancel()
+        await asyncio.gather(*connections, return_exceptions=True)
+
+
+async def _serve(poe: ScriptedPoe, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+        while True:
+            asked = await _read_request(reader)
+            reply = await poe.reply_to(asked)
+            watcher = asyncio.get_running_loop().create_task(_watch(reader, asked))
+            try:
+                if not await _write_reply(reply, asked, writer):
+                    return
+            finally:
+                watcher.cancel()
+                await asyncio.gather(watcher, return_exceptions=True)
+
+
+async def _read_request(reader: asyncio.StreamReader) -> Asked:
+    head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+    method, path, _ = head[0].split(" ", 2)
+    headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:] if line)}
+    body = await reader.readexactly(int(headers.get("content-length", "0")))
+    return Asked(method, path, headers, body)
+
+
+async def _watch(reader: asyncio.StreamReader, asked: Asked) -> None:
+    """Notices that the client left while a reply is under way; clients here never pipeline."""
+    with contextlib.suppress(ConnectionError):
+        if not await reader.read(1):
+            asked.left.set()
+            return
+    asked.left.set()
+
+
+async def _write_reply(reply: Reply, asked: Asked, writer: asyncio.StreamWriter) -> bool:
+    """False when the connection must not be used again."""
+    head = [f"HTTP/1.1 {reply.status} Scripted", *(f"{name}: {value}" for name, value in reply.headers.items())]
+    writer.write("\r\n".join([*head, "transfer-encoding: chunked", "", ""]).encode())
+    for step in reply.steps:
+        if isinstance(step, Cut):
+            await writer.drain()
+            writer.close()
+            return False
+        if isinstance(step, asyncio.Event):
+            await writer.drain()
+            await _first_of(step, asked.left)
+            if asked.left.is_set():
+                return False
+        elif step:
+            writer.write(b"%x\r\n%b\r\n" % (len(step), step))
+    writer.write(b"0\r\n\r\n")
+    await writer.drain()
+    return not asked.left.is_set()
+
+
+async def _first_of(*events: asyncio.Event) -> None:
+    waits = [asyncio.get_running_loop().create_task(one.wait()) for one in events]
+    try:
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()
+        await asyncio.gather(*waits, return_exceptions=True)

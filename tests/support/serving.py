@@ -1,0 +1,63 @@
+"""A proxy on a real socket within the test's own event loop: quick to start, for all but process matters."""
+
+import contextlib
+import socket
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+from openai import AsyncOpenAI
+from sanic import Sanic
+
+from proxy.server.app import create_app
+from proxy.settings import Settings, parse_access_tokens, parse_poe_keys
+
+TOKEN = "test-token"
+KEYS = ("poe-key-one", "poe-key-two")
+
+
+def make_settings(**changes: Any) -> Settings:
+    """Settings for tests: two keys and a token, unless changed. Keys and tokens may be given as strings."""
+    keys = changes.pop("poe_api_keys", ",".join(KEYS))
+    tokens = changes.pop("access_tokens", f"tester:{TOKEN}")
+    return Settings(
+        poe_api_keys=parse_poe_keys(keys) if keys else (),
+        access_tokens=parse_access_tokens(tokens) if tokens else (),
+        **{"log_format": "json", "workers": 1, **changes},
+    )
+
+
+@contextlib.asynccontextmanager
+async def serving(settings: Settings) -> AsyncIterator[str]:
+    """Runs the application; yields its base URL (without ``/v1``)."""
+    Sanic._app_registry.clear()  # one process holds many applications of one name, here only
+    app = create_app(settings=settings)
+    app.config.TOUCHUP = False  # rewrites Sanic once a process; the tests start many applications in one
+    listener = socket.create_server(("127.0.0.1", 0), backlog=4096)
+    server = await app.create_server(sock=listener, return_asyncio_server=True)
+    assert server is not None
+    await server.startup()
+    await server.before_start()
+    await server.start_serving()
+    await server.after_start()
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        await server.before_stop()
+        server.close()
+        for connection in list(server.connections):
+            connection.close_if_idle() or connection.abort()
+        await server.after_stop()
+
+
+@contextlib.asynccontextmanager
+async def sdk(base_url: str, token: str = TOKEN, **options: Any) -> AsyncIterator[AsyncOpenAI]:
+    """An OpenAI client as any program has one; it does not retry, so that tests see each answer."""
+    async with AsyncOpenAI(base_url=f"{base_url}/v1", api_key=token, max_retries=0, **options) as client:
+        yield client
+
+
+def http(base_url: str, token: str | None = TOKEN, **options: Any) -> httpx.AsyncClient:
+    """A bare HTTP client, for what the SDK hides."""
+    headers = {"authorization": f"Bearer {token}"} if token else {}
+    return httpx.AsyncClient(base_url=base_url, headers=headers, timeout=30, **options)
