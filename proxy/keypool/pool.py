@@ -4,14 +4,16 @@ Redis holds turns and cooldowns of key *ids*; the keys themselves never leave th
 worker of every instance advances one counter, so round robin is exact over the whole fleet.
 """
 
+import asyncio
 import hashlib
 import logging
 import secrets
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
-from proxy.keypool.verdict import Cooldown, Verdict
+from proxy.keypool.verdict import ABANDONED, Cooldown, Verdict
 from proxy.settings import PoeKey
 from proxy.store.redis import RedisStore, Script
 
@@ -100,24 +102,7 @@ class KeyPool:
         Raises:
             StoreUnavailable: Redis is away.
         """
-        names = self._store.keys
-        guess = verdict.guess or self._cooldown
-        rest_ms = await self._store.run(
-            _SETTLE_LEASE,
-            [names.ring, names.resting],
-            [
-                names.prefix,
-                lease.lease_id,
-                lease.key.key_id,
-                lease.key.account_id,
-                verdict.outcome,
-                verdict.rests,
-                -1 if verdict.stated_s is None else _ms(verdict.stated_s),
-                _ms(guess.base_s),
-                _ms(guess.cap_s),
-                _KEEP_MS,
-            ],
-        )
+        rest_ms = await self._send_settlement(lease, verdict)
         if rest_ms:
             _log.warning(
                 "%s rests",
@@ -134,12 +119,50 @@ class KeyPool:
 
     async def _ask_for_lease(self, lease_id: str, tried: Collection[str]) -> list[str]:
         names = self._store.keys
-        reply: list[str] = await self._store.run(
+        asking = self._store.run(
             _LEASE_KEY,
             [names.turn, names.ring, names.resting, self._keyset],
             [names.prefix, lease_id, self._lease_ms, *tried],
         )
+        try:
+            reply: list[str] = await asyncio.shield(asking)
+        except asyncio.CancelledError:
+            asking.add_done_callback(partial(self._give_back, lease_id))
+            raise
         return reply
+
+    def _give_back(self, lease_id: str, asking: "asyncio.Future[list[str]]") -> None:
+        """Ends a lease whose caller left while it was being asked for."""
+        if asking.cancelled() or asking.exception() is not None or asking.result()[0] != "leased":
+            return
+        lease = Lease(lease_id, self._keys[asking.result()[1]])
+        self._send_settlement(lease, ABANDONED).add_done_callback(_ignore_outcome)
+
+    def _send_settlement(self, lease: Lease, verdict: Verdict) -> "asyncio.Future[int]":
+        names = self._store.keys
+        guess = verdict.guess or self._cooldown
+        return self._store.run(
+            _SETTLE_LEASE,
+            [names.ring, names.resting],
+            [
+                names.prefix,
+                lease.lease_id,
+                lease.key.key_id,
+                lease.key.account_id,
+                verdict.outcome,
+                verdict.rests,
+                -1 if verdict.stated_s is None else _ms(verdict.stated_s),
+                _ms(guess.base_s),
+                _ms(guess.cap_s),
+                _KEEP_MS,
+            ],
+        )
+
+
+def _ignore_outcome(settling: "asyncio.Future[int]") -> None:
+    """Nobody waits for it; a settlement that failed leaves a lease that expires."""
+    if not settling.cancelled():
+        settling.exception()
 
 
 def _digest(keys: Sequence[PoeKey]) -> str:

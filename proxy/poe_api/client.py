@@ -17,7 +17,7 @@ import orjson
 from yarl import URL
 
 from proxy import __version__
-from proxy.errors import ModelNotFound, PoeFailed, PoeTimeout, StreamCut
+from proxy.errors import ModelNotFound, PoeError, PoeFailed, PoeTimeout, StreamCut
 from proxy.poe_api.events import Done, Event, EventDecoder, Failure
 from proxy.poe_api.faults import RateLimits, fault_of_event, fault_of_response, parse_rate_limits
 
@@ -104,6 +104,9 @@ class PoeClient:
             raise PoeTimeout(said="no event in time") from None
         except aiohttp.ClientError as error:
             raise _network_fault(error) from error
+        except PoeError as error:
+            error.said = error.said.replace(key, "[key]")  # Poe's words may quote the key, and go to the log
+            raise
         finally:
             if response is not None:
                 response.close()

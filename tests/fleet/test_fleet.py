@@ -1,0 +1,206 @@
+"""Two instances of two workers each, real processes on one real Redis: what only a fleet can show."""
+
+import asyncio
+import contextlib
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import openai
+import pytest
+import redis.asyncio
+
+from proxy.settings import fingerprint
+from tests.support.fleet import Instance, running_instance
+from tests.support.scripted_poe import DONE, META, Asked, Reply, ScriptedPoe, echo, failure, text
+from tests.support.serving import sdk
+from tests.support.waiting import wait_until
+
+KEYS = [f"poe-secret-{number}" for number in range(7)]
+TOKEN = "fleet-secret-token"
+HELLO: list[Any] = [{"role": "user", "content": "Hello 🙂 你好"}]
+
+
+@contextlib.asynccontextmanager
+async def two_instances(
+    poe: ScriptedPoe, redis_url: str, namespace: str, home: Path, keys: list[str] = KEYS
+) -> AsyncIterator[list[Instance]]:
+    environment = {
+        "POE_API_KEYS": ",".join(keys),
+        "ACCESS_TOKENS": f"fleet:{TOKEN}",
+        "POE_BASE_URL": poe.base_url,
+        "REDIS_URL": redis_url,
+        "REDIS_NAMESPACE": namespace,
+        "WORKERS": "2",
+    }
+    async with running_instance(home, **environment) as one, running_instance(home, **environment) as other:
+        yield [one, other]
+
+
+async def post(session: aiohttp.ClientSession, instance: Instance) -> int:
+    """One chat over a connection of its own, so that the kernel spreads them over the workers."""
+    body = {"model": "Echo", "messages": [{"role": "user", "content": "hi"}]}
+    url = f"{instance.base_url}/v1/chat/completions"
+    async with session.post(url, json=body, headers={"authorization": f"Bearer {TOKEN}"}) as response:
+        await response.read()
+        return response.status
+
+
+async def post_many(instances: list[Instance], count: int) -> Counter[int]:
+    """``count`` chats at once, half to each instance; how many got which status."""
+    connector = aiohttp.TCPConnector(limit=0, force_close=True)
+    async with aiohttp.ClientSession(connector=connector) as session:
+        return Counter(await asyncio.gather(*(post(session, instances[number % 2]) for number in range(count))))
+
+
+async def test_three_thousand_requests_at_once_use_each_key_equally(
+    poe: ScriptedPoe, redis_url: str, namespace: str, tmp_path: Path
+) -> None:
+    async with two_instances(poe, redis_url, namespace, tmp_path) as instances:
+        statuses = await post_many(instances, 3000)
+
+    used = Counter(poe.keys_used())
+    assert statuses == {200: 3000}
+    assert sorted(used.values()) == [428] * 3 + [429] * 4
+    assert set(used) == set(KEYS)
+
+
+async def test_while_two_keys_cool_the_other_five_are_used_equally(
+    poe: ScriptedPoe, redis_url: str, namespace: str, tmp_path: Path
+) -> None:
+    cooling = set(KEYS[:2])
+    poe.script = lambda asked: failure(429, retry_after="600") if asked.key in cooling else echo(asked)
+    async with two_instances(poe, redis_url, namespace, tmp_path) as instances:
+        await post_many(instances, len(KEYS))
+        await wait_until(lambda: cooling <= set(poe.keys_used()), "both keys have earned their 429")
+        # A failed-over request takes a turn out of order; a full round evens the ring again.
+        before = Counter(poe.keys_used())
+        statuses = await post_many(instances, 1000)
+
+    used = Counter(poe.keys_used()) - before
+    assert statuses == {200: 1000}
+    assert used == {key: 200 for key in KEYS[2:]}
+
+
+async def test_a_429_with_retry_after_keeps_every_worker_off_the_key_for_that_long(
+    poe: ScriptedPoe, redis_url: str, namespace: str, tmp_path: Path
+) -> None:
+    limited = KEYS[0]
+    asked_at: list[float] = []
+
+    def script(asked: Asked) -> Reply:
+        if asked.key != limited:
+            return echo(asked)
+        asked_at.append(time.monotonic())
+        return failure(429, retry_after="3") if len(asked_at) == 1 else echo(asked)
+
+    poe.script = script
+    async with two_instances(poe, redis_url, namespace, tmp_path, KEYS[:3]) as instances:
+        statuses: Counter[int] = Counter()
+        while len(asked_at) < 2:
+            statuses += await post_many(instances, 20)
+
+    assert set(statuses) == {200}
+    assert asked_at[1] - asked_at[0] >= 3
+    assert asked_at[1] - asked_at[0] < 5, "it is used again after"
+
+
+async def test_the_sdk_works_against_every_worker(
+    poe: ScriptedPoe, redis_url: str, namespace: str, tmp_path: Path
+) -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        instances = await stack.enter_async_context(two_instances(poe, redis_url, namespace, tmp_path))
+        clients = [await stack.enter_async_context(sdk(instance.base_url, TOKEN)) for instance in instances]
+        stranger = await stack.enter_async_context(sdk(instances[0].base_url, "wrong-token"))
+
+        async def stream(number: int) -> tuple[str, Any]:
+            chunks = await clients[number % 2].chat.completions.create(
+                model="Echo", messages=HELLO, stream=True, stream_options={"include_usage": True}
+            )
+            content, usage = "", None
+            async for chunk in chunks:
+                content += "".join(choice.delta.content or "" for choice in chunk.choices)
+                usage = chunk.usage or usage
+            return content, usage
+
+        whole = await clients[0].chat.completions.create(model="Echo", messages=HELLO)
+        streams = await asyncio.gather(*(stream(number) for number in range(50)))
+        with pytest.raises(openai.AuthenticationError):
+            await stranger.chat.completions.create(model="Echo", messages=HELLO)
+        with pytest.raises(openai.BadRequestError) as bad:
+            await clients[1].chat.completions.create(model="Echo", messages=HELLO, temperature=3)
+
+        poe.script = lambda _: Reply([META, text("begin"), asyncio.Event(), DONE])
+        abandoned = await clients[1].chat.completions.create(model="Echo", messages=HELLO, stream=True)
+        await anext(aiter(abandoned))
+        await abandoned.close()
+        await wait_until(poe.queries[-1].left.is_set, "Poe sees the connection closed", within_s=1)
+
+    assert whole.choices[0].message.content == "Hello 🙂 你好"
+    assert {content for content, _ in streams} == {"Hello 🙂 你好"}
+    assert {usage.total_tokens for _, usage in streams} == {whole.usage.total_tokens if whole.usage else 0}
+    assert bad.value.param == "temperature"
+
+
+async def test_when_every_key_cools_the_client_is_told_for_how_long(
+    poe: ScriptedPoe, redis_url: str, namespace: str, tmp_path: Path
+) -> None:
+    seconds = {KEYS[0]: "40", KEYS[1]: "20"}
+    poe.script = lambda asked: failure(429, retry_after=seconds[asked.key])
+    async with two_instances(poe, redis_url, namespace, tmp_path, KEYS[:2]) as instances:
+        told = []
+        for instance in instances:
+            async with sdk(instance.base_url, TOKEN) as client:
+                with pytest.raises(openai.RateLimitError) as caught:
+                    await client.chat.completions.create(model="Echo", messages=HELLO)
+                told.append(int(caught.value.response.headers["retry-after"]))
+
+    assert all(18 <= wait <= 20 for wait in told)
+    assert len(poe.queries) == 2, "the second instance asked nobody"
+
+
+async def test_no_secret_is_in_a_log_or_in_redis(
+    poe: ScriptedPoe, redis_url: str, namespace: str, tmp_path: Path
+) -> None:
+    poe.script = lambda asked: (
+        failure(401, {"message": f"no such key {asked.key}"}) if asked.key == KEYS[0] else echo(asked)
+    )
+    async with two_instances(poe, redis_url, namespace, tmp_path) as instances:
+        await post_many(instances, 40)
+        async with sdk(instances[0].base_url, "wrong-secret-token") as stranger:
+            with pytest.raises(openai.AuthenticationError) as refused:
+                await stranger.models.list()
+        logs = "".join(instance.log.read_text() for instance in instances)
+        async with redis.asyncio.Redis.from_url(redis_url) as store:
+            names = [name async for name in store.scan_iter(match=f"{namespace}:*", count=1000)]
+            dumps = b"".join([await store.dump(name) for name in names])
+
+    assert fingerprint(KEYS[1]) in logs, "keys are named by their id"
+    for secret in (*KEYS, TOKEN, "wrong-secret-token"):
+        assert secret not in logs
+        assert secret.encode() not in dumps
+        assert secret not in refused.value.message
+
+
+async def test_an_instance_ends_with_zero_after_its_streams_are_done(
+    poe: ScriptedPoe, redis_url: str, namespace: str, tmp_path: Path
+) -> None:
+    go_on = asyncio.Event()
+    poe.script = lambda _: Reply([text("begin"), go_on, text(" and end"), DONE])
+    async with (
+        two_instances(poe, redis_url, namespace, tmp_path) as instances,
+        sdk(instances[0].base_url, TOKEN) as client,
+    ):
+        stream = await client.chat.completions.create(model="Echo", messages=HELLO, stream=True)
+        first = [await anext(aiter(stream)), await anext(aiter(stream))]
+        stopping = asyncio.create_task(instances[0].stop())
+        await asyncio.sleep(0)
+        go_on.set()
+        rest = [chunk async for chunk in stream]
+        code = await stopping
+
+    assert "".join(chunk.choices[0].delta.content or "" for chunk in [*first, *rest]) == "begin and end"
+    assert code == 0

@@ -1,0 +1,273 @@
+"""The key pool on real servers: rotation, rests, leases, and what Redis holds of them."""
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+
+import pytest
+import redis.asyncio
+
+from proxy.errors import KeyRefused, OutOfPoints, PoeFailed, RateLimited, StoreUnavailable
+from proxy.keypool.pool import KeyPool, Lease, NoneReady
+from proxy.keypool.verdict import ABANDONED, ANSWERED, POE_FAILED_HERE_ONLY, Cooldown, Verdict, judge
+from proxy.settings import PoeKey
+from proxy.store.redis import RedisStore
+from tests.support.waiting import wait_until
+
+
+def keys(count: int, account: str = "") -> list[PoeKey]:
+    return [PoeKey(secret=f"secret-{number}", account=account) for number in range(count)]
+
+
+class Bench:
+    """Pools of several workers on one Redis."""
+
+    def __init__(self, url: str, namespace: str) -> None:
+        self.url, self.namespace = url, namespace
+        self.stack = contextlib.AsyncExitStack()
+        self.redis = redis.asyncio.Redis.from_url(url, decode_responses=True)
+        self.stack.push_async_callback(self.redis.aclose)
+
+    def pool(
+        self, pool_keys: Sequence[PoeKey], *, base_s: float = 5, cap_s: float = 300, lease_s: float = 60
+    ) -> KeyPool:
+        store = RedisStore(self.url, self.namespace)
+        self.stack.push_async_callback(store.close)
+        return KeyPool(pool_keys, store, lease_s=lease_s, cooldown=Cooldown(base_s, cap_s))
+
+    async def value(self, name: str) -> dict[str, str]:
+        """A hash of this test's namespace."""
+        found: dict[str, str] = await self.redis.hgetall(f"{self.namespace}:1:{{pool}}:{name}")
+        return found
+
+
+@pytest.fixture
+async def bench(any_redis_url: str, namespace: str) -> AsyncIterator[Bench]:
+    made = Bench(any_redis_url, namespace)
+    async with made.stack:
+        yield made
+
+
+async def leased(pool: KeyPool, tried: Sequence[str] = ()) -> Lease:
+    lease = await pool.lease(tried)
+    assert isinstance(lease, Lease)
+    return lease
+
+
+async def rest(pool: KeyPool, verdict: Verdict) -> str:
+    """Leases a key, settles it with the verdict, and returns its id."""
+    lease = await leased(pool)
+    await pool.settle(lease, verdict)
+    return lease.key.key_id
+
+
+async def test_keys_take_turns_exactly_over_concurrent_workers(bench: Bench) -> None:
+    pools = [bench.pool(keys(7)) for _ in range(4)]
+
+    leases = await asyncio.gather(*(leased(pools[number % 4]) for number in range(1000)))
+
+    counts = Counter(lease.key.key_id for lease in leases)
+    assert sorted(counts.values()) == [142, 143, 143, 143, 143, 143, 143]
+
+
+async def test_the_others_stay_exactly_even_while_two_keys_rest(bench: Bench) -> None:
+    """A counter modulo the number of keys would give the key after a resting one twice its share."""
+    pool = bench.pool(keys(7))
+    resting = {await rest(pool, Verdict("rate_limit_exceeded", rests="key", stated_s=60)) for _ in range(2)}
+
+    counts = Counter([(await leased(pool)).key.key_id for _ in range(500)])
+
+    assert set(counts.values()) == {100}
+    assert not resting & set(counts)
+
+
+async def test_a_rested_key_is_leased_next_and_then_takes_its_turn(bench: Bench) -> None:
+    pool = bench.pool(keys(3))
+    rested = await rest(pool, Verdict("x", rests="key", stated_s=0.05))
+    await wait_until(lambda: is_ready(pool, 3), "the key has rested")
+
+    order = [(await leased(pool)).key.key_id for _ in range(6)]
+
+    assert order.index(rested) < 3
+    assert Counter(order) == Counter({key.key_id: 2 for key in keys(3)})
+
+
+async def is_ready(pool: KeyPool, count: int) -> bool:
+    return (await pool.count()).ready == count
+
+
+async def test_a_rest_is_obeyed_by_every_worker_from_the_next_lease(bench: Bench) -> None:
+    one, other = bench.pool(keys(2)), bench.pool(keys(2))
+    resting = await rest(one, judge(RateLimited(retry_after_s=30)))
+
+    assert {(await leased(pool)).key.key_id for pool in (one, other) * 3} == {
+        key.key_id for key in keys(2) if key.key_id != resting
+    }
+
+
+async def test_no_key_ready_tells_the_true_time_of_the_soonest(bench: Bench) -> None:
+    pool = bench.pool(keys(2))
+    await rest(pool, judge(RateLimited(retry_after_s=50)))
+    await rest(pool, judge(RateLimited(retry_after_s=20)))
+
+    none = await pool.lease()
+
+    assert isinstance(none, NoneReady)
+    assert none.ready_in_s is not None
+    assert 19 < none.ready_in_s <= 20
+
+
+async def test_a_shorter_rest_never_shortens_a_longer(bench: Bench) -> None:
+    pool = bench.pool(keys(1))
+    first, second = await leased(pool), await leased(pool)
+    await pool.settle(first, judge(RateLimited(retry_after_s=100)))
+    await pool.settle(second, judge(RateLimited(retry_after_s=3)))
+
+    none = await pool.lease()
+
+    assert isinstance(none, NoneReady)
+    assert none.ready_in_s is not None
+    assert none.ready_in_s > 99
+
+
+async def test_guessed_rests_double_up_to_the_cap_and_an_answer_ends_the_row(bench: Bench) -> None:
+    pool = bench.pool(keys(1), base_s=10, cap_s=35)
+    leases = [await leased(pool) for _ in range(6)]
+    rests = []
+    for lease in leases[:4]:
+        await pool.settle(lease, judge(RateLimited()))
+        rests.append(await longest_rest(bench))
+    await pool.settle(leases[4], ANSWERED)
+    await pool.settle(leases[5], judge(RateLimited()))
+
+    account = await bench.value(f"account:{keys(1)[0].account_id}")
+    assert [round(seconds) for seconds in rests] == [10, 20, 35, 35]
+    assert account["strikes"] == "1"
+    assert account["basis"] == "guessed"
+
+
+async def longest_rest(bench: Bench) -> float:
+    ((_, ready_at_ms),) = await bench.redis.zrange(f"{bench.namespace}:1:{{pool}}:resting", 0, -1, withscores=True)
+    seconds, micros = await bench.redis.time()
+    return float(ready_at_ms / 1000 - seconds - micros / 1e6)
+
+
+async def test_keys_of_one_account_rest_together(bench: Bench) -> None:
+    pool = bench.pool([*keys(2, account="mine"), PoeKey("other")])
+    lease = await leased(pool, tried=[PoeKey("other").key_id])
+    await pool.settle(lease, judge(OutOfPoints()))
+
+    assert {(await leased(pool)).key.secret for _ in range(3)} == {"other"}
+
+
+async def test_a_refused_key_rests_alone(bench: Bench) -> None:
+    pool = bench.pool(keys(2, account="mine"))
+    refused = await rest(pool, judge(KeyRefused()))
+
+    assert {(await leased(pool)).key.key_id for _ in range(3)} == {key.key_id for key in keys(2)} - {refused}
+
+
+async def test_a_failing_poe_costs_no_key_anything_until_another_key_answers(bench: Bench) -> None:
+    pool = bench.pool(keys(2))
+    lease = await leased(pool)
+    await pool.settle(lease, judge(PoeFailed()))
+    ready_before = (await pool.count()).ready
+    await pool.settle(lease, POE_FAILED_HERE_ONLY)
+
+    assert ready_before == 2
+    assert (await pool.count()).ready == 1
+
+
+async def test_tried_keys_are_left_out(bench: Bench) -> None:
+    pool = bench.pool(keys(3))
+    tried: list[str] = []
+    for _ in range(3):
+        tried.append((await leased(pool, tried)).key.key_id)
+
+    none = await pool.lease(tried)
+
+    assert len(set(tried)) == 3
+    assert none == NoneReady(ready_in_s=0)
+
+
+async def test_an_instance_is_never_given_a_key_it_does_not_have(bench: Bench) -> None:
+    """During a deployment old and new instances have different keys."""
+    old, new = bench.pool(keys(3)), bench.pool(keys(5)[2:])
+
+    for _ in range(10):
+        assert (await leased(old)).key in keys(3)
+        assert (await leased(new)).key in keys(5)[2:]
+
+
+async def test_a_redis_that_lost_everything_learns_the_keys_again(bench: Bench) -> None:
+    pool = bench.pool(keys(3))
+    await leased(pool)
+    for name in await bench.redis.keys(f"{bench.namespace}:*"):
+        await bench.redis.delete(name)
+    await bench.redis.script_flush()
+
+    assert Counter([(await leased(pool)).key.key_id for _ in range(6)]) == Counter({k.key_id: 2 for k in keys(3)})
+
+
+async def test_a_lease_that_was_never_settled_expires(bench: Bench) -> None:
+    pool = bench.pool(keys(1), lease_s=0.05)
+    lease = await leased(pool)
+    name = f"{bench.namespace}:1:{{pool}}:leases:{lease.key.key_id}"
+    held = await bench.redis.zrange(name, 0, -1)
+
+    assert held == [lease.lease_id]
+    await wait_until(lambda: _gone(bench, name), "the lease has expired", within_s=2)
+
+
+async def _gone(bench: Bench, name: str) -> bool:
+    return not await bench.redis.exists(name)
+
+
+async def test_a_caller_who_leaves_while_asking_leaves_no_lease(bench: Bench) -> None:
+    pool = bench.pool(keys(1))
+    await leased(pool)  # the script is loaded and the keys are known
+    name = f"{bench.namespace}:1:{{pool}}:leases:{keys(1)[0].key_id}"
+    await bench.redis.delete(name)
+    asking = asyncio.create_task(pool.lease())
+    await asyncio.sleep(0)
+    asking.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await asking
+
+    await wait_until(lambda: turn_is(bench, 2), "Redis has run the call")
+    await wait_until(lambda: _gone(bench, name), "the lease was given back", within_s=2)
+
+
+async def turn_is(bench: Bench, turn: int) -> bool:
+    return await bench.redis.get(f"{bench.namespace}:1:{{pool}}:turn") == str(turn)
+
+
+async def test_every_key_has_a_ttl_but_the_permanent_ones(bench: Bench) -> None:
+    pool = bench.pool(keys(2))
+    await rest(pool, judge(RateLimited()))
+    await rest(pool, ABANDONED)
+
+    prefix = f"{bench.namespace}:1:{{pool}}:"
+    names = await bench.redis.keys(f"{bench.namespace}:*")
+    permanent = {name.removeprefix(prefix) for name in names if await bench.redis.pttl(name) == -1}
+    assert permanent == {"turn", "ring", "resting", "announced"}
+
+
+async def test_no_secret_is_in_redis(bench: Bench) -> None:
+    pool = bench.pool(keys(2))
+    await rest(pool, judge(RateLimited()))
+
+    dumps = [await bench.redis.dump(name) for name in await bench.redis.keys(f"{bench.namespace}:*")]
+    assert dumps
+    assert not any(b"secret-" in dump for dump in dumps)
+
+
+async def test_a_redis_that_is_away_is_an_error_at_once(namespace: str) -> None:
+    pool_store = RedisStore("unix:///nonexistent/redis.sock", namespace)
+    pool = KeyPool(keys(1), pool_store, lease_s=60, cooldown=Cooldown(5, 300))
+
+    with pytest.raises(StoreUnavailable):
+        await pool.lease()
+    assert not pool_store.available
+    await pool_store.close()

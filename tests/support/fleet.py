@@ -1,0 +1,76 @@
+"""Real instances of the real command, as an operator starts them: processes, workers, one shared Redis."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from tests.support.waiting import wait_until
+
+
+@dataclass(frozen=True)
+class Instance:
+    """One running ``python -m proxy serve``."""
+
+    base_url: str
+    process: asyncio.subprocess.Process
+    log: Path
+
+    async def stop(self, *, within_s: float = 40.0) -> int:
+        """SIGTERM, as a platform sends it; returns the exit code."""
+        if self.process.returncode is None:
+            self.process.send_signal(signal.SIGTERM)
+        return await asyncio.wait_for(self.process.wait(), within_s)
+
+
+def free_port() -> int:
+    """A port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextlib.asynccontextmanager
+async def running_instance(home: Path, **environment: str) -> AsyncIterator[Instance]:
+    """Starts an instance with these settings and waits until all its workers serve."""
+    port = environment.setdefault("PORT", str(free_port()))
+    log = home / f"proxy-{port}.log"
+    clean = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG", "VIRTUAL_ENV")}
+    with log.open("wb") as output:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "proxy",
+            "serve",
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            env={"HOST": "127.0.0.1", "DATA_DIR": str(home / "data"), "LOG_FORMAT": "json", **clean, **environment},
+            start_new_session=True,
+        )
+    instance = Instance(f"http://127.0.0.1:{port}", process, log)
+    try:
+        async with httpx.AsyncClient(base_url=instance.base_url) as client:
+            await wait_until(lambda: _serves(client, instance), f"the proxy serves; see its log:\n{log.read_text()}")
+        yield instance
+        await instance.stop()
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        await process.wait()
+
+
+async def _serves(client: httpx.AsyncClient, instance: Instance) -> bool:
+    if instance.process.returncode is not None:
+        raise AssertionError(f"the proxy ended with {instance.process.returncode}:\n{instance.log.read_text()}")
+    with contextlib.suppress(httpx.HTTPError):
+        return (await client.get("/health")).status_code == 200
+    return False
