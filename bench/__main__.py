@@ -25,7 +25,7 @@ from bench.processes import NotStartedError, free_port, python, running
 from bench.report import print_report, write_json
 
 #: The widest table; in a narrower terminal it wraps.
-_TABLE_WIDTH: Final = 150
+_TABLE_WIDTH: Final = 176
 
 PEERS: Final = {peer.name: peer for peer in (OURS, SEED, BARE, NGINX)}
 

@@ -83,22 +83,33 @@ async def measure_all(
 
 
 async def _measure_costs(peer: RunningPeer, upstream: Upstream, plan: Plan, results: Results) -> None:
-    """Requests as they are; chunks as the slope between an answer of 500 events and one of one."""
+    """Requests as they are; chunks as the slope between an answer of 500 events and one of a single event."""
     for prompt_kb in PROMPTS_KB:
         one = await cost(peer, upstream, bot="one", prompt_kb=prompt_kb, for_s=plan.cost_s)
         burst = await cost(peer, upstream, bot=f"burst-{_BURST}", prompt_kb=prompt_kb, for_s=plan.cost_s)
-        one_s, burst_s = _proxy_s(one), _proxy_s(burst)
-        results.add(peer.name, f"request_{prompt_kb}kb_ms", one_s * 1e3)
-        results.add(peer.name, f"burst_chunk_{prompt_kb}kb_us", (burst_s - one_s) / (_BURST - 1) * 1e6)
+        results.add(peer.name, f"request_{prompt_kb}kb_ms", _proxy_s(one) * 1e3)
+        results.add(peer.name, f"burst_chunk_{prompt_kb}kb_us", _chunk_us(burst, one))
         if prompt_kb == PROMPTS_KB[0]:
-            results.add(peer.name, "redis_request_us", one.spent.by_group["redis"] / one.answers * 1e6)
-            results.add(peer.name, "answers_per_s", one.answers / one.spent.wall_s)
-            results.add(peer.name, "poe_connections_per_request", one.connections / one.answers)
-            _add_shares(results, peer.name, "request", one)
             _add_shares(results, peer.name, "burst", burst)
-    apart = await cost(peer, upstream, bot="one-apart", prompt_kb=1, for_s=plan.cost_s)
-    results.add(peer.name, "request_end_apart_ms", _proxy_s(apart) * 1e3)
-    results.add(peer.name, "poe_connections_per_request_end_apart", apart.connections / apart.answers)
+            await _measure_small_prompt(peer, upstream, plan, results, one)
+
+
+async def _measure_small_prompt(peer: RunningPeer, upstream: Upstream, plan: Plan, results: Results, one: Cost) -> None:
+    """What is measured with the smallest prompt alone; ``one`` is the cost of its one-event answers."""
+    volley = await cost(peer, upstream, bot=f"volley-{_BURST}", prompt_kb=PROMPTS_KB[0], for_s=plan.cost_s)
+    apart = await cost(peer, upstream, bot="one-apart", prompt_kb=PROMPTS_KB[0], for_s=plan.cost_s)
+    figures = {
+        "volley_chunk_us": _chunk_us(volley, one),
+        "redis_request_us": one.spent.by_group["redis"] / one.answers * 1e6,
+        "answers_per_s": one.answers / one.spent.wall_s,
+        "poe_connections_per_request": one.connections / one.answers,
+        "poe_connections_per_request_end_apart": apart.connections / apart.answers,
+        "request_end_apart_ms": _proxy_s(apart) * 1e3,
+    }
+    for figure, value in figures.items():
+        results.add(peer.name, figure, value)
+    _add_shares(results, peer.name, "request", one)
+    _add_shares(results, peer.name, "volley", volley)
 
 
 async def _measure_lone(peer: RunningPeer, upstream: Upstream, plan: Plan, results: Results) -> None:
@@ -113,6 +124,10 @@ async def _measure_first_text(peer: RunningPeer, upstream: Upstream, plan: Plan,
         (peer.endpoint, results.waits_s[peer.name]),
     ):
         waits_s.extend(await first_text(endpoint, count=plan.first_text_count, for_s=plan.first_text_s))
+
+
+def _chunk_us(many: Cost, one: Cost) -> float:
+    return (_proxy_s(many) - _proxy_s(one)) / (_BURST - 1) * 1e6
 
 
 def _proxy_s(cost: Cost) -> float:

@@ -18,24 +18,27 @@ _RESULTS: Final = Path(__file__).parent / "results"
 _COLUMNS: Final[dict[str, tuple[str, int]]] = {
     **{f"request_{kb}kb_ms": (f"request\n{kb} KB\nms", 3) for kb in PROMPTS_KB},
     **{f"burst_chunk_{kb}kb_us": (f"burst chunk\n{kb} KB\nµs", 1) for kb in PROMPTS_KB},
+    "volley_chunk_us": ("volley chunk\n1 KB\nµs", 1),
     "lone_chunk_us": ("lone chunk\n1 KB\nµs", 1),
     "first_text_added_p50_ms": ("first text\nadded p50\nms", 2),
     "first_text_added_p99_ms": ("first text\nadded p99\nms", 2),
     "redis_request_us": ("Redis\na request\nµs", 0),
     "memory_mb": ("memory\n\nMB", 0),
 }
-_RATIOS: Final = [name for name in _COLUMNS if name.startswith(("request", "burst", "lone"))]
+_RATIOS: Final = [name for name in _COLUMNS if name.startswith(("request", "burst", "volley", "lone"))]
 
 _HOW_TO_READ: Final = (
     "CPU time, user and system, of all of a peer's processes, its Redis apart. "
     "Request: a streamed answer of one event. "
-    "Burst chunk: slope between answers of 500 events and of one. Lone chunk: 50 streams, an event every 20 ms each. "
+    "Burst chunk: slope between answers of 500 events and of one, the 500 in one write of the upstream's. "
+    "Volley chunk: the same, each event in a write of its own, without pause. "
+    "Lone chunk: 50 streams, an event every 20 ms each. "
     "First text: one stream at a time, over asking the upstream directly. "
     "Medians of the rounds; ± is half their range."
 )
 _BOTTLENECK: Final = (
-    "Who was the bottleneck: in request and burst, four connections asked without pause. Where upstream and load "
-    "generator are far below 100 % they waited for the peer. A peer below 100 % waited for Redis, for a core that "
+    "Who was the bottleneck: in request, burst and volley, four connections asked without pause. Where upstream and "
+    "load generator are far below 100 % they waited for the peer. A peer below 100 % waited for Redis, for a core that "
     "others used, or for them (nginx); its cost is still its own CPU time, at most a little high because it woke up "
     "for fewer events at a time. Others: everything else on the machine. Every answer was checked to be whole."
 )
@@ -115,7 +118,7 @@ def _shares(results: Results, peers: Sequence[str]) -> Table:
     for heading in ("peer", "shape", *("peer itself" if group == "proxy" else group for group in groups)):
         table.add_column(heading, justify="left" if heading in ("peer", "shape") else "right")
     for peer in peers:
-        for shape in ("request", "burst", "lone"):
+        for shape in ("request", "burst", "volley", "lone"):
             shares = [results.median(peer, f"share_{shape}_{group}_pct") or 0.0 for group in groups]
             table.add_row(peer, shape, *(f"{share:.0f} %" for share in shares))
     return table
