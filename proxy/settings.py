@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from pydantic import AliasChoices, BeforeValidator, Field, ValidationError
 from pydantic.fields import FieldInfo
@@ -87,8 +87,11 @@ def _entries(value: object) -> list[str]:
 
 def _labelled(value: object) -> list[tuple[str, str]]:
     """``[label:]credential`` entries as (label or "", credential), each checked, none repeated."""
+    entries = _entries(value)
+    if not entries and str(value).strip():
+        raise ValueError("there is nothing between the commas")
     pairs = []
-    for position, entry in enumerate(_entries(value), start=1):
+    for position, entry in enumerate(entries, start=1):
         label, colon, credential = entry.rpartition(":")
         if colon and not _LABEL.fullmatch(label):
             raise ValueError(f"entry {position}: the part before ':' must be 1 to 64 of A-Z a-z 0-9 _ . @ -")
@@ -142,18 +145,31 @@ def _parse_globs(value: object) -> tuple[str, ...]:
 
 def _parse_base_url(value: object) -> str:
     url = str(value).strip().rstrip("/").removesuffix("/bot")
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    parts = _split(url)
+    if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("must be an http:// or https:// URL")
     return url
+
+
+def _split(url: str) -> SplitResult | None:
+    """The parts of a URL, None when it is none; urlsplit's own complaints quote what may be a password."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # raises when it is no number, as after a password with an unescaped slash
+    except ValueError:
+        return None
+    return parts
 
 
 def _parse_redis_url(value: object) -> str:
     if isinstance(value, _UnusableFile):
         raise ValueError(value.problem)  # noqa: TRY004 - pydantic turns ValueErrors into problems
     url = str(value).strip()
-    if url != "embedded" and urlsplit(url).scheme not in ("redis", "rediss", "unix"):
-        raise ValueError("must be 'embedded' or a redis://, rediss:// or unix:// URL")
+    parts = _split(url)
+    if url != "embedded" and (parts is None or parts.scheme not in ("redis", "rediss", "unix")):
+        raise ValueError(
+            "must be 'embedded' or a redis://, rediss:// or unix:// URL; in a password, write / ? # as %2F %3F %23"
+        )
     return url
 
 
@@ -291,10 +307,11 @@ def _read_secret_file(name: str, path: str) -> str | _UnusableFile:
     if os.environ.get(name):
         return _UnusableFile(f"set {name} or {name}_FILE, not both")
     try:
-        return Path(path).read_text(encoding="utf-8").strip()
+        text = Path(path).read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
         return _UnusableFile(f"the file named by {name}_FILE cannot be read: {reason}")
+    return text or _UnusableFile(f"the file named by {name}_FILE is empty")
 
 
 def load_settings() -> Settings:

@@ -35,7 +35,8 @@ class ClientRegistry:
             raise InvalidToken(
                 "You didn't provide an API key. Send it in an Authorization header: 'Authorization: Bearer YOUR_KEY'."
             )
-        client = self._clients.get(hashlib.sha256(token.encode()).digest())
+        # Sanic hands on bytes of a header that are no UTF-8 as lone surrogates.
+        client = self._clients.get(hashlib.sha256(token.encode(errors="surrogateescape")).digest())
         if client is not None:
             return client
         if self._caller_keys_allowed and token.isascii() and token.isprintable() and len(token) <= 512:

@@ -26,6 +26,9 @@ _MAX_CATALOGUE_BYTES: Final = 32 * 1024 * 1024
 _BOT_NAME: Final = re.compile(r"[^\x00-\x1f\x7f/\\?#%]{1,100}")
 #: A POST on a connection that Poe has just closed fails, so idle ones are given up early.
 _KEEPALIVE_S: Final = 15.0
+#: How long, and for how much, an HTTP body that goes on after ``done`` is waited for.
+_ENDING_S: Final = 1.0
+_MAX_ENDING_BYTES: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,7 @@ class PoeClient:
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
         )
+        self._ending: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
         return self
@@ -67,6 +71,9 @@ class PoeClient:
 
     async def close(self) -> None:
         """Closes every connection to Poe."""
+        for ending in list(self._ending):
+            ending.cancel()
+        await asyncio.gather(*self._ending, return_exceptions=True)
         await self._session.close()
 
     @asynccontextmanager
@@ -89,6 +96,7 @@ class PoeClient:
             "Content-Type": "application/json",
         }
         late = asyncio.timeout(self._timeouts.first_event_s)
+        decoder = EventDecoder()
         response = None
         try:
             async with late:
@@ -97,9 +105,7 @@ class PoeClient:
                 )
                 if response.status != 200 or response.content_type != "text/event-stream":
                     raise await _fault(response)
-                yield Answer(
-                    reads=_reads(response, EventDecoder(), late), rate_limits=parse_rate_limits(response.headers)
-                )
+                yield Answer(reads=_reads(response, decoder, late), rate_limits=parse_rate_limits(response.headers))
         except TimeoutError:
             raise PoeTimeout(said="no event in time") from None
         except aiohttp.ClientError as error:
@@ -109,7 +115,7 @@ class PoeClient:
             raise
         finally:
             if response is not None:
-                response.close()
+                self._let_go(response, whole=decoder.ended)
 
     async def fetch_balance(self, key: str) -> int:
         """The points left on the key's account; costs none.
@@ -150,6 +156,18 @@ class PoeClient:
             raise PoeFailed(said="a body that is not a JSON object")
         return payload
 
+    def _let_go(self, response: aiohttp.ClientResponse, *, whole: bool) -> None:
+        """Closes the connection at once, or keeps it for the next request when the answer was whole.
+
+        The end of the HTTP body may come a moment after ``done``; it is waited for behind the client's back.
+        """
+        if not whole or response.content.at_eof():
+            response.close()
+            return
+        ending = asyncio.get_running_loop().create_task(_read_to_the_end(response))
+        self._ending.add(ending)
+        ending.add_done_callback(self._ending.discard)
+
     def _aiohttp_timeout(self) -> aiohttp.ClientTimeout:
         return aiohttp.ClientTimeout(
             total=self._timeouts.total_s, sock_connect=self._timeouts.connect_s, sock_read=self._timeouts.idle_s
@@ -186,6 +204,19 @@ async def _reads(
         if isinstance(last, Done):
             return
     raise StreamCut(said="the connection closed without a done event")
+
+
+async def _read_to_the_end(response: aiohttp.ClientResponse) -> None:
+    """Reads what follows ``done``, normally nothing but the end of the body; then aiohttp keeps the connection."""
+    left = _MAX_ENDING_BYTES
+    try:
+        async with asyncio.timeout(_ENDING_S):
+            while left > 0 and (data := await response.content.read(left)):
+                left -= len(data)
+    except (TimeoutError, aiohttp.ClientError):
+        pass  # the connection is of no more use, and is closed
+    finally:
+        response.close()
 
 
 async def _fault(response: aiohttp.ClientResponse) -> Exception:

@@ -71,35 +71,37 @@ class EventDecoder:
     Guarded by the ``burst`` row of ``make bench``.
     """
 
-    __slots__ = ("_ended", "_half_character", "_held_cr", "_tail")
+    __slots__ = ("_after_cr", "_half_character", "_tail", "ended")
 
     def __init__(self) -> None:
         self._tail = b""
-        self._held_cr = b""
+        self._after_cr = False
         self._half_character = ""
-        self._ended = False
+        self.ended = False
 
     def feed(self, read: bytes) -> list[Event]:
         """The events completed by this read, in order."""
-        if b"\r" in read or self._held_cr:
+        if b"\r" in read or self._after_cr:
             read = self._with_lf_only(read)
         *blocks, self._tail = (self._tail + read).split(b"\n\n")
         events: list[Event] = []
         for block in blocks:
-            if self._ended:
+            if self.ended:
                 break
-            event = self._decode(block)
+            event = self._decode(block) if len(block) <= MAX_EVENT_BYTES else self._malformed()
             if event is not None:
                 events.append(event)
-        if len(self._tail) > MAX_EVENT_BYTES and not self._ended:
+        # An LF at the end of the tail may be half of the blank line, which is no part of the event.
+        if len(self._tail) - self._tail.endswith(b"\n") > MAX_EVENT_BYTES and not self.ended:
             events.append(self._malformed())
         return events
 
     def _with_lf_only(self, read: bytes) -> bytes:
-        """CRLF and lone CR as LF. A CR that ends the read waits: its LF may open the next one."""
-        read = self._held_cr + read
-        self._held_cr = b"\r" if read.endswith(b"\r") else b""
-        read = read.removesuffix(b"\r")
+        """CRLF and lone CR as LF. A CR that ends the read counts at once, and an LF that opens the next is its own."""
+        if self._after_cr and read:
+            self._after_cr = False
+            read = read.removeprefix(b"\n")
+        self._after_cr = self._after_cr or read.endswith(b"\r")
         return read.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
 
     def _decode(self, block: bytes) -> Event | None:
@@ -117,17 +119,17 @@ class EventDecoder:
 
     def _understood(self, read: "_Reader", data: bytes) -> Event | None:
         if read is _read_done:
-            self._ended = True
+            self.ended = True
             return Done()
         try:
             event = read(_payload(data))
         except _MalformedEventError:
             return self._malformed()
-        self._ended = isinstance(event, Failure)
+        self.ended = isinstance(event, Failure)
         return self._with_whole_characters(event) if isinstance(event, Text | Replace) else event
 
     def _malformed(self) -> Failure:
-        self._ended = True
+        self.ended = True
         return Failure(text="", error_type="malformed_event")
 
     def _with_whole_characters(self, event: Text | Replace) -> Event:
@@ -136,7 +138,7 @@ class EventDecoder:
         self._half_character = ""
         if _HIGH_SURROGATE_AT_END.search(text):
             text, self._half_character = text[:-1], text[-1]
-        return event._replace(text=text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
+        return event._replace(text=_without_halves(text))
 
 
 class _MalformedEventError(Exception):
@@ -160,12 +162,15 @@ def _fields(block: bytes) -> tuple[bytes, bytes]:
 
 
 def _payload(data: bytes) -> dict[str, Any]:
-    """The JSON object of an event. The standard library accepts what orjson refuses: half a surrogate pair, NaN."""
+    """The JSON object of an event. The standard library accepts what orjson refuses: half a surrogate pair, NaN.
+
+    Bytes that are no UTF-8 are replaced, as the standard of event streams says.
+    """
     try:
         payload = orjson.loads(data)
     except orjson.JSONDecodeError:
         try:
-            payload = json.loads(data)
+            payload = json.loads(data.decode(errors="replace"))
         except (ValueError, RecursionError):
             raise _MalformedEventError from None
     if not isinstance(payload, dict):
@@ -181,7 +186,12 @@ def _text_of(payload: dict[str, Any]) -> str | None:
 
 
 def _string(value: object, default: str = "") -> str:
-    return value if isinstance(value, str) else default
+    return _without_halves(value) if isinstance(value, str) else default
+
+
+def _without_halves(text: str) -> str:
+    """Surrogate pairs as characters; a half without its other half, which no UTF-8 can hold, as U+FFFD."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _read_text(payload: dict[str, Any]) -> Event | None:
@@ -206,6 +216,17 @@ def _read_file(payload: dict[str, Any]) -> Event | None:
     )
 
 
+def _read_json(payload: dict[str, Any]) -> Event | None:
+    try:
+        orjson.dumps(payload)
+    except TypeError:  # half a surrogate pair, somewhere inside, or a nesting beyond reason
+        try:
+            payload = json.loads(_without_halves(json.dumps(payload, ensure_ascii=False)))
+        except RecursionError:
+            raise _MalformedEventError from None
+    return Json(payload)
+
+
 def _read_failure(payload: dict[str, Any]) -> Event | None:
     return Failure(text=_string(payload.get("text")), error_type=_string(payload.get("error_type")))
 
@@ -220,7 +241,7 @@ _READERS: Final[dict[bytes, _Reader]] = {
     b"text": _read_text,
     b"replace_response": _read_replace,
     b"file": _read_file,
-    b"json": Json,
+    b"json": _read_json,
     b"error": _read_failure,
     b"done": _read_done,
 }

@@ -185,7 +185,7 @@ def _said(*parts: str) -> str:
 def _seconds_until(http_date: str) -> float:
     try:
         then = email.utils.parsedate_to_datetime(http_date)
-    except ValueError:
+    except (ValueError, OverflowError):
         return math.nan
     if then.tzinfo is None:
         then = then.replace(tzinfo=UTC)

