@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
+from typing import Any
 
 import pytest
 import redis.asyncio
@@ -26,7 +27,7 @@ class Bench:
     def __init__(self, url: str, namespace: str) -> None:
         self.url, self.namespace = url, namespace
         self.stack = contextlib.AsyncExitStack()
-        self.redis = redis.asyncio.Redis.from_url(url, decode_responses=True)
+        self.redis: Any = redis.asyncio.Redis.from_url(url, decode_responses=True)
         self.stack.push_async_callback(self.redis.aclose)
 
     def pool(

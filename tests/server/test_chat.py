@@ -13,6 +13,7 @@ from tests.support.scripted_poe import (
     CUT,
     DONE,
     META,
+    Asked,
     Reply,
     ScriptedPoe,
     answer,
@@ -21,6 +22,7 @@ from tests.support.scripted_poe import (
     replace,
     text,
 )
+from tests.support.serving import http, sdk, serving
 from tests.support.waiting import wait_until
 
 HELLO: list[Any] = [{"role": "user", "content": "Hello 🙂 你好"}]
@@ -178,7 +180,7 @@ async def test_a_bad_field_is_a_400_that_names_it(
 
     error = response.json()["error"]
     assert (response.status_code, error["type"], error["param"]) == (400, "invalid_request_error", param)
-    assert param.split("[")[0].split(".")[0] in error["message"]
+    assert f"'{param}" in error["message"]
     assert poe.queries == []
 
 
@@ -276,11 +278,10 @@ async def test_an_answer_without_done_is_an_error(client: AsyncOpenAI, poe: Scri
     """fastapi-poe's client takes this for a whole answer."""
     poe.script = lambda _: Reply([text("Half an ans")])
 
+    whole = client.chat.completions.create(model="Echo", messages=HELLO)
     with pytest.raises(openai.APIError):
-        if stream:
-            await streamed(client)
-        else:
-            await client.chat.completions.create(model="Echo", messages=HELLO)
+        await (streamed(client) if stream else whole)
+    whole.close()
 
 
 @pytest.mark.parametrize(
@@ -332,8 +333,6 @@ async def test_poes_words_are_not_passed_on(raw: httpx.AsyncClient, poe: Scripte
 
 async def test_silence_is_filled_with_heartbeats(settings: Any, poe: ScriptedPoe) -> None:
     """After the hold time the stream opens without text, and comments keep it alive."""
-    from tests.support.serving import http, serving
-
     go_on = asyncio.Event()
     poe.script = lambda _: Reply([META, go_on, text("late"), DONE])
     impatient = settings.model_copy(update={"commit_hold_s": 0.05, "heartbeat_s": 0.05})
@@ -353,11 +352,9 @@ async def test_silence_is_filled_with_heartbeats(settings: Any, poe: ScriptedPoe
 
 
 async def test_behind_the_heartbeats_failover_goes_on(settings: Any, poe: ScriptedPoe) -> None:
-    from tests.support.serving import sdk, serving
-
     fail_now = asyncio.Event()
 
-    def script(asked: Any) -> Reply:
+    def script(_: Asked) -> Reply:
         if len(poe.queries) == 1:
             return Reply([META, fail_now, CUT])
         return answer("from the second key")

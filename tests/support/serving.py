@@ -30,12 +30,11 @@ def make_settings(**changes: Any) -> Settings:
 @contextlib.asynccontextmanager
 async def serving(settings: Settings) -> AsyncIterator[str]:
     """Runs the application; yields its base URL (without ``/v1``)."""
-    Sanic._app_registry.clear()  # one process holds many applications of one name, here only
+    Sanic._app_registry.clear()  # noqa: SLF001 - one process holds many applications of one name, here only
     app = create_app(settings=settings)
     app.config.TOUCHUP = False  # rewrites Sanic once a process; the tests start many applications in one
     listener = socket.create_server(("127.0.0.1", 0), backlog=4096)
-    server = await app.create_server(sock=listener, return_asyncio_server=True)
-    assert server is not None
+    server: Any = await app.create_server(sock=listener, return_asyncio_server=True)
     await server.startup()
     await server.before_start()
     await server.start_serving()

@@ -1,0 +1,100 @@
+"""Runs ``python -m proxy …`` to its end, as an operator would, and looks at the processes of one that serves."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import psutil
+
+from tests.support.fleet import Instance
+from tests.support.waiting import wait_until
+
+_ENDS_WITHIN_S: Final = 30.0
+#: More connections than workers: which worker takes one is the kernel's choice.
+_CONNECTIONS: Final = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """What a command left behind."""
+
+    code: int
+    out: str
+    err: str
+
+
+async def run_command(*arguments: str, **environment: str) -> Finished:
+    """Runs the command with these settings and none of the machine's own."""
+    clean = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG", "VIRTUAL_ENV")}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-m", "proxy", *arguments),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env={**clean, **environment},
+        start_new_session=True,
+    )
+    try:
+        out, err = await asyncio.wait_for(process.communicate(), _ENDS_WITHIN_S)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        await process.wait()
+    return Finished(process.returncode or 0, out.decode(), err.decode())
+
+
+async def all_workers_serve(instance: Instance, workers: int) -> None:
+    """Waits until that many processes of the instance take connections; a single one is the main process itself."""
+    await wait_until(lambda: len(_processes_serving(instance)) == workers, f"{workers} workers serve")
+
+
+def processes_of(instance: Instance) -> list[psutil.Process]:
+    """The main process and all that came of it."""
+    main = psutil.Process(instance.process.pid)
+    return [main, *main.children(recursive=True)]
+
+
+def valkey_of(instance: Instance) -> psutil.Process:
+    """The Valkey beside the workers."""
+    [valkey] = [process for process in processes_of(instance) if process.name().startswith("valkey")]
+    return valkey
+
+
+def is_gone(process: psutil.Process) -> bool:
+    """Whether it has ended, even when nobody has asked for its exit code yet."""
+    try:
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+def _processes_serving(instance: Instance) -> set[int]:
+    port = int(instance.base_url.rpartition(":")[2])
+    with _connections_to(port):
+        return {process.pid for process in processes_of(instance) if _has_taken_one(process, port)}
+
+
+@contextlib.contextmanager
+def _connections_to(port: int) -> Iterator[None]:
+    """Opens connections and asks over each, so that it is taken for sure once there is an answer."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.create_connection(("127.0.0.1", port), 10)) for _ in range(_CONNECTIONS)]
+        for connection in sockets:
+            connection.sendall(b"GET /health HTTP/1.1\r\nhost: test\r\n\r\n")
+        for connection in sockets:
+            connection.recv(4096)
+        yield
+
+
+def _has_taken_one(process: psutil.Process, port: int) -> bool:
+    return any(
+        connection.status == psutil.CONN_ESTABLISHED and connection.laddr.port == port
+        for connection in process.net_connections("tcp")
+    )
