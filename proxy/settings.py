@@ -256,6 +256,21 @@ class Settings(BaseSettings):
     failover_budget_s: Seconds = Field(
         default=30, description="Seconds after which no further key is tried for a request."
     )
+    key_wait_s: Annotated[float, Field(ge=0, le=3600)] = Field(
+        default=10, description="Seconds a request waits for a key when none is ready; 0 answers 429 at once."
+    )
+    key_wait_queue: int = Field(
+        default=1000, ge=0, le=100_000, description="Requests that may wait for a key at once, in each worker."
+    )
+    rpm_per_account: int = Field(
+        default=500, ge=0, le=100_000, description="Requests a minute that one account may make; 0 = no limit."
+    )
+    max_in_flight_per_key: int = Field(
+        default=0, ge=0, le=100_000, description="Requests under way with one key at once; 0 = no limit."
+    )
+    balance_every_s: Seconds = Field(
+        default=600, description="Seconds between two looks at a key's balance. They cost no points."
+    )
     commit_hold_s: Seconds = Field(
         default=10, description="Seconds a stream waits for its first visible text before it opens with heartbeats."
     )

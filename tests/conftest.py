@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Iterator
 import httpx
 import pytest
 from hypothesis import settings as hypothesis_settings
-
 from openai import AsyncOpenAI
 
 from proxy.settings import Settings

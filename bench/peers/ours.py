@@ -27,6 +27,7 @@ def _start(site: Site) -> Iterator[RunningPeer]:
             "REDIS_URL": "embedded",
             "DATA_DIR": str(site.directory / "data"),
             "LOG_LEVEL": "info",
+            "RPM_PER_ACCOUNT": "100000",  # the limit is on, and never reached
         }
         if shutil.which("redis-server"):
             socket = site.directory / "redis.sock"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import click
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from proxy.cli.configuration import settings_or_exit
 from proxy.errors import PoeError
@@ -53,7 +53,7 @@ async def _report(poe: PoeClient, key: PoeKey) -> _KeyReport:
 
 
 def _table(reports: list[_KeyReport]) -> Table:
-    table = Table("key", "account", "Poe says", "points")
+    table = Table(Column("key", no_wrap=True), "account", "Poe says", Column("points", justify="right", no_wrap=True))
     for report in reports:
         verdict = f"[red]{report.problem}[/red]" if report.problem else "[green]accepted[/green]"
         points = "" if report.points is None else f"{report.points:,}"

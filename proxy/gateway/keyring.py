@@ -1,25 +1,22 @@
 """Where an attempt's key comes from: the shared pool, or the caller's own pocket."""
 
-import logging
-from collections.abc import Collection
 from typing import Protocol
 
-from proxy.errors import InvalidToken, KeyRefused, PoeError, StoreUnavailable
-from proxy.keypool.pool import KeyPool, Lease, NoneReady
+from proxy.errors import InvalidToken, KeyRefused, PoeError
+from proxy.keypool.lease import Lease, LeaseReply, NoneReady, Wanted
+from proxy.keypool.pool import KeyPool
 from proxy.keypool.verdict import Verdict
 from proxy.settings import PoeKey
-
-_log = logging.getLogger(__name__)
 
 
 class Keyring(Protocol):
     """Hands out keys for the attempts of one relay and takes them back with a verdict."""
 
-    async def lease(self, tried: Collection[str]) -> Lease | NoneReady:
-        """A key whose id is not in ``tried``."""
+    async def lease(self, wanted: Wanted, *, wait_s: float) -> LeaseReply:
+        """A key as wanted; waits up to ``wait_s`` for one."""
 
-    async def settle(self, lease: Lease, verdict: Verdict) -> None:
-        """Takes a key back. Never fails: a request that was answered stays answered."""
+    async def settle(self, lease: Lease, verdict: Verdict, *, rpm: int = 0) -> None:
+        """Takes a key back; ``rpm`` as Poe's headers had it, or 0."""
 
     async def ready_in_s(self) -> float | None:
         """Seconds until some key is ready, 0 when one is; None when that is not known."""
@@ -34,20 +31,14 @@ class PooledKeys:
     def __init__(self, pool: KeyPool) -> None:
         self._pool = pool
 
-    async def lease(self, tried: Collection[str]) -> Lease | NoneReady:
-        return await self._pool.lease(tried)
+    async def lease(self, wanted: Wanted, *, wait_s: float) -> LeaseReply:
+        return await self._pool.lease(wanted, wait_s=wait_s)
 
-    async def settle(self, lease: Lease, verdict: Verdict) -> None:
-        try:
-            await self._pool.settle(lease, verdict)
-        except StoreUnavailable:
-            _log.warning("a lease could not be settled", extra={"key_id": lease.key.key_id, "reason": verdict.outcome})
+    async def settle(self, lease: Lease, verdict: Verdict, *, rpm: int = 0) -> None:
+        await self._pool.settle(lease, verdict, rpm=rpm)
 
     async def ready_in_s(self) -> float | None:
-        try:
-            return (await self._pool.count()).ready_in_s
-        except StoreUnavailable:
-            return None
+        return (await self._pool.count()).ready_in_s
 
     def as_seen_by_caller(self, error: PoeError) -> Exception:
         return error
@@ -59,10 +50,10 @@ class OwnKey:
     def __init__(self, key: PoeKey) -> None:
         self._key = key
 
-    async def lease(self, tried: Collection[str]) -> Lease | NoneReady:
-        return NoneReady(ready_in_s=None) if tried else Lease(lease_id="", key=self._key)
+    async def lease(self, wanted: Wanted, *, wait_s: float) -> LeaseReply:  # noqa: ARG002 - there is nothing to wait for
+        return NoneReady(ready_in_s=None) if wanted.tried else Lease("", self._key, wanted.bot)
 
-    async def settle(self, lease: Lease, verdict: Verdict) -> None:
+    async def settle(self, lease: Lease, verdict: Verdict, *, rpm: int = 0) -> None:
         """There is nobody to tell."""
 
     async def ready_in_s(self) -> float | None:

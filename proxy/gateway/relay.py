@@ -6,16 +6,17 @@ sockets or Redis.
 """
 
 import time
-from collections.abc import AsyncGenerator, Awaitable
+from collections.abc import AsyncGenerator, Awaitable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
 from proxy.clients.tokens import Client
-from proxy.errors import NoKeyReady, PoeError, PoeFailed
+from proxy.errors import Blame, KeyRefused, NoKeyReady, OutOfPoints, PoeError, PoeFailed, RateLimited
 from proxy.gateway.catalogue import Catalogue
 from proxy.gateway.keyring import Keyring, OwnKey, PooledKeys
-from proxy.keypool.pool import KeyPool, Lease, NoneReady
-from proxy.keypool.verdict import ABANDONED, ANSWERED, POE_FAILED_HERE_ONLY, judge
+from proxy.keypool.lease import BotRests, Lease, LeaseReply, NoneReady, Wanted
+from proxy.keypool.pool import KeyPool
+from proxy.keypool.verdict import ABANDONED, ANSWERED, BOT_FAILED, POE_FAILED_HERE_ONLY, Verdict, judge
 from proxy.openai_api.request import ChatCompletionRequest
 from proxy.openai_api.response import ContentDelta, Delta, Finish, Usage
 from proxy.poe_api.client import PoeClient
@@ -26,31 +27,43 @@ from proxy.translator.usage import TokenCounter
 
 #: What a client is told to wait when keys are ready again already, or nobody knows.
 _SOONEST_RETRY_S = 1.0
+#: How many keys must fail alike within one request for the bot to be blamed.
+_KEYS_TO_BLAME_A_BOT = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Failover:
-    """How long a request is carried from key to key before its first visible text."""
+    """How long a request is carried from key to key before its first visible text.
+
+    Attributes:
+        max_attempts: keys tried at most.
+        budget_s: no further key is tried after so long.
+        key_wait_s: how long a request waits for a key when none is ready.
+    """
 
     max_attempts: int
     budget_s: float
+    key_wait_s: float
 
 
 @dataclass(slots=True)
 class AttemptRecord:
-    """One upstream call: the key's public name, how it ended, how long it took."""
+    """One upstream call: the key's public name, which keys stood before it and why, how it ended, how long it took."""
 
     key_id: str
+    skipped: Sequence[tuple[str, str]] = ()
     outcome: str = "running"
     duration_ms: int = 0
 
 
 @dataclass(slots=True)
 class RelayRecord:
-    """What happened to one client call; filled in as it happens, read by the log."""
+    """What happened to one client call; filled in as it happens, read by the log and the why-trail."""
 
     bot: str = ""
     attempts: list[AttemptRecord] = field(default_factory=list)
+    skipped: Sequence[tuple[str, str]] = ()
+    waited_ms: int = 0
     first_text_ms: int | None = None
     usage: Usage | None = None
 
@@ -117,9 +130,11 @@ class _Attempts:
         self._failover = failover
         self._started_at = time.monotonic()
         self._tried: list[str] = []
+        self._left_out: list[str] = []
         self._suspects: list[Lease] = []
         self._answer = AnswerText()
         self._committed = False
+        self._rpm = 0
 
     @property
     def text(self) -> str:
@@ -130,12 +145,12 @@ class _Attempts:
         """The deltas of the first attempt that gets anything across; raises what the last one failed with."""
         failure: PoeError | None = None
         while failure is None or self._may_try_again(failure):
-            lease = await self._keyring.lease(self._tried)
-            if isinstance(lease, NoneReady):
-                raise await self._no_key(failure, lease)
-            self._tried.append(lease.key.key_id)
+            reply = await self._lease()
+            if not isinstance(reply, Lease):
+                raise await self._no_key(failure, reply)
+            self._tried.append(reply.key.key_id)
             try:
-                async with aclosing(self._attempt(lease)) as batches:
+                async with aclosing(self._attempt(reply)) as batches:
                     async for batch in batches:
                         yield batch
             except PoeError as error:
@@ -144,11 +159,21 @@ class _Attempts:
                 return
         raise await self._final(failure)
 
+    async def _lease(self) -> LeaseReply:
+        """A key not tried yet, of no account that had its say; waits for one as long as the request may."""
+        asked_at = time.monotonic()
+        left_s = self._failover.budget_s - (asked_at - self._started_at)
+        wanted = Wanted(self._call.record.bot, self._tried, self._left_out)
+        reply = await self._keyring.lease(wanted, wait_s=max(0.0, min(self._failover.key_wait_s, left_s)))
+        self._call.record.waited_ms += _ms_since(asked_at)
+        return reply
+
     async def _attempt(self, lease: Lease) -> AsyncGenerator[list[Delta], None]:
         """One upstream call. Its lease is settled when this ends, however it ends."""
-        record = AttemptRecord(lease.key.key_id)
+        record = AttemptRecord(lease.key.key_id, lease.skipped)
         self._call.record.attempts.append(record)
         self._answer = AnswerText()
+        self._rpm = 0
         started_at = time.monotonic()
         verdict = ABANDONED
         try:
@@ -157,22 +182,32 @@ class _Attempts:
                     yield batch
             verdict = ANSWERED
         except PoeError as error:
-            verdict = judge(error)
-            if isinstance(error, PoeFailed):
-                self._suspects.append(lease)
+            verdict = self._judge(error, lease)
             record.outcome = f"{verdict.outcome}: {error.said}" if error.said else verdict.outcome
             raise
         finally:
             if record.outcome == "running":
                 record.outcome = verdict.outcome
             record.duration_ms = _ms_since(started_at)
-            await self._keyring.settle(lease, verdict)
-        await self._blame_suspects()
+            await self._keyring.settle(lease, verdict, rpm=self._rpm)
+        if len(self._suspects) == 1:  # one key failed where another was answered: it was the key, not the bot
+            await self._keyring.settle(self._suspects[0], POE_FAILED_HERE_ONLY)
+
+    def _judge(self, error: PoeError, lease: Lease) -> Verdict:
+        """The verdict on a failed attempt. The same failure with a second key is the bot's."""
+        if error.blame in (Blame.ACCOUNT, Blame.ACCOUNT_BOT):
+            self._left_out.append(lease.key.account_id)
+        if not isinstance(error, PoeFailed):
+            return judge(error)
+        self._suspects.append(lease)
+        return BOT_FAILED if len(self._suspects) == _KEYS_TO_BLAME_A_BOT else judge(error)
 
     async def _deltas(self, lease: Lease) -> AsyncGenerator[list[Delta], None]:
         """What Poe says, as far as it may be shown already. A whole answer is shown when it is whole."""
         streaming = bool(self._call.request.stream)
         async with self._poe.ask(bot=self._call.record.bot, body=self._body, key=lease.key.secret) as answer:
+            if answer.rate_limits is not None:
+                self._rpm = answer.rate_limits.limit or 0
             async for events in answer.reads:
                 deltas = self._answer.feed(events)
                 if deltas and streaming:
@@ -196,24 +231,26 @@ class _Attempts:
             and time.monotonic() - self._started_at < self._failover.budget_s
         )
 
-    async def _blame_suspects(self) -> None:
-        """Another key was answered, so the failures before were not the bot's."""
-        for suspect in self._suspects:
-            await self._keyring.settle(suspect, POE_FAILED_HERE_ONLY)
-
-    async def _no_key(self, failure: PoeError | None, none_ready: NoneReady) -> Exception:
-        """No key is left to try: what the last one failed with, or the time to wait when none was tried."""
+    async def _no_key(self, failure: PoeError | None, reply: NoneReady | BotRests) -> Exception:
+        """No key is to be had: what the last one failed with, or why none could be tried and how long to wait."""
+        if isinstance(reply, NoneReady):
+            self._call.record.skipped = reply.skipped
         if failure is not None:
             return await self._final(failure)
-        if none_ready.ready_in_s is None:
-            return NoKeyReady("There is no Poe key in this proxy that could serve this request.")
-        return NoKeyReady(retry_after_s=none_ready.ready_in_s)
+        if isinstance(reply, BotRests):
+            return PoeFailed(
+                "This model failed for several keys in a row; it is tried again soon.", retry_after_s=reply.ready_in_s
+            )
+        if reply.any_ready_in_s is not None:
+            return NoKeyReady(retry_after_s=reply.any_ready_in_s)
+        if reply.parked:
+            return OutOfPoints()
+        return KeyRefused() if reply.retired else NoKeyReady("There is no Poe key that could serve this request.")
 
     async def _final(self, failure: PoeError) -> Exception:
         """The last failure as the caller sees it, with the true time to wait where waiting helps."""
-        if failure.status == 429 and isinstance(self._keyring, PooledKeys):
-            ready_in_s = await self._keyring.ready_in_s()
-            failure.retry_after_s = ready_in_s or _SOONEST_RETRY_S
+        if isinstance(failure, RateLimited) and isinstance(self._keyring, PooledKeys):
+            failure.retry_after_s = await self._keyring.ready_in_s() or _SOONEST_RETRY_S
         return self._keyring.as_seen_by_caller(failure)
 
 

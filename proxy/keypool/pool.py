@@ -1,179 +1,240 @@
-"""The key pool: leases keys and settles leases, each in one atomic script on Redis's clock.
+"""The key pool as one worker uses it: the shared one, its own when Redis is away, and a line to wait in.
 
-Redis holds turns and cooldowns of key *ids*; the keys themselves never leave this process's memory. Every
-worker of every instance advances one counter, so round robin is exact over the whole fleet.
+While Redis answers, every lease and settlement is a script there, so all workers of all instances act as one.
+While it does not, the worker goes by its own model: the rests it last saw, a rotation of its own, its part of the
+limits. Settlements are kept and told when Redis is back, each exactly once.
 """
 
 import asyncio
-import hashlib
 import logging
+import random
 import secrets
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+import time
+from collections import deque
+from collections.abc import Sequence
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
+from proxy.errors import StoreUnavailable
+from proxy.keypool.lease import BotRests, KeyCount, Lease, LeaseReply, NoneReady, PoolLimits, Wanted
+from proxy.keypool.line import WaitingLine
+from proxy.keypool.model import ModelPool
+from proxy.keypool.shared import ProbeAnswer, Settlement, SharedPool, seconds
 from proxy.keypool.verdict import ABANDONED, Cooldown, Verdict
 from proxy.settings import PoeKey
-from proxy.store.redis import RedisStore, Script
+from proxy.store.redis import RedisStore
 
 _log = logging.getLogger(__name__)
 
-#: What Redis knows of a key is kept this long after its last announcement or use.
-_KEEP_MS: Final = 7 * 24 * 3600 * 1000
-
-_LEASE_KEY = Script(__package__, "lease_key")
-_SETTLE_LEASE = Script(__package__, "settle_lease")
-_ANNOUNCE_KEYS = Script(__package__, "announce_keys")
-_COUNT_KEYS = Script(__package__, "count_keys")
-
-
-@dataclass(frozen=True, slots=True)
-class Lease:
-    """The right to use a key until it is settled, or until it expires."""
-
-    lease_id: str
-    key: PoeKey
-
-
-@dataclass(frozen=True, slots=True)
-class NoneReady:
-    """No key may be leased. ``ready_in_s`` is when the soonest will be; None when there is none to wait for."""
-
-    ready_in_s: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class KeyCount:
-    """How many of this instance's keys are ready and cooling, and when the soonest is ready, as in NoneReady."""
-
-    ready: int
-    cooling: int
-    ready_in_s: float | None
+#: How often a worker says that it lives and renews its leases, in seconds.
+HEARTBEAT_S: Final = 10.0
+#: A worker counts as alive this long after its last sign.
+_ALIVE_S: Final = 35.0
+#: Every so many heartbeats the keys are announced again.
+_ANNOUNCE_EVERY: Final = 6
+#: How often a worker that is behind looks whether Redis is back, in seconds.
+_CATCH_UP_EVERY_S: Final = 0.2
+#: Settlements kept while Redis is away; about 30 MB. Beyond it the oldest are lost.
+_MAX_UNTOLD: Final = 100_000
 
 
 class KeyPool:
     """The keys of this instance, rotated with everybody else's.
 
     Args:
-        lease_s: a lease that was never settled (its worker died) is void after this many seconds.
-        cooldown: how long keys rest when Poe did not say.
+        line_length: how many requests may wait for a key in this worker.
     """
 
-    def __init__(self, keys: Sequence[PoeKey], store: RedisStore, *, lease_s: float, cooldown: Cooldown) -> None:
+    def __init__(
+        self,
+        keys: Sequence[PoeKey],
+        store: RedisStore,
+        *,
+        limits: PoolLimits,
+        cooldown: Cooldown,
+        line_length: int = 1000,
+    ) -> None:
         self._keys = {key.key_id: key for key in keys}
         self._store = store
-        self._lease_ms = _ms(lease_s)
-        self._cooldown = cooldown
-        self._keyset = store.keys.keyset(_digest(keys))
+        self._shared = SharedPool(keys, store, limits, cooldown)
+        self._model = ModelPool(keys, limits, cooldown, now_ms=_monotonic_ms)
+        self._line = WaitingLine(line_length)
+        self._held: dict[str, Lease] = {}
+        self._untold: deque[Settlement] = deque(maxlen=_MAX_UNTOLD)
+        self._behind = False
+        self._alone = False
+        self._workers = 1
+        self._settled = 0
+        self.probe_wanted = asyncio.Event()
 
-    async def announce(self) -> None:
-        """Makes this instance's keys known to Redis, and keeps them so; cheap to repeat. Raises StoreUnavailable."""
-        names = self._store.keys
-        pairs = [part for key in self._keys.values() for part in (key.key_id, key.account_id)]
-        await self._store.run(
-            _ANNOUNCE_KEYS,
-            [names.ring, names.resting, self._keyset, names.announced],
-            [names.prefix, _KEEP_MS, *pairs],
-        )
+    @property
+    def waiting(self) -> int:
+        """How many requests wait for a key."""
+        return len(self._line)
 
-    async def lease(self, tried: Collection[str] = ()) -> Lease | NoneReady:
-        """The key leased longest ago among those that are ready and not in ``tried`` (key ids).
+    async def lease(self, wanted: Wanted, *, wait_s: float = 0.0) -> LeaseReply:
+        """The key leased longest ago among those that may be used.
 
-        One round trip; two more when Redis does not know these keys (first use, or a Redis that lost its data).
-
-        Raises:
-            StoreUnavailable: Redis is away.
+        When none is ready the caller waits its turn, first come first served, if one will be within ``wait_s``;
+        otherwise the answer is at once how long until one is. Never fails and never waits for Redis longer
+        than its deadline.
         """
         if not self._keys:
             return NoneReady(ready_in_s=None)
-        lease_id = secrets.token_hex(8)
-        reply = await self._ask_for_lease(lease_id, tried)
-        if reply[0] == "unannounced":
-            await self.announce()
-            reply = await self._ask_for_lease(lease_id, tried)
-        if reply[0] == "leased":
-            return Lease(lease_id, self._keys[reply[1]])
-        return NoneReady(ready_in_s=_seconds(int(reply[1])) if reply[0] == "none" else None)
+        return await self._line.served(partial(self._lease_now, wanted), wait_s=wait_s)
 
-    async def settle(self, lease: Lease, verdict: Verdict) -> None:
-        """Ends a lease. From the moment this returns, no worker anywhere leases a key that rests.
+    async def settle(self, lease: Lease, verdict: Verdict, *, rpm: int = 0) -> None:
+        """Ends a lease. From the moment this returns, no worker that sees Redis leases a key that rests.
 
-        Raises:
-            StoreUnavailable: Redis is away.
+        Args:
+            lease: what ``lease`` gave.
+            verdict: how it ended.
+            rpm: requests a minute that Poe's headers allow the account; 0 when it did not say.
         """
-        rest_ms = await self._send_settlement(lease, verdict)
-        if rest_ms:
-            _log.warning(
-                "%s rests",
-                verdict.rests,
-                extra={"key_id": lease.key.key_id, "reason": verdict.outcome, "rest_s": int(rest_ms) / 1000},
-            )
+        self._held.pop(lease.lease_id, None)
+        self._model.settle(lease, verdict)
+        self._settled += 1
+        settlement = Settlement(self._settled, lease, verdict, rpm, time.monotonic())
+        self._untold.append(settlement)
+        if not self._behind:
+            await self._tell(settlement)
+        if verdict.effect in ("doubt key", "park account"):
+            self.probe_wanted.set()
+        self._line.wake()
 
     async def count(self) -> KeyCount:
-        """The state of this instance's keys. Raises StoreUnavailable."""
-        ready, cooling, soonest_ms = await self._store.run(_COUNT_KEYS, [self._store.keys.resting, self._keyset], [])
-        if not ready and not cooling:
-            return KeyCount(ready=len(self._keys), cooling=0, ready_in_s=0.0 if self._keys else None)
-        return KeyCount(ready=ready, cooling=cooling, ready_in_s=_seconds(soonest_ms))
-
-    async def _ask_for_lease(self, lease_id: str, tried: Collection[str]) -> list[str]:
-        names = self._store.keys
-        asking = self._store.run(
-            _LEASE_KEY,
-            [names.turn, names.ring, names.resting, self._keyset],
-            [names.prefix, lease_id, self._lease_ms, *tried],
-        )
+        """The state of this instance's keys."""
         try:
-            reply: list[str] = await asyncio.shield(asking)
+            return await self._shared.count()
+        except StoreUnavailable:
+            return self._model.count()
+
+    async def claim_probe(self, *, claim_s: float) -> PoeKey | None:
+        """A key whose balance is due; the fleet's only probe of it for ``claim_s``. Raises StoreUnavailable."""
+        key_id = await self._shared.claim_probe(claim_s=claim_s)
+        return self._keys.get(key_id) if key_id else None
+
+    async def record_probe(self, key: PoeKey, answer: ProbeAnswer, points: int, *, next_s: float) -> None:
+        """Applies what Poe said of a key's balance. Raises StoreUnavailable."""
+        became = await self._shared.record_probe(key, answer, points, next_s=next_s)
+        if became != "unchanged":
+            _log.warning("key is %s", became, extra={"key_id": key.key_id, "points": points})
+            self._line.wake()
+
+    async def keep_up(self) -> None:
+        """Signs of life, for as long as the worker lives; catches up when Redis is back. Cancel it to end."""
+        beats = 0
+        while True:
+            try:
+                if beats % _ANNOUNCE_EVERY == 0:
+                    await self._shared.announce()
+                await self._beat()
+                beats += 1
+                await asyncio.sleep(HEARTBEAT_S * random.uniform(0.9, 1.1))  # noqa: S311 - spreads the workers
+            except StoreUnavailable:
+                beats = 0
+                await asyncio.sleep(_CATCH_UP_EVERY_S)
+
+    async def _beat(self) -> None:
+        await self._catch_up()
+        heartbeat = await self._shared.heartbeat(list(self._held.values()), alive_s=_ALIVE_S)
+        self._workers = heartbeat.workers
+        self._model.rest_all(heartbeat.rests, heartbeat.out)
+
+    async def _lease_now(self, wanted: Wanted) -> LeaseReply:
+        lease_id = secrets.token_hex(8)
+        if self._behind:  # Redis does not know yet what was learned while it was away
+            return self._lease_alone(lease_id, wanted)
+        try:
+            reply = await self._ask(lease_id, wanted)
+            if reply[0] == "unannounced":
+                await self._shared.announce()
+                reply = await self._ask(lease_id, wanted)
+        except StoreUnavailable:
+            return self._lease_alone(lease_id, wanted)
+        self._alone = False
+        answer = self._read(lease_id, wanted, reply)
+        if isinstance(answer, Lease):
+            self._model.note_lease(answer.key.key_id)
+            self._held[lease_id] = answer
+        return answer
+
+    def _lease_alone(self, lease_id: str, wanted: Wanted) -> LeaseReply:
+        if not self._alone:
+            self._alone = True
+            self._model.go_alone(first_turn=secrets.randbelow(len(self._keys)), workers=self._workers)
+        answer = self._model.lease(lease_id, wanted)
+        if isinstance(answer, Lease):
+            self._held[lease_id] = answer
+        return answer
+
+    async def _ask(self, lease_id: str, wanted: Wanted) -> list[Any]:
+        asking = self._shared.lease(lease_id, wanted)
+        try:
+            return await asyncio.shield(asking)
         except asyncio.CancelledError:
-            asking.add_done_callback(partial(self._give_back, lease_id))
+            asking.add_done_callback(partial(self._give_back, lease_id, wanted))
             raise
-        return reply
 
-    def _give_back(self, lease_id: str, asking: "asyncio.Future[list[str]]") -> None:
+    def _give_back(self, lease_id: str, wanted: Wanted, asking: "asyncio.Future[list[Any]]") -> None:
         """Ends a lease whose caller left while it was being asked for."""
-        if asking.cancelled() or asking.exception() is not None or asking.result()[0] != "leased":
+        if asking.cancelled() or asking.exception() is not None:
             return
-        lease = Lease(lease_id, self._keys[asking.result()[1]])
-        self._send_settlement(lease, ABANDONED).add_done_callback(_ignore_outcome)
+        lease = self._read(lease_id, wanted, asking.result())
+        if isinstance(lease, Lease):
+            self._settled += 1
+            self._untold.append(Settlement(self._settled, lease, ABANDONED, 0, time.monotonic()))
+            if not self._behind:
+                settling = self._shared.settle(self._untold[-1], age_s=0.0)
+                settling.add_done_callback(partial(self._note_told, self._untold[-1]))
 
-    def _send_settlement(self, lease: Lease, verdict: Verdict) -> "asyncio.Future[int]":
-        names = self._store.keys
-        guess = verdict.guess or self._cooldown
-        return self._store.run(
-            _SETTLE_LEASE,
-            [names.ring, names.resting],
-            [
-                names.prefix,
-                lease.lease_id,
-                lease.key.key_id,
-                lease.key.account_id,
-                verdict.outcome,
-                verdict.rests,
-                -1 if verdict.stated_s is None else _ms(verdict.stated_s),
-                _ms(guess.base_s),
-                _ms(guess.cap_s),
-                _KEEP_MS,
-            ],
-        )
+    def _read(self, lease_id: str, wanted: Wanted, reply: list[Any]) -> LeaseReply:
+        if reply[0] == "leased":
+            return Lease(lease_id, self._keys[reply[1]], wanted.bot, _skipped(reply[3]))
+        if reply[0] == "bot":
+            return BotRests(int(reply[1]) / 1000)
+        if reply[0] == "none":
+            soonest, anyone, parked, retired = (int(part) for part in reply[1:5])
+            return NoneReady(seconds(soonest), seconds(anyone), parked, retired, _skipped(reply[5]))
+        return NoneReady(ready_in_s=None)
+
+    async def _tell(self, settlement: Settlement) -> None:
+        """Tells Redis of a settlement; when it is away the worker is behind until it has caught up."""
+        telling = self._shared.settle(settlement, age_s=0.0)
+        telling.add_done_callback(partial(self._note_told, settlement))
+        try:
+            rest_ms = await asyncio.shield(telling)
+        except StoreUnavailable:
+            return
+        if rest_ms:
+            facts = {"key_id": settlement.lease.key.key_id, "reason": settlement.verdict.outcome}
+            _log.warning("%s for %.1f s", settlement.verdict.effect, int(rest_ms) / 1000, extra=facts)
+
+    def _note_told(self, settlement: Settlement, telling: "asyncio.Future[int]") -> None:
+        if telling.cancelled() or telling.exception() is not None:
+            self._behind = True
+        elif self._untold and self._untold[0] is settlement:
+            self._untold.popleft()
+        elif settlement in self._untold:
+            self._untold.remove(settlement)
+
+    async def _catch_up(self) -> None:
+        """Tells Redis what it missed, in order; what it heard of before it leaves out. Raises StoreUnavailable."""
+        while self._behind:
+            missed = list(self._untold)
+            now = time.monotonic()
+            tellings = [self._shared.settle(settlement, age_s=now - settlement.at_s) for settlement in missed]
+            for telling, settlement in zip(tellings, missed, strict=True):
+                await telling
+                if self._untold and self._untold[0] is settlement:
+                    self._untold.popleft()
+            self._behind = bool(self._untold)
+        self._alone = False
 
 
-def _ignore_outcome(settling: "asyncio.Future[int]") -> None:
-    """Nobody waits for it; a settlement that failed leaves a lease that expires."""
-    if not settling.cancelled():
-        settling.exception()
+def _skipped(flat: Sequence[str]) -> list[tuple[str, str]]:
+    return list(zip(flat[::2], flat[1::2], strict=True))
 
 
-def _digest(keys: Sequence[PoeKey]) -> str:
-    """One name for one set of keys, whatever their order."""
-    listing = "\n".join(sorted(f"{key.key_id} {key.account_id}" for key in keys))
-    return hashlib.sha256(listing.encode()).hexdigest()[:12]
-
-
-def _ms(seconds: float) -> int:
-    return round(seconds * 1000)
-
-
-def _seconds(milliseconds: int) -> float | None:
-    return None if milliseconds < 0 else milliseconds / 1000
+def _monotonic_ms() -> int:
+    return time.monotonic_ns() // 1_000_000

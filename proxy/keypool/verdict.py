@@ -1,17 +1,18 @@
 """What an attempt's end means for the key it used: the blame table, in one place. Pure.
 
-================================ ======== =============================================
-the attempt ended with           rests    for
-================================ ======== =============================================
-an answer                        nobody   and its strikes are cleared
-RateLimited                      account  as Poe stated, else a guess that doubles
-OutOfPoints                      account  15 minutes
-KeyRefused                       key      1 hour
-PoeFailed, StreamCut, PoeTimeout nobody   until another key answers the same request:
-                                          then the key was to blame, and it rests for
-                                          a guess that doubles (``POE_FAILED_HERE_ONLY``)
-anything else                    nobody
-================================ ======== =============================================
+================================ ===================== =========================================================
+the attempt ended with           effect                for
+================================ ===================== =========================================================
+an answer                        clear                 strikes of key and account end, the bot's breaker closes
+RateLimited                      rest account          as long as Poe stated, else a guess that doubles
+OutOfPoints                      park account          until a balance probe shows points
+SubscriptionRequired             rest account for bot  1 hour
+KeyRefused                       doubt key             1 minute, and a balance probe decides: retired or not
+PoeFailed, StreamCut, PoeTimeout none                  until it is known who was to blame:
+– another key was answered then  rest key              a guess that doubles (``POE_FAILED_HERE_ONLY``)
+– another key failed the same    blame bot             its breaker opens at the third time in a row
+anything else                    none
+================================ ===================== =========================================================
 
 So a bot's outage costs no key anything, and neither does a caller's mistake.
 """
@@ -19,10 +20,11 @@ So a bot's outage costs no key anything, and neither does a caller's mistake.
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from proxy.errors import KeyRefused, OutOfPoints, PoeError, RateLimited
+from proxy.errors import KeyRefused, OutOfPoints, PoeError, RateLimited, SubscriptionRequired
 
-_OUT_OF_POINTS_REST_S: Final = 900.0
-_KEY_REFUSED_REST_S: Final = 3600.0
+Effect = Literal[
+    "clear", "none", "rest key", "rest account", "rest account for bot", "park account", "doubt key", "blame bot"
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,35 +37,41 @@ class Cooldown:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """How a lease ended, who rests for it, and for how long.
+    """How a lease ended, and what follows.
 
     Attributes:
         outcome: counted in the key's hash under this name.
-        stated_s: how long Poe said to wait; None when the time is guessed from ``guess``, or from the
-            pool's own cooldown when that is None too.
+        stated_s: how long Poe said to wait; None when the time is guessed.
+        guess: the guess, where it is not the pool's own cooldown.
     """
 
     outcome: str
-    rests: Literal["nobody", "key", "account"] = "nobody"
+    effect: Effect = "none"
     stated_s: float | None = None
     guess: Cooldown | None = None
 
 
-ANSWERED: Final = Verdict("answered")
+ANSWERED: Final = Verdict("answered", "clear")
 ABANDONED: Final = Verdict("abandoned")
-POE_FAILED_HERE_ONLY: Final = Verdict("failed_here_only", rests="key")
+POE_FAILED_HERE_ONLY: Final = Verdict("failed_here_only", "rest key")
+BOT_FAILED: Final = Verdict("bot_failed", "blame bot")
+
+_SUBSCRIPTION_REST_S: Final = 3600.0
+_DOUBT_S: Final = 60.0
 
 
 def judge(error: PoeError) -> Verdict:
     """The verdict on the key whose attempt ended with ``error``."""
-    outcome = error.code
-    if isinstance(error, RateLimited):
-        return Verdict(outcome, rests="account", stated_s=error.retry_after_s)
-    if isinstance(error, OutOfPoints):
-        return Verdict(outcome, rests="account", guess=_fixed(_OUT_OF_POINTS_REST_S))
-    if isinstance(error, KeyRefused):
-        return Verdict(outcome, rests="key", guess=_fixed(_KEY_REFUSED_REST_S))
-    return Verdict(outcome)
+    match error:
+        case RateLimited():
+            return Verdict(error.code, "rest account", stated_s=error.retry_after_s)
+        case OutOfPoints():
+            return Verdict(error.code, "park account")
+        case SubscriptionRequired():
+            return Verdict(error.code, "rest account for bot", guess=_fixed(_SUBSCRIPTION_REST_S))
+        case KeyRefused():
+            return Verdict(error.code, "doubt key", guess=_fixed(_DOUBT_S))
+    return Verdict(error.code)
 
 
 def _fixed(rest_s: float) -> Cooldown:

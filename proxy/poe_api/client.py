@@ -6,7 +6,7 @@ Knows keys only as the string it is handed. fastapi-poe's types describe what is
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final, Self
@@ -17,13 +17,13 @@ import orjson
 from yarl import URL
 
 from proxy import __version__
-from proxy.errors import ModelNotFound, PoeError, PoeFailed, PoeTimeout, StreamCut
+from proxy.errors import ModelNotFound, PoeFailed, PoeTimeout, StreamCut
 from proxy.poe_api.events import Done, Event, EventDecoder, Failure
 from proxy.poe_api.faults import RateLimits, fault_of_event, fault_of_response, parse_rate_limits
 
 _MAX_ERROR_BYTES: Final = 64 * 1024
 _MAX_CATALOGUE_BYTES: Final = 32 * 1024 * 1024
-_BOT_NAME: Final = re.compile(r"[^\x00-\x1f\x7f/\\?#%]{1,100}")
+_BOT_NAME: Final = re.compile(r"[^\x00-\x1f\x7f/\\?#%\ud800-\udfff]{1,100}")
 #: A POST on a connection that Poe has just closed fails, so idle ones are given up early.
 _KEEPALIVE_S: Final = 15.0
 #: How long, and for how much, an HTTP body that goes on after ``done`` is waited for.
@@ -104,15 +104,13 @@ class PoeClient:
                     url, data=body, headers=headers, allow_redirects=False, timeout=self._aiohttp_timeout()
                 )
                 if response.status != 200 or response.content_type != "text/event-stream":
-                    raise await _fault(response)
-                yield Answer(reads=_reads(response, decoder, late), rate_limits=parse_rate_limits(response.headers))
+                    raise await _fault(response, key)
+                reads = _reads(response, decoder, late, key)
+                yield Answer(reads=reads, rate_limits=parse_rate_limits(response.headers))
         except TimeoutError:
             raise PoeTimeout(said="no event in time") from None
         except aiohttp.ClientError as error:
             raise _network_fault(error) from error
-        except PoeError as error:
-            error.said = error.said.replace(key, "[key]")  # Poe's words may quote the key, and go to the log
-            raise
         finally:
             if response is not None:
                 self._let_go(response, whole=decoder.ended)
@@ -124,7 +122,7 @@ class PoeClient:
             KeyRefused: Poe does not know the key.
             PoeError: it could not be found out.
         """
-        payload = await self._get_json("/usage/current_balance", {"Authorization": f"Bearer {key}"}, _MAX_ERROR_BYTES)
+        payload = await self._get_json("/usage/current_balance", max_bytes=_MAX_ERROR_BYTES, key=key)
         balance = payload.get("current_point_balance")
         if isinstance(balance, bool) or not isinstance(balance, int | float):
             raise PoeFailed(said="a balance without current_point_balance")
@@ -132,19 +130,20 @@ class PoeClient:
 
     async def fetch_models(self) -> list[dict[str, Any]]:
         """Poe's public list of bots, as Poe sends it. Asks without a key: none is needed."""
-        payload = await self._get_json("/v1/models", {}, _MAX_CATALOGUE_BYTES)
+        payload = await self._get_json("/v1/models", max_bytes=_MAX_CATALOGUE_BYTES)
         models = payload.get("data")
         if not isinstance(models, list):
             raise PoeFailed(said="a list of models without data")
         return [model for model in models if isinstance(model, dict)]
 
-    async def _get_json(self, path: str, headers: Mapping[str, str], max_bytes: int) -> dict[str, Any]:
+    async def _get_json(self, path: str, *, max_bytes: int, key: str = "") -> dict[str, Any]:
         url = URL(self._base_url + path, encoded=True)
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
         timeout = aiohttp.ClientTimeout(total=20, sock_connect=self._timeouts.connect_s)
         try:
             async with self._session.get(url, headers=headers, allow_redirects=False, timeout=timeout) as response:
                 if response.status != 200:
-                    raise await _fault(response)
+                    raise await _fault(response, key)
                 payload = orjson.loads(await _read_capped(response, max_bytes))
         except TimeoutError:
             raise PoeTimeout from None
@@ -167,6 +166,7 @@ class PoeClient:
         ending = asyncio.get_running_loop().create_task(_read_to_the_end(response))
         self._ending.add(ending)
         ending.add_done_callback(self._ending.discard)
+        ending.add_done_callback(lambda _: response.close())  # also when it was cancelled before it began
 
     def _aiohttp_timeout(self) -> aiohttp.ClientTimeout:
         return aiohttp.ClientTimeout(
@@ -186,7 +186,7 @@ def encode_bot_name(bot: str) -> str:
 
 
 async def _reads(
-    response: aiohttp.ClientResponse, decoder: EventDecoder, late: asyncio.Timeout
+    response: aiohttp.ClientResponse, decoder: EventDecoder, late: asyncio.Timeout, key: str
 ) -> AsyncIterator[list[Event]]:
     """The events of each read, up to and with ``Done``. The hot path of every stream: ``burst``, ``drip`` in bench."""
     read = response.content.readany
@@ -199,7 +199,7 @@ async def _reads(
         if isinstance(last, Failure):
             if len(events) > 1:
                 yield events[:-1]
-            raise fault_of_event(last)
+            raise fault_of_event(last, key=key)
         yield events
         if isinstance(last, Done):
             return
@@ -214,16 +214,17 @@ async def _read_to_the_end(response: aiohttp.ClientResponse) -> None:
             while left > 0 and (data := await response.content.read(left)):
                 left -= len(data)
     except (TimeoutError, aiohttp.ClientError):
-        pass  # the connection is of no more use, and is closed
-    finally:
-        response.close()
+        pass  # the connection is of no more use, and will be closed
 
 
-async def _fault(response: aiohttp.ClientResponse) -> Exception:
-    body = await _read_capped(response, _MAX_ERROR_BYTES, cut=True)
+async def _fault(response: aiohttp.ClientResponse, key: str) -> Exception:
+    try:
+        body = await _read_capped(response, _MAX_ERROR_BYTES, cut=True)
+    except aiohttp.ClientError:  # the status was said
+        body = b""
     if response.status < 400:
         return PoeFailed(said=f"{response.status} with {response.content_type}", http_status=response.status)
-    return fault_of_response(response.status, response.headers, body)
+    return fault_of_response(response.status, response.headers, body, key=key)
 
 
 async def _read_capped(response: aiohttp.ClientResponse, max_bytes: int, *, cut: bool = False) -> bytes:

@@ -95,18 +95,21 @@ class RateLimits:
     reset_s: float | None
 
 
-def fault_of_event(failure: Failure) -> PoeError:
-    """The fault that an ``error`` event stands for."""
+def fault_of_event(failure: Failure, *, key: str = "") -> PoeError:
+    """The fault that an ``error`` event stands for. ``key`` is kept out of what Poe said."""
     kind = _kind((failure.error_type,), failure.text, status=500)
-    return kind(said=_said(failure.error_type, failure.text))
+    return kind(said=_said(failure.error_type, failure.text, key=key))
 
 
-def fault_of_response(status: int, headers: Mapping[str, str], body: bytes) -> PoeError:
-    """The fault that an answer with this status (anything but a 200 event stream) stands for."""
+def fault_of_response(status: int, headers: Mapping[str, str], body: bytes, *, key: str = "") -> PoeError:
+    """The fault that an answer with this status (anything but a 200 event stream) stands for.
+
+    ``key`` is kept out of what Poe said.
+    """
     types, words = _reading(body)
     kind = _kind(types, words, status=status)
     return kind(
-        said=_said(str(status), *types, words),
+        said=_said(str(status), *types, words, key=key),
         retry_after_s=parse_retry_after(headers.get("retry-after")),
         http_status=status,
     )
@@ -177,9 +180,10 @@ def _reading_of_text(body: bytes) -> tuple[tuple[str, ...], str]:
     return (), body[:2000].decode(errors="replace")
 
 
-def _said(*parts: str) -> str:
-    """Poe's words on one line, capped, for the operator's log."""
-    return " ".join(" ".join(part.split()) for part in parts if part)[:_MAX_SAID]
+def _said(*parts: str, key: str) -> str:
+    """Poe's words on one line, capped, for the operator's log. They may quote the key, which is no log's business."""
+    words = " ".join(" ".join(part.split()) for part in parts if part)
+    return (words.replace(key, "[key]") if key else words)[:_MAX_SAID]
 
 
 def _seconds_until(http_date: str) -> float:

@@ -1,21 +1,20 @@
 """Everything one worker holds open, opened together and closed in reverse order."""
 
 import asyncio
-import contextlib
 import logging
-import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import Final
+from typing import Any
 
 from sanic import Config, Sanic
 
 from proxy.clients.tokens import ClientRegistry
-from proxy.errors import StoreUnavailable
 from proxy.gateway.catalogue import Catalogue
+from proxy.gateway.probes import Prober
 from proxy.gateway.relay import Failover, Relay
+from proxy.keypool.lease import PoolLimits
 from proxy.keypool.pool import KeyPool
 from proxy.keypool.verdict import Cooldown
 from proxy.poe_api.client import PoeClient, Timeouts
@@ -27,11 +26,6 @@ from proxy.translator.usage import TokenCounter
 App = Sanic[Config, SimpleNamespace]
 
 _log = logging.getLogger(__name__)
-
-#: How often a worker repeats which keys it has, in seconds.
-_ANNOUNCE_EVERY_S: Final = 60.0
-#: A lease outlives the longest answer by this much, so that only a dead worker's leases expire.
-_LEASE_MARGIN_S: Final = 30.0
 
 
 @dataclass(slots=True)
@@ -59,8 +53,9 @@ async def open_worker(settings: Settings) -> AsyncIterator[Worker]:
         pool = KeyPool(
             settings.poe_api_keys,
             store,
-            lease_s=settings.upstream_total_s + _LEASE_MARGIN_S,
+            limits=PoolLimits(settings.rpm_per_account, settings.max_in_flight_per_key),
             cooldown=Cooldown(settings.cooldown_base_s, settings.cooldown_cap_s),
+            line_length=settings.key_wait_queue,
         )
         catalogue = Catalogue(
             poe,
@@ -71,13 +66,14 @@ async def open_worker(settings: Settings) -> AsyncIterator[Worker]:
             ttl_s=settings.catalogue_ttl_s,
         )
         stack.push_async_callback(catalogue.close)
-        await stack.enter_async_context(_announcing(pool))
+        prober = Prober(pool, poe, every_s=settings.balance_every_s)
+        await stack.enter_async_context(_running(pool.keep_up(), prober.run()))
         relay = Relay(
             poe=poe,
             pool=pool,
             catalogue=catalogue,
             tokens=tokens,
-            failover=Failover(settings.max_attempts, settings.failover_budget_s),
+            failover=Failover(settings.max_attempts, settings.failover_budget_s, settings.key_wait_s),
         )
         clients = ClientRegistry(settings.access_tokens, caller_keys_allowed=settings.caller_keys_allowed)
         yield Worker(settings, clients, store, pool, catalogue, relay)
@@ -93,21 +89,21 @@ def _timeouts(settings: Settings) -> Timeouts:
 
 
 @asynccontextmanager
-async def _announcing(pool: KeyPool) -> AsyncIterator[None]:
-    """Keeps this instance's keys known to Redis while the worker lives."""
-    task = asyncio.get_running_loop().create_task(_announce_forever(pool))
+async def _running(*loops: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Runs endless loops behind the requests, and ends them."""
+    tasks = [asyncio.get_running_loop().create_task(_logged(loop)) for loop in loops]
     try:
         yield
     finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _announce_forever(pool: KeyPool) -> None:
-    while True:
-        try:
-            await pool.announce()
-        except StoreUnavailable:
-            _log.debug("the keys could not be announced")
-        await asyncio.sleep(_ANNOUNCE_EVERY_S * random.uniform(0.9, 1.1))  # noqa: S311 - spreads the workers, no secret
+async def _logged(loop: Coroutine[Any, Any, None]) -> None:
+    """A loop that ends by an error says so: nobody awaits it before the worker ends."""
+    try:
+        await loop
+    except Exception:
+        _log.exception("a background loop ended")
+        raise

@@ -56,6 +56,7 @@ def _facts(request: Request, call: ChatCall, outcome: Outcome, started_at: float
         "status": outcome.status,
         "outcome": outcome.outcome,
         "attempts": [[attempt.key_id, attempt.outcome, attempt.duration_ms] for attempt in record.attempts],
+        "waited_ms": record.waited_ms,
         "first_text_ms": record.first_text_ms,
         "duration_ms": round((time.monotonic() - started_at) * 1000),
         "prompt_tokens": usage.prompt_tokens if usage else None,

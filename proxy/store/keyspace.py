@@ -34,6 +34,21 @@ class KeySpace:
         return self.prefix + "resting"
 
     @property
+    def out(self) -> str:
+        """HASH key id → ``retired`` or ``parked``: the keys that wait for a probe, not for a time."""
+        return self.prefix + "out"
+
+    @property
+    def probes(self) -> str:
+        """ZSET key id → epoch ms when the balance of its account is to be asked for."""
+        return self.prefix + "probes"
+
+    @property
+    def workers(self) -> str:
+        """ZSET worker → epoch ms until which it counts as alive."""
+        return self.prefix + "workers"
+
+    @property
     def announced(self) -> str:
         """ZSET key id → epoch ms when an instance last said that it has this key."""
         return self.prefix + "announced"

@@ -3,7 +3,9 @@
 Poe may replace what it said; a stream cannot take back what it sent. So a replacement is held until
 the next event tells what it was: a progress line ("Thinking... (12s elapsed)") that the next one
 replaces, a growing answer of which the settled part can go out, or the beginning of the answer that
-the following texts continue.
+the following texts continue. What was sent and is said again after a replacement is not sent twice.
+
+Files stand beside the text in Poe, whatever replaces it; here their links follow it at the end.
 """
 
 import os
@@ -19,6 +21,8 @@ _PROGRESS: Final = re.compile(
     r"\s*(?:\*{0,2}(?:Thinking|Generating|Searching|Processing|Working|Loading)[^\n]{0,60}?(?:\.\.\.|…)\*{0,2}"
     r"(?:\s*\(\d+s elapsed\))?|[^\n]{1,80}\(\d+s elapsed\))\s*"
 )
+#: Longer texts are not even looked at for progress, which keeps the time for it small.
+_MAX_PROGRESS_CHARACTERS: Final = 200
 
 
 class AnswerText:
@@ -29,16 +33,23 @@ class AnswerText:
     paragraph, from the first line that differs: nothing is lost, and at most one line is repeated.
     """
 
-    __slots__ = ("_held", "_sent")
+    __slots__ = ("_files", "_held", "_sent")
 
     def __init__(self) -> None:
         self._sent: list[str] = []
         self._held: str | None = ""
+        self._files: list[str] = []
 
     @property
     def text(self) -> str:
-        """The answer as Poe last stated it, whether sent or held."""
-        return "".join(self._sent) if self._held is None else self._held
+        """The answer as Poe last stated it, whether sent or held, and the links to its files."""
+        stated = "".join(self._sent) if self._held is None else self._held
+        if not self._files:
+            return stated
+        if _is_progress(stated):
+            stated = ""
+        separator = "\n\n" if stated and not stated.endswith("\n\n") else ""
+        return stated + separator + "\n\n".join(self._files)
 
     def feed(self, events: Sequence[Event]) -> list[ContentDelta]:
         """What these events let through."""
@@ -51,12 +62,13 @@ class AnswerText:
             elif isinstance(event, Replace):
                 deltas += self._replace(event.text)
             elif isinstance(event, File):
-                deltas += self._append_block(_markdown(event))
+                self._files.append(_markdown(event))
         return deltas
 
     def finish(self) -> list[ContentDelta]:
         """What was still held when Poe said it was done."""
-        return self._release(self.text)
+        whole, self._files = self.text, []
+        return self._release(whole)
 
     def _append(self, text: str) -> list[ContentDelta]:
         """The usual case comes first: nothing is held, and every text goes out as it came."""
@@ -64,37 +76,37 @@ class AnswerText:
             self._sent.append(text)
             return [ContentDelta(text)] if text else []
         whole = self._held + text
-        if _PROGRESS.fullmatch(whole):
+        if not text or _is_progress(whole):
             self._held = whole
             return []
         return self._release(whole)
-
-    def _append_block(self, block: str) -> list[ContentDelta]:
-        text = self.text
-        separator = "\n\n" if text and not text.endswith("\n\n") else ""
-        return self._release(text + separator + block)
 
     def _replace(self, text: str) -> list[ContentDelta]:
         """Holds the new text. What it shares with the replacement before it has settled, and goes out."""
         settled = self._held
         deltas = []
-        if settled and text.startswith(settled) and not _PROGRESS.fullmatch(settled):
+        if settled and text.startswith(settled) and not _is_progress(settled):
             deltas = self._release(settled)
         self._held = text
         return deltas
 
     def _release(self, text: str) -> list[ContentDelta]:
-        """Makes ``text`` the sent state; the delta is what it adds."""
+        """Makes ``text`` the sent state; the delta is what it adds. A part of what was sent stays held instead."""
         sent = "".join(self._sent)
+        if len(text) < len(sent) and sent.startswith(text):
+            self._sent, self._held = [sent], text
+            return []
         self._sent, self._held = [text], None
         if text.startswith(sent):
             added = text[len(sent) :]
-        elif sent.startswith(text):
-            added = ""
         else:
             shared = os.path.commonprefix([sent, text])  # noqa: RUF071 - characters are what is meant
             added = "\n\n" + text[shared.rfind("\n") + 1 :]
         return [ContentDelta(added)] if added else []
+
+
+def _is_progress(text: str) -> bool:
+    return len(text) <= _MAX_PROGRESS_CHARACTERS and _PROGRESS.fullmatch(text) is not None
 
 
 def _markdown(file: File) -> str:

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 import redis.asyncio
 
-from proxy.errors import KeyRefused, OutOfPoints, PoeFailed, RateLimited, StoreUnavailable
-from proxy.keypool.pool import KeyPool, Lease, NoneReady
-from proxy.keypool.verdict import ABANDONED, ANSWERED, POE_FAILED_HERE_ONLY, Cooldown, Verdict, judge
+from proxy.errors import KeyRefused, OutOfPoints, PoeFailed, RateLimited, SubscriptionRequired
+from proxy.keypool.lease import BotRests, Lease, NoneReady, PoolLimits, Wanted
+from proxy.keypool.pool import KeyPool
+from proxy.keypool.verdict import ABANDONED, ANSWERED, BOT_FAILED, POE_FAILED_HERE_ONLY, Cooldown, Verdict, judge
 from proxy.settings import PoeKey
 from proxy.store.redis import RedisStore
 from tests.support.waiting import wait_until
@@ -30,12 +31,10 @@ class Bench:
         self.redis: Any = redis.asyncio.Redis.from_url(url, decode_responses=True)
         self.stack.push_async_callback(self.redis.aclose)
 
-    def pool(
-        self, pool_keys: Sequence[PoeKey], *, base_s: float = 5, cap_s: float = 300, lease_s: float = 60
-    ) -> KeyPool:
+    def pool(self, pool_keys: Sequence[PoeKey], *, base_s: float = 5, cap_s: float = 300, **limits: float) -> KeyPool:
         store = RedisStore(self.url, self.namespace)
         self.stack.push_async_callback(store.close)
-        return KeyPool(pool_keys, store, lease_s=lease_s, cooldown=Cooldown(base_s, cap_s))
+        return KeyPool(pool_keys, store, limits=PoolLimits(**limits), cooldown=Cooldown(base_s, cap_s))  # type: ignore[arg-type]  # the test's numbers
 
     async def value(self, name: str) -> dict[str, str]:
         """A hash of this test's namespace."""
@@ -50,8 +49,8 @@ async def bench(any_redis_url: str, namespace: str) -> AsyncIterator[Bench]:
         yield made
 
 
-async def leased(pool: KeyPool, tried: Sequence[str] = ()) -> Lease:
-    lease = await pool.lease(tried)
+async def leased(pool: KeyPool, tried: Sequence[str] = (), bot: str = "Echo") -> Lease:
+    lease = await pool.lease(Wanted(bot, tried))
     assert isinstance(lease, Lease)
     return lease
 
@@ -75,7 +74,7 @@ async def test_keys_take_turns_exactly_over_concurrent_workers(bench: Bench) -> 
 async def test_the_others_stay_exactly_even_while_two_keys_rest(bench: Bench) -> None:
     """A counter modulo the number of keys would give the key after a resting one twice its share."""
     pool = bench.pool(keys(7))
-    resting = {await rest(pool, Verdict("rate_limit_exceeded", rests="key", stated_s=60)) for _ in range(2)}
+    resting = {await rest(pool, Verdict("rate_limit_exceeded", effect="rest key", stated_s=60)) for _ in range(2)}
 
     counts = Counter([(await leased(pool)).key.key_id for _ in range(500)])
 
@@ -85,7 +84,7 @@ async def test_the_others_stay_exactly_even_while_two_keys_rest(bench: Bench) ->
 
 async def test_a_rested_key_is_leased_next_and_then_takes_its_turn(bench: Bench) -> None:
     pool = bench.pool(keys(3))
-    rested = await rest(pool, Verdict("x", rests="key", stated_s=0.05))
+    rested = await rest(pool, Verdict("x", effect="rest key", stated_s=0.05))
     await wait_until(lambda: is_ready(pool, 3), "the key has rested")
 
     order = [(await leased(pool)).key.key_id for _ in range(6)]
@@ -112,7 +111,7 @@ async def test_no_key_ready_tells_the_true_time_of_the_soonest(bench: Bench) -> 
     await rest(pool, judge(RateLimited(retry_after_s=50)))
     await rest(pool, judge(RateLimited(retry_after_s=20)))
 
-    none = await pool.lease()
+    none = await pool.lease(Wanted("Echo"))
 
     assert isinstance(none, NoneReady)
     assert none.ready_in_s is not None
@@ -125,7 +124,7 @@ async def test_a_shorter_rest_never_shortens_a_longer(bench: Bench) -> None:
     await pool.settle(first, judge(RateLimited(retry_after_s=100)))
     await pool.settle(second, judge(RateLimited(retry_after_s=3)))
 
-    none = await pool.lease()
+    none = await pool.lease(Wanted("Echo"))
 
     assert isinstance(none, NoneReady)
     assert none.ready_in_s is not None
@@ -186,10 +185,12 @@ async def test_tried_keys_are_left_out(bench: Bench) -> None:
     for _ in range(3):
         tried.append((await leased(pool, tried)).key.key_id)
 
-    none = await pool.lease(tried)
+    none = await pool.lease(Wanted("Echo", tried))
 
     assert len(set(tried)) == 3
-    assert none == NoneReady(ready_in_s=0)
+    assert isinstance(none, NoneReady)
+    assert (none.ready_in_s, none.any_ready_in_s) == (None, 0)
+    assert none.skipped == [(key_id, "tried") for key_id in tried]
 
 
 async def test_an_instance_is_never_given_a_key_it_does_not_have(bench: Bench) -> None:
@@ -230,7 +231,7 @@ async def test_a_caller_who_leaves_while_asking_leaves_no_lease(bench: Bench) ->
     await leased(pool)  # the script is loaded and the keys are known
     name = f"{bench.namespace}:1:{{pool}}:leases:{keys(1)[0].key_id}"
     await bench.redis.delete(name)
-    asking = asyncio.create_task(pool.lease())
+    asking = asyncio.create_task(pool.lease(Wanted("Echo")))
     await asyncio.sleep(0)
     asking.cancel()
     with contextlib.suppress(asyncio.CancelledError):
@@ -252,7 +253,7 @@ async def test_every_key_has_a_ttl_but_the_permanent_ones(bench: Bench) -> None:
     prefix = f"{bench.namespace}:1:{{pool}}:"
     names = await bench.redis.keys(f"{bench.namespace}:*")
     permanent = {name.removeprefix(prefix) for name in names if await bench.redis.pttl(name) == -1}
-    assert permanent == {"turn", "ring", "resting", "announced"}
+    assert permanent == {"turn", "ring", "resting", "announced", "probes"}
 
 
 async def test_no_secret_is_in_redis(bench: Bench) -> None:
@@ -264,11 +265,185 @@ async def test_no_secret_is_in_redis(bench: Bench) -> None:
     assert not any(b"secret-" in dump for dump in dumps)
 
 
-async def test_a_redis_that_is_away_is_an_error_at_once(namespace: str) -> None:
-    pool_store = RedisStore("unix:///nonexistent/redis.sock", namespace)
-    pool = KeyPool(keys(1), pool_store, lease_s=60, cooldown=Cooldown(5, 300))
+async def test_a_redis_that_is_away_fails_nothing(namespace: str) -> None:
+    store = RedisStore("unix:///nonexistent/redis.sock", namespace)
+    pool = KeyPool(keys(3), store, limits=PoolLimits(), cooldown=Cooldown(5, 300))
+    leases = [await leased(pool) for _ in range(6)]
+    for lease in leases:
+        await pool.settle(lease, ANSWERED)
 
-    with pytest.raises(StoreUnavailable):
-        await pool.lease()
-    assert not pool_store.available
-    await pool_store.close()
+    assert Counter(lease.key.key_id for lease in leases) == Counter({key.key_id: 2 for key in keys(3)})
+    assert not store.available
+    await store.close()
+
+
+async def test_spent_points_park_the_account_until_a_probe_finds_points(bench: Bench) -> None:
+    pool = bench.pool([*keys(2, account="mine"), PoeKey("other")])
+    lease = await leased(pool, tried=[PoeKey("other").key_id])
+    await pool.settle(lease, judge(OutOfPoints()))
+    parked = await pool.count()
+    await pool.record_probe(lease.key, "points", 0, next_s=60)
+    still = await pool.count()
+    await pool.record_probe(lease.key, "points", 100, next_s=60)
+
+    assert (parked.ready, parked.parked) == (1, 2)
+    assert (still.ready, still.parked) == (1, 2)
+    assert (await pool.count()).ready == 3
+
+
+async def test_a_refused_key_is_retired_only_when_a_probe_agrees_and_a_probe_brings_it_back(bench: Bench) -> None:
+    pool = bench.pool(keys(2))
+    lease = await leased(pool)
+    await pool.settle(lease, judge(KeyRefused()))
+    doubted = await pool.count()
+    due = await probes_due(pool)
+    await pool.record_probe(lease.key, "refused", 0, next_s=60)
+    retired = await pool.count()
+    await pool.record_probe(lease.key, "points", 5, next_s=60)
+
+    assert (doubted.ready, doubted.cooling, doubted.retired) == (1, 1, 0)
+    assert lease.key in due
+    assert (retired.ready, retired.cooling, retired.retired) == (1, 0, 1)
+    assert (await pool.count()).retired == 0
+
+
+async def probes_due(pool: KeyPool) -> list[PoeKey]:
+    """Claims everything that is due."""
+    due = []
+    while key := await pool.claim_probe(claim_s=60):
+        due.append(key)
+    return due
+
+
+async def test_a_probe_is_one_workers_alone(bench: Bench) -> None:
+    pools = [bench.pool(keys(5)) for _ in range(4)]
+    for pool in pools:
+        await leased(pool)
+
+    claimed = [key for due in await asyncio.gather(*(probes_due(pool) for pool in pools)) for key in due]
+
+    assert sorted(key.key_id for key in claimed) == sorted(key.key_id for key in keys(5))
+
+
+async def test_a_missing_subscription_rests_the_account_for_that_bot_alone(bench: Bench) -> None:
+    pool = bench.pool([PoeKey("poor-1", "poor"), PoeKey("poor-2", "poor"), PoeKey("rich")])
+    lease = await leased(pool, tried=[PoeKey("rich").key_id], bot="Opus")
+    await pool.settle(lease, judge(SubscriptionRequired()))
+
+    assert {(await leased(pool, bot="Opus")).key.secret for _ in range(3)} == {"rich"}
+    assert len({(await leased(pool, bot="Other")).key.secret for _ in range(3)}) == 3
+
+
+async def test_a_bot_that_fails_with_several_keys_is_left_alone_and_then_tried_by_one_request(bench: Bench) -> None:
+    pool = bench.pool(keys(3), base_s=0.1)
+    for _ in range(3):
+        await pool.settle(await leased(pool), BOT_FAILED)
+    refused = await pool.lease(Wanted("Echo"))
+    other_bot = await pool.lease(Wanted("Other"))
+    await wait_until(lambda: is_leased(pool), "the breaker lets one request through")
+
+    assert isinstance(refused, BotRests)
+    assert refused.ready_in_s <= 0.1
+    assert isinstance(other_bot, Lease)
+    assert isinstance(await pool.lease(Wanted("Echo")), BotRests), "others wait for what the first finds out"
+
+
+async def is_leased(pool: KeyPool) -> bool:
+    return isinstance(await pool.lease(Wanted("Echo")), Lease)
+
+
+async def test_an_answer_closes_the_bots_breaker(bench: Bench) -> None:
+    pool = bench.pool(keys(3), base_s=0.05)
+    early = [await leased(pool) for _ in range(4)]
+    for lease in early[:3]:
+        await pool.settle(lease, BOT_FAILED)
+    await pool.settle(early[3], ANSWERED)
+
+    assert isinstance(await pool.lease(Wanted("Echo")), Lease)
+
+
+async def test_an_accounts_requests_a_minute_are_one_window_for_all_workers(bench: Bench) -> None:
+    accounts = [*keys(2, account="a"), PoeKey("b-key", "b")]
+    pools = [bench.pool(accounts, requests_per_minute=10) for _ in range(3)]
+
+    replies = await asyncio.gather(*(pools[number % 3].lease(Wanted("Echo")) for number in range(50)))
+
+    counts = Counter(reply.key.account for reply in replies if isinstance(reply, Lease))
+    none = [reply for reply in replies if isinstance(reply, NoneReady)]
+    assert counts == {"a": 10, "b": 10}
+    assert len(none) == 30
+    assert all(reply.ready_in_s is not None and 55 < reply.ready_in_s <= 61 for reply in none)
+
+
+async def test_a_lower_limit_that_poe_states_is_kept(bench: Bench) -> None:
+    pool = bench.pool(keys(1), requests_per_minute=10)
+    await pool.settle(await leased(pool), ANSWERED, rpm=3)
+
+    replies = [await pool.lease(Wanted("Echo")) for _ in range(5)]
+
+    assert [type(reply).__name__ for reply in replies] == ["Lease", "Lease", "NoneReady", "NoneReady", "NoneReady"]
+
+
+async def test_a_key_at_its_cap_is_passed_over_until_a_lease_ends(bench: Bench) -> None:
+    pool = bench.pool(keys(2), in_flight_per_key=2)
+    leases = [await leased(pool) for _ in range(4)]
+    full = await pool.lease(Wanted("Echo"))
+    await pool.settle(leases[2], ANSWERED)
+
+    assert isinstance(full, NoneReady)
+    assert {why for _, why in full.skipped} == {"in flight"}
+    assert (await leased(pool)).key == leases[2].key
+
+
+async def test_who_waits_is_served_in_order_as_soon_as_a_key_is_due(bench: Bench) -> None:
+    pool = bench.pool(keys(1), in_flight_per_key=1)
+    held = await leased(pool)
+    served: list[int] = []
+
+    async def wait_and_release(number: int) -> None:
+        lease = await pool.lease(Wanted("Echo"), wait_s=20)
+        assert isinstance(lease, Lease)
+        served.append(number)
+        await pool.settle(lease, ANSWERED)
+
+    waiting = [asyncio.create_task(wait_and_release(number)) for number in range(5)]
+    await wait_until(lambda: pool.waiting == 5, "five wait")
+    waiting[1].cancel()
+    await pool.settle(held, ANSWERED)
+    await asyncio.gather(*waiting, return_exceptions=True)
+
+    assert served == [0, 2, 3, 4]
+    assert pool.waiting == 0
+
+
+async def test_waiting_in_vain_is_refused_at_once(bench: Bench) -> None:
+    pool = bench.pool(keys(1))
+    await rest(pool, judge(RateLimited(retry_after_s=60)))
+
+    async with asyncio.timeout(5):
+        none = await pool.lease(Wanted("Echo"), wait_s=10)
+
+    assert isinstance(none, NoneReady)
+
+
+async def test_a_rest_that_ends_in_time_is_waited_for(bench: Bench) -> None:
+    pool = bench.pool(keys(1))
+    await rest(pool, judge(RateLimited(retry_after_s=0.2)))
+
+    assert isinstance(await pool.lease(Wanted("Echo"), wait_s=10), Lease)
+
+
+async def test_a_full_line_is_told_the_true_time(bench: Bench) -> None:
+    store = RedisStore(bench.url, bench.namespace)
+    bench.stack.push_async_callback(store.close)
+    pool = KeyPool(keys(1), store, limits=PoolLimits(), cooldown=Cooldown(5, 300), line_length=1)
+    await rest(pool, judge(RateLimited(retry_after_s=8)))
+    first = asyncio.create_task(pool.lease(Wanted("Echo"), wait_s=10))
+    await wait_until(lambda: pool.waiting == 1, "one waits")
+
+    none = await pool.lease(Wanted("Echo"), wait_s=10)
+
+    first.cancel()
+    assert isinstance(none, NoneReady)
+    assert none.any_ready_in_s is not None
+    assert 7 < none.any_ready_in_s <= 8

@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -29,8 +29,9 @@ class Finished:
     err: str
 
 
-async def run_command(*arguments: str, **environment: str) -> Finished:
-    """Runs the command with these settings and none of the machine's own."""
+@contextlib.asynccontextmanager
+async def started_command(*arguments: str, **environment: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Starts the command with these settings and none of the machine's own; ends it by force at last."""
     clean = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG", "VIRTUAL_ENV")}
     process = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -42,28 +43,45 @@ async def run_command(*arguments: str, **environment: str) -> Finished:
         start_new_session=True,
     )
     try:
-        out, err = await asyncio.wait_for(process.communicate(), _ENDS_WITHIN_S)
+        yield process
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        await process.wait()
+        await process.communicate()
+
+
+async def run_command(*arguments: str, **environment: str) -> Finished:
+    """Runs the command with these settings to its end."""
+    async with started_command(*arguments, **environment) as process:
+        out, err = await asyncio.wait_for(process.communicate(), _ENDS_WITHIN_S)
     return Finished(process.returncode or 0, out.decode(), err.decode())
 
 
-async def all_workers_serve(instance: Instance, workers: int) -> None:
-    """Waits until that many processes of the instance take connections; a single one is the main process itself."""
-    await wait_until(lambda: len(_processes_serving(instance)) == workers, f"{workers} workers serve")
+async def all_workers_serve(instance: Instance, workers: int) -> list[psutil.Process]:
+    """Waits until that many processes of the instance take connections; a single one is the main process itself.
+
+    Asks once more then: Sanic begins to serve a moment before it listens to signals.
+    """
+    found: list[psutil.Process] = []
+
+    def enough() -> bool:
+        found[:] = _serving(instance)
+        return len(found) == workers
+
+    await wait_until(enough, f"{workers} workers serve")
+    await wait_until(enough, f"{workers} workers still serve")
+    return found
 
 
-def processes_of(instance: Instance) -> list[psutil.Process]:
-    """The main process and all that came of it."""
-    main = psutil.Process(instance.process.pid)
+def processes_of(process: asyncio.subprocess.Process) -> list[psutil.Process]:
+    """The process and all that came of it."""
+    main = psutil.Process(process.pid)
     return [main, *main.children(recursive=True)]
 
 
 def valkey_of(instance: Instance) -> psutil.Process:
     """The Valkey beside the workers."""
-    [valkey] = [process for process in processes_of(instance) if process.name().startswith("valkey")]
+    [valkey] = [process for process in processes_of(instance.process) if process.name().startswith("valkey")]
     return valkey
 
 
@@ -75,10 +93,10 @@ def is_gone(process: psutil.Process) -> bool:
         return True
 
 
-def _processes_serving(instance: Instance) -> set[int]:
+def _serving(instance: Instance) -> list[psutil.Process]:
     port = int(instance.base_url.rpartition(":")[2])
     with _connections_to(port):
-        return {process.pid for process in processes_of(instance) if _has_taken_one(process, port)}
+        return [process for process in processes_of(instance.process) if _has_taken_one(process, port)]
 
 
 @contextlib.contextmanager
@@ -94,7 +112,8 @@ def _connections_to(port: int) -> Iterator[None]:
 
 
 def _has_taken_one(process: psutil.Process, port: int) -> bool:
-    return any(
-        connection.status == psutil.CONN_ESTABLISHED and connection.laddr.port == port
-        for connection in process.net_connections("tcp")
-    )
+    try:
+        connections = process.net_connections("tcp")
+    except psutil.NoSuchProcess:
+        return False
+    return any(one.status == psutil.CONN_ESTABLISHED and one.laddr.port == port for one in connections)

@@ -98,7 +98,10 @@ def echo(asked: Asked) -> Reply:
 
 @dataclass
 class ScriptedPoe:
-    """A running Poe. Set ``script`` for bots; balances and the model list have their own."""
+    """A running Poe. Set ``script`` for bots; balances and the model list have their own.
+
+    Without ``balances`` every key has a million points; with them Poe knows only the keys that are listed.
+    """
 
     base_url: str = ""
     script: Script = echo
@@ -120,8 +123,8 @@ class ScriptedPoe:
         self.other.append(asked)
         if asked.path == "/v1/models" and self.models is not None:
             return _json({"object": "list", "data": self.models})
-        if asked.path == "/usage/current_balance" and asked.key in self.balances:
-            return _json({"current_point_balance": self.balances[asked.key]})
+        if asked.path == "/usage/current_balance" and (not self.balances or asked.key in self.balances):
+            return _json({"current_point_balance": self.balances.get(asked.key, 1_000_000)})
         return failure(401, {"message": "Incorrect API key provided.", "code": "invalid_api_key"})
 
 

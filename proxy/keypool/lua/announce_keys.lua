@@ -2,13 +2,15 @@
 --
 -- KEYS 1 ring       zset key id -> turn of its last lease: the keys that are ready
 --      2 resting    zset key id -> time it is ready again
---      3 keyset     set of the key ids this instance has
---      4 announced  zset key id -> time of its last announcement
+--      3 out        hash key id -> 'retired' or 'parked': the keys that wait for a probe
+--      4 keyset     set of the key ids this instance has
+--      5 announced  zset key id -> time of its last announcement
+--      6 probes     zset key id -> time its balance is to be asked for
 -- ARGV 1 prefix     of the keys named after a key id or an account
 --      2 keep ms    after which a key that nobody announces is forgotten
 --      3.. key id, account, key id, account...
 -- Returns how many keys were new
-local ring, resting, keyset, announced = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local ring, resting, out, keyset, announced, probes = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local prefix, keep_ms = ARGV[1], tonumber(ARGV[2])
 
 local time = redis.call('TIME')
@@ -26,7 +28,9 @@ for i = 3, #ARGV, 2 do
   redis.call('PEXPIRE', account_keys, keep_ms)
   redis.call('SADD', keyset, key_id)
   redis.call('ZADD', announced, now, key_id)
-  if not redis.call('ZSCORE', ring, key_id) and not redis.call('ZSCORE', resting, key_id) then
+  redis.call('ZADD', probes, 'NX', now, key_id)
+  local known = redis.call('ZSCORE', ring, key_id) or redis.call('ZSCORE', resting, key_id)
+  if not known and redis.call('HEXISTS', out, key_id) == 0 then
     redis.call('ZADD', ring, 0, key_id)
     new = new + 1
   end
@@ -35,8 +39,7 @@ redis.call('PEXPIRE', keyset, keep_ms)
 
 -- Keys that left every instance's configuration leave the pool.
 for _, key_id in ipairs(redis.call('ZRANGEBYSCORE', announced, '-inf', now - keep_ms, 'LIMIT', 0, 1000)) do
-  redis.call('ZREM', ring, key_id)
-  redis.call('ZREM', resting, key_id)
-  redis.call('ZREM', announced, key_id)
+  for _, name in ipairs({ring, resting, announced, probes}) do redis.call('ZREM', name, key_id) end
+  redis.call('HDEL', out, key_id)
 end
 return new

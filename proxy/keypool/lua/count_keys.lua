@@ -1,17 +1,23 @@
--- Counts this instance's keys by state. Times in epoch milliseconds.
+-- Counts this instance's keys by state. Reads only. Times in epoch milliseconds.
 --
 -- KEYS 1 resting    zset key id -> time it is ready again
---      2 keyset     set of the key ids this instance has
--- Returns {keys ready, keys cooling, ms until the soonest is ready: 0 when one is, -1 when there are no keys}
-local resting, keyset = KEYS[1], KEYS[2]
+--      2 out        hash key id -> 'retired' or 'parked': the keys that wait for a probe
+--      3 keyset     set of the key ids this instance has
+-- Returns {keys ready, cooling, parked, retired, ms until the soonest is ready: 0 when one is, -1 when none will be}
+local resting, out, keyset = KEYS[1], KEYS[2], KEYS[3]
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local ready, cooling, soonest = 0, 0, -1
+local ready, cooling, parked, retired, soonest = 0, 0, 0, 0, -1
 
 for _, key_id in ipairs(redis.call('SMEMBERS', keyset)) do
-  local wait = (tonumber(redis.call('ZSCORE', resting, key_id) or 0)) - now
-  if wait > 0 then
+  local state = redis.call('HGET', out, key_id)
+  local wait = tonumber(redis.call('ZSCORE', resting, key_id) or 0) - now
+  if state == 'parked' then
+    parked = parked + 1
+  elseif state then
+    retired = retired + 1
+  elseif wait > 0 then
     cooling = cooling + 1
     if soonest < 0 or wait < soonest then soonest = wait end
   else
@@ -19,4 +25,4 @@ for _, key_id in ipairs(redis.call('SMEMBERS', keyset)) do
   end
 end
 if ready > 0 then soonest = 0 end
-return {ready, cooling, soonest}
+return {ready, cooling, parked, retired, math.ceil(soonest)}

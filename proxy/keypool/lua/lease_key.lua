@@ -1,49 +1,132 @@
--- Leases the key that was leased longest ago, among those that are ready. Times in epoch milliseconds.
+-- Leases the key that was leased longest ago, among those that may be used. Times in epoch milliseconds.
+-- keypool/model.py does the same in Python; a test runs both side by side.
 --
 -- KEYS 1 turn       counter of leases, shared by the whole fleet
 --      2 ring       zset key id -> turn of its last lease: the keys that are ready
 --      3 resting    zset key id -> time it is ready again
---      4 keyset     set of the key ids this instance has
--- ARGV 1 prefix     of the keys named after a key id
+--      4 out        hash key id -> 'retired' or 'parked': the keys that wait for a probe
+--      5 keyset     set of the key ids this instance has
+-- ARGV 1 prefix     of the keys named after a key id, an account or a bot
 --      2 lease id
---      3 lease ms   after which a lease that was never settled is void
---      4.. key ids  already tried for this request
--- Returns {"leased", key id, turn}
---      or {"none", ms until the soonest key of this instance is ready; -1 when there is no such key}
---      or {"unannounced"} when Redis does not know this instance's keys; announce them and ask again
-local turn_name, ring, resting, keyset = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local prefix, lease_id, lease_ms = ARGV[1], ARGV[2], tonumber(ARGV[3])
-local tried = {}
-for i = 4, #ARGV do tried[ARGV[i]] = true end
+--      3 lease ms   after which a lease that is neither settled nor renewed is void
+--      4 bot        what the key is wanted for
+--      5 rpm        requests an account may make in a window; 0 = no limit
+--      6 window ms
+--      7 in flight  leases a key may have at once; 0 = no limit
+--      8 count      of the tried key ids that follow; after them come the accounts to leave out
+-- Returns {"leased", key id, turn, skipped}       skipped: key id, why, key id, why...
+--      or {"none", ms until a key not tried is ready, ms until any key is ready, parked, retired, skipped}
+--                                                 -1 = no such key; parked, retired: how many of this instance's keys
+--      or {"bot", ms}                             the bot failed for several keys; nobody is to try before
+--      or {"unannounced"}                         Redis does not know this instance's keys; announce them, ask again
+local turn_name, ring, resting, out, keyset = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local prefix, lease_id, lease_ms, bot = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
+local rpm, window_ms, in_flight_cap, tried_count = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
+local tried, left_out = {}, {}
+for i = 9, 8 + tried_count do tried[ARGV[i]] = true end
+for i = 9 + tried_count, #ARGV do left_out[ARGV[i]] = true end
 
+local PAGE, MAX_SKIPPED, BUSY_MS = 32, 16, 25
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local PAGE = 32
+local function number(value) return tonumber(value or 0) or 0 end
 
 if redis.call('EXISTS', keyset) == 0 then return {'unannounced'} end
+
+-- The bot's breaker: while open nobody asks; after that one request at a time finds out.
+local bot_hash = prefix .. 'bot:' .. bot
+local breaker = redis.call('HMGET', bot_hash, 'open_until_ms', 'probing_until_ms')
+local open_until, probing_until = number(breaker[1]), number(breaker[2])
+if open_until > now then return {'bot', open_until - now} end
+if open_until > 0 and probing_until > now then return {'bot', math.min(1000, probing_until - now)} end
 
 -- Keys that have rested return to the ring with the turn they left it with.
 for _, key_id in ipairs(redis.call('ZRANGEBYSCORE', resting, '-inf', now, 'LIMIT', 0, 1000)) do
   redis.call('ZREM', resting, key_id)
-  redis.call('ZADD', ring, redis.call('HGET', prefix .. 'key:' .. key_id, 'turn') or 0, key_id)
+  redis.call('ZADD', ring, number(redis.call('HGET', prefix .. 'key:' .. key_id, 'turn')), key_id)
 end
 
-local function usable(key_id)
-  return redis.call('SISMEMBER', keyset, key_id) == 1
+local bot_rests = prefix .. 'bot_rests:' .. bot
+local has_bot_rests = redis.call('EXISTS', bot_rests) == 1
+local skipped, full, soonest = {}, {}, -1
+local function sooner(ms)
+  if soonest < 0 or ms < soonest then soonest = ms end
+end
+local function skip(key_id, why)
+  if #skipped < 2 * MAX_SKIPPED then
+    skipped[#skipped + 1] = key_id
+    skipped[#skipped + 1] = why
+  end
+end
+-- When the account may be asked for this bot again; 0 = now.
+local function bot_rest_of(account)
+  if not has_bot_rests then return 0 end
+  local ready_at = number(redis.call('HGET', bot_rests, account))
+  return ready_at > now and ready_at or 0
+end
+-- When the account's window has room again; 0 = now.
+local function window_of(account)
+  if rpm == 0 then return 0 end
+  local limit = rpm
+  local seen = number(redis.call('HGET', prefix .. 'account:' .. account, 'rpm_limit'))
+  if seen > 0 and seen < limit then limit = seen end
+  local oldest = number(redis.call('LINDEX', prefix .. 'minute:' .. account, limit - 1))
+  return oldest + window_ms > now and oldest > 0 and oldest + window_ms or 0
+end
+local function is_busy(key_id)
+  if in_flight_cap == 0 then return false end
+  redis.call('ZREMRANGEBYSCORE', prefix .. 'leases:' .. key_id, '-inf', now)
+  return redis.call('ZCARD', prefix .. 'leases:' .. key_id) >= in_flight_cap
 end
 
+local chosen, chosen_account
 local page = 0
-local chosen
 repeat
   local candidates = redis.call('ZRANGE', ring, page * PAGE, page * PAGE + PAGE - 1)
   for _, key_id in ipairs(candidates) do
-    if not tried[key_id] and usable(key_id) then
-      chosen = key_id
-      break
+    if redis.call('SISMEMBER', keyset, key_id) == 1 then
+      local account = redis.call('HGET', prefix .. 'key:' .. key_id, 'account') or key_id
+      if tried[key_id] then
+        skip(key_id, 'tried')
+      elseif left_out[account] then
+        skip(key_id, 'account tried')
+      else
+        local ready_at = bot_rest_of(account)
+        if ready_at > 0 then
+          skip(key_id, 'rests for this bot')
+          sooner(ready_at - now)
+        else
+          full[account] = full[account] or window_of(account)
+          if full[account] > 0 then
+            skip(key_id, 'requests a minute')
+            sooner(full[account] - now)
+          elseif is_busy(key_id) then
+            skip(key_id, 'in flight')
+            sooner(BUSY_MS)
+          else
+            chosen, chosen_account = key_id, account
+            break
+          end
+        end
+      end
     end
   end
   page = page + 1
 until chosen or #candidates < PAGE
+
+-- The keys of an account whose window is full leave the ring until it has room, so that nobody walks past them again.
+for account, ready_at in pairs(full) do
+  if ready_at > 0 then
+    for _, key_id in ipairs(redis.call('SMEMBERS', prefix .. 'account_keys:' .. account)) do
+      local turn = redis.call('ZSCORE', ring, key_id)
+      if turn then
+        redis.call('HSET', prefix .. 'key:' .. key_id, 'turn', turn)
+        redis.call('ZREM', ring, key_id)
+        redis.call('ZADD', resting, ready_at, key_id)
+      end
+    end
+  end
+end
 
 if chosen then
   local turn = redis.call('INCR', turn_name)
@@ -52,19 +135,44 @@ if chosen then
   redis.call('ZREMRANGEBYSCORE', leases, '-inf', now)
   redis.call('ZADD', leases, now + lease_ms, lease_id)
   redis.call('PEXPIRE', leases, lease_ms)
-  return {'leased', chosen, turn}
+  if rpm > 0 then
+    local minute = prefix .. 'minute:' .. chosen_account
+    redis.call('LPUSH', minute, now)
+    redis.call('LTRIM', minute, 0, rpm - 1)
+    redis.call('PEXPIRE', minute, window_ms)
+  end
+  if open_until > 0 then
+    redis.call('HSET', bot_hash, 'probing_until_ms', now + lease_ms, 'probing_lease', lease_id)
+  end
+  return {'leased', chosen, turn, skipped}
 end
 
--- None: when is the soonest? A key that was tried and still stands in the ring is ready now.
-for key_id in pairs(tried) do
-  if redis.call('ZSCORE', ring, key_id) and usable(key_id) then return {'none', 0} end
-end
+-- None: when is the soonest? Keys that were tried count for the caller's next request, not for this one.
+local any = soonest
+if #skipped > 0 and any < 0 then any = 0 end
 page = 0
+local looking = true
 repeat
   local sleepers = redis.call('ZRANGE', resting, page * PAGE, page * PAGE + PAGE - 1, 'WITHSCORES')
   for i = 1, #sleepers, 2 do
-    if usable(sleepers[i]) then return {'none', math.max(0, tonumber(sleepers[i + 1]) - now)} end
+    local key_id, wait = sleepers[i], math.max(0, tonumber(sleepers[i + 1]) - now)
+    if looking and redis.call('SISMEMBER', keyset, key_id) == 1 then
+      local account = redis.call('HGET', prefix .. 'key:' .. key_id, 'account') or key_id
+      if any < 0 or wait < any then any = wait end
+      if not tried[key_id] and not left_out[account] then
+        sooner(math.max(wait, bot_rest_of(account) - now))
+        looking = false
+      end
+    end
   end
   page = page + 1
-until #sleepers < 2 * PAGE
-return {'none', -1}
+until not looking or #sleepers < 2 * PAGE
+
+local parked, retired = 0, 0
+local states = redis.call('HGETALL', out)
+for i = 1, #states, 2 do
+  if redis.call('SISMEMBER', keyset, states[i]) == 1 then
+    if states[i + 1] == 'parked' then parked = parked + 1 else retired = retired + 1 end
+  end
+end
+return {'none', soonest, any, parked, retired, skipped}

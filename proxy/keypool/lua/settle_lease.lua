@@ -1,60 +1,126 @@
--- Ends a lease and applies what was learned about its key. Times in epoch milliseconds.
+-- Ends a lease and applies what was learned about its key, its account and the bot. Times in epoch milliseconds.
+-- keypool/model.py does the same in Python; a test runs both side by side.
 --
 -- KEYS 1 ring       zset key id -> turn of its last lease: the keys that are ready
 --      2 resting    zset key id -> time it is ready again
--- ARGV 1 prefix     of the keys named after a key id or an account
---      2 lease id
---      3 key id
---      4 account
---      5 outcome    'answered', or the name of the fault
---      6 subject    who rests: 'nobody', 'key' or 'account'
---      7 stated ms  how long Poe said to wait; -1 when it did not, and the time is guessed
---      8 base ms    first guess, doubled with each fault in a row
---      9 cap ms     longest guess
---     10 keep ms    how long what is known of a key is kept after its last use
--- Returns the ms that the subject rests from now, 0 when nobody does
-local ring, resting = KEYS[1], KEYS[2]
-local prefix, lease_id, key_id, account, outcome, subject = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
-local stated_ms, base_ms, cap_ms, keep_ms = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
+--      3 out        hash key id -> 'retired' or 'parked': the keys that wait for a probe
+--      4 probes     zset key id -> time its balance is to be asked for
+-- ARGV 1 prefix     of the keys named after a key id, an account, a bot or a worker
+--      2 worker     who settles
+--      3 number     of this settlement among the worker's own: one that was applied is not applied again
+--      4 lease id
+--      5 key id
+--      6 account
+--      7 bot
+--      8 outcome    counted in the key's hash under this name
+--      9 effect     'clear', 'none', 'rest key', 'rest account', 'rest account for bot', 'park account',
+--                   'doubt key' (rest it and probe it at once) or 'blame bot'
+--     10 stated ms  how long Poe said to wait; -1 when it did not, and the time is guessed
+--     11 base ms    first guess, doubled with each fault in a row
+--     12 cap ms     longest guess
+--     13 age ms     how long ago this happened, when it could not be told at once
+--     14 keep ms    how long what is known of a key is kept after its last use
+--     15 rpm        requests a minute that Poe's headers allow the account; 0 = not said
+-- Returns the ms that something rests from now, 0 when nothing does
+local ring, resting, out, probes = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local prefix, worker, sequence, lease_id = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
+local key_id, account, bot, outcome, effect = ARGV[5], ARGV[6], ARGV[7], ARGV[8], ARGV[9]
+local stated_ms, base_ms, cap_ms, age_ms = tonumber(ARGV[10]), tonumber(ARGV[11]), tonumber(ARGV[12]), tonumber(ARGV[13])
+local keep_ms, rpm = tonumber(ARGV[14]), tonumber(ARGV[15])
 
+local BOT_STRIKES, PARK_PROBE_MS = 3, 60000
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local key_hash, account_hash = prefix .. 'key:' .. key_id, prefix .. 'account:' .. account
+local key_hash, account_hash, bot_hash = prefix .. 'key:' .. key_id, prefix .. 'account:' .. account, prefix .. 'bot:' .. bot
+local function number(value) return tonumber(value or 0) or 0 end
+local function plain(value) return string.format('%.0f', value) end
+
+local applied = prefix .. 'applied:' .. worker
+if number(redis.call('GET', applied)) >= sequence then return 0 end
+redis.call('SET', applied, ARGV[3], 'PX', 86400000)
 
 redis.call('ZREM', prefix .. 'leases:' .. key_id, lease_id)
 redis.call('HINCRBY', key_hash, outcome, 1)
 redis.call('PEXPIRE', key_hash, keep_ms)
+if rpm > 0 then
+  redis.call('HSET', account_hash, 'rpm_limit', rpm)
+  redis.call('PEXPIRE', account_hash, keep_ms)
+end
 
-if outcome == 'answered' then
+if effect == 'clear' then
   redis.call('HDEL', key_hash, 'strikes')
   redis.call('HDEL', account_hash, 'strikes')
+  redis.call('DEL', bot_hash)
   return 0
 end
-if subject == 'nobody' then return 0 end
+-- A request that was to find out about the bot and did not: the next one may.
+local was_probe = redis.call('HGET', bot_hash, 'probing_lease') == lease_id
+if was_probe then redis.call('HDEL', bot_hash, 'probing_until_ms', 'probing_lease') end
+if effect == 'none' then return 0 end
 
-local hash = subject == 'key' and key_hash or account_hash
-local strikes = redis.call('HINCRBY', hash, 'strikes', 1)
-local rest_ms = stated_ms
-if rest_ms < 0 then rest_ms = math.min(cap_ms, base_ms * 2 ^ math.min(strikes - 1, 30)) end
-local ready_at = now + rest_ms
+local function guess(strikes) return math.min(cap_ms, base_ms * 2 ^ math.min(strikes - 1, 30)) end
 
--- A shorter rest never shortens a longer one.
-if ready_at > tonumber(redis.call('HGET', hash, 'ready_at_ms') or 0) then
-  redis.call('HSET', hash, 'ready_at_ms', string.format('%.0f', ready_at), 'reason', outcome,
-    'basis', stated_ms < 0 and 'guessed' or 'stated')
+-- A rest of this length from the time of the fault, noted in a hash; a shorter one never shortens a longer.
+local function note_rest(hash, rest_ms, field)
+  local ready_at = now - age_ms + rest_ms
+  if ready_at > number(redis.call('HGET', hash, field)) then
+    redis.call('HSET', hash, field, plain(ready_at), 'reason', outcome, 'basis', stated_ms < 0 and 'guessed' or 'stated')
+  end
+  redis.call('PEXPIRE', hash, keep_ms)
+  return ready_at
 end
-redis.call('PEXPIRE', hash, keep_ms)
 
-local resters = subject == 'key' and {key_id} or redis.call('SMEMBERS', prefix .. 'account_keys:' .. account)
-for _, rester in ipairs(resters) do
-  local turn = redis.call('ZSCORE', ring, rester)
+local function leave_ring(id)
+  local turn = redis.call('ZSCORE', ring, id)
   if turn then
-    redis.call('HSET', prefix .. 'key:' .. rester, 'turn', turn)
-    redis.call('PEXPIRE', prefix .. 'key:' .. rester, keep_ms)
-    redis.call('ZREM', ring, rester)
-  end
-  if ready_at > tonumber(redis.call('ZSCORE', resting, rester) or 0) then
-    redis.call('ZADD', resting, ready_at, rester)
+    redis.call('HSET', prefix .. 'key:' .. id, 'turn', turn)
+    redis.call('PEXPIRE', prefix .. 'key:' .. id, keep_ms)
+    redis.call('ZREM', ring, id)
   end
 end
-return rest_ms
+
+local function rest(id, ready_at)
+  if ready_at <= now or redis.call('HEXISTS', out, id) == 1 then return end
+  leave_ring(id)
+  if ready_at > number(redis.call('ZSCORE', resting, id)) then redis.call('ZADD', resting, plain(ready_at), id) end
+end
+
+if effect == 'blame bot' then
+  local strikes = redis.call('HINCRBY', bot_hash, 'strikes', 1)
+  redis.call('PEXPIRE', bot_hash, keep_ms)
+  if strikes < BOT_STRIKES then return 0 end
+  return math.max(0, note_rest(bot_hash, guess(strikes - BOT_STRIKES + 1), 'open_until_ms') - now)
+end
+
+if effect == 'rest account for bot' then
+  local bot_rests = prefix .. 'bot_rests:' .. bot
+  local ready_at = now - age_ms + (stated_ms < 0 and base_ms or stated_ms)
+  if ready_at > number(redis.call('HGET', bot_rests, account)) then
+    redis.call('HSET', bot_rests, account, plain(ready_at))
+  end
+  redis.call('PEXPIRE', bot_rests, math.max(redis.call('PTTL', bot_rests), ready_at - now, 1))
+  return math.max(0, ready_at - now)
+end
+
+if effect == 'park account' then
+  redis.call('HSET', account_hash, 'parked_at_ms', plain(now - age_ms), 'reason', outcome, 'basis', 'stated')
+  redis.call('PEXPIRE', account_hash, keep_ms)
+  for _, id in ipairs(redis.call('SMEMBERS', prefix .. 'account_keys:' .. account)) do
+    leave_ring(id)
+    redis.call('ZREM', resting, id)
+    redis.call('HSETNX', out, id, 'parked')
+  end
+  redis.call('ZADD', probes, plain(now + PARK_PROBE_MS), key_id)
+  return PARK_PROBE_MS
+end
+
+local hash = effect == 'rest account' and account_hash or key_hash
+local strikes = redis.call('HINCRBY', hash, 'strikes', 1)
+local ready_at = note_rest(hash, stated_ms < 0 and guess(strikes) or stated_ms, 'ready_at_ms')
+if effect == 'doubt key' then redis.call('ZADD', probes, plain(now), key_id) end
+if effect == 'rest account' then
+  for _, id in ipairs(redis.call('SMEMBERS', prefix .. 'account_keys:' .. account)) do rest(id, ready_at) end
+else
+  rest(key_id, ready_at)
+end
+return math.max(0, ready_at - now)

@@ -6,7 +6,6 @@ import orjson
 from sanic import Blueprint, HTTPResponse, Request
 
 from proxy import __version__
-from proxy.errors import StoreUnavailable
 from proxy.server.context import Worker
 
 blueprint = Blueprint("health")
@@ -26,14 +25,18 @@ async def ready(request: Request) -> HTTPResponse:
 
 
 async def _state(worker: Worker) -> dict[str, Any]:
-    try:
-        count = await worker.pool.count()
-    except StoreUnavailable:
-        count = None
+    count = await worker.pool.count()
+    available = worker.store.available
     return {
-        "status": "draining" if worker.draining else "ok" if count else "degraded",
-        "redis": "ok" if count else "away",
-        "keys": {"ready": count.ready, "cooling": count.cooling} if count else None,
+        "status": "draining" if worker.draining else "ok" if available else "degraded",
+        "redis": "ok" if available else "away",
+        "keys": {
+            "ready": count.ready,
+            "cooling": count.cooling,
+            "parked": count.parked,
+            "retired": count.retired,
+        },
+        "waiting": worker.pool.waiting,
         "workers": worker.settings.workers,
         "version": __version__,
     }

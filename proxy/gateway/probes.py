@@ -1,0 +1,59 @@
+"""Asks Poe for the balances of keys: on a schedule, and at once when a key was refused or ran out of points.
+
+Each key is probed by one worker of the fleet at a time. A balance costs nothing, so no generation is ever spent on
+finding out whether a key works; it is also the way back of every retired or parked key.
+"""
+
+import asyncio
+import contextlib
+
+from proxy.errors import KeyRefused, PoeError, StoreUnavailable
+from proxy.keypool.pool import KeyPool
+from proxy.keypool.shared import ProbeAnswer
+from proxy.poe_api.client import PoeClient
+from proxy.settings import PoeKey
+
+#: How often a worker looks whether a probe is due, in seconds; trouble with a key wakes it at once.
+_LOOK_EVERY_S = 10.0
+#: A worker that dies while probing gives way to another after this many seconds.
+_CLAIM_S = 60.0
+#: How soon a key in trouble, or an unanswered probe, is looked at again, in seconds.
+_SOON_S = 300.0
+
+
+class Prober:
+    """One worker's part in keeping balances known.
+
+    Args:
+        every_s: seconds between two probes of a key that is well.
+    """
+
+    def __init__(self, pool: KeyPool, poe: PoeClient, *, every_s: float) -> None:
+        self._pool = pool
+        self._poe = poe
+        self._every_s = every_s
+
+    async def run(self) -> None:
+        """Probes whatever is due, for as long as the worker lives. Cancel it to end."""
+        while True:
+            with contextlib.suppress(StoreUnavailable):
+                while key := await self._pool.claim_probe(claim_s=_CLAIM_S):
+                    await self._probe(key)
+            self._pool.probe_wanted.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_LOOK_EVERY_S):
+                    await self._pool.probe_wanted.wait()
+
+    async def _probe(self, key: PoeKey) -> None:
+        answer, points = await self._ask(key)
+        is_well = answer == "points" and points > 0
+        next_s = self._every_s if is_well else min(self._every_s, _SOON_S)
+        await self._pool.record_probe(key, answer, points, next_s=next_s)
+
+    async def _ask(self, key: PoeKey) -> tuple[ProbeAnswer, int]:
+        try:
+            return "points", await self._poe.fetch_balance(key.secret)
+        except KeyRefused:
+            return "refused", 0
+        except PoeError:
+            return "nothing", 0

@@ -1,0 +1,90 @@
+"""What the pool hands out and takes back."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from proxy.settings import PoeKey
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a key is wanted for, and which to leave out: those tried for this request, and whole accounts."""
+
+    bot: str
+    tried: Sequence[str] = ()
+    left_out: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to use a key until it is settled, or until it expires.
+
+    Attributes:
+        skipped: (key id, why) of the keys that stood before it in the ring.
+    """
+
+    lease_id: str
+    key: PoeKey
+    bot: str = ""
+    skipped: Sequence[tuple[str, str]] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class NoneReady:
+    """No key may be leased now.
+
+    Attributes:
+        ready_in_s: seconds until a key not tried yet is ready; None when there is none to wait for.
+        any_ready_in_s: the same for any key: what a caller is told.
+        parked: how many keys wait for points.
+        retired: how many keys Poe refused.
+    """
+
+    ready_in_s: float | None
+    any_ready_in_s: float | None = None
+    parked: int = 0
+    retired: int = 0
+    skipped: Sequence[tuple[str, str]] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class BotRests:
+    """The bot failed for several keys in a row; it is not asked before ``ready_in_s``."""
+
+    ready_in_s: float
+
+
+LeaseReply = Lease | NoneReady | BotRests
+
+
+@dataclass(frozen=True, slots=True)
+class KeyCount:
+    """How many of this instance's keys are in which state; ``ready_in_s`` as in NoneReady."""
+
+    ready: int = 0
+    cooling: int = 0
+    parked: int = 0
+    retired: int = 0
+    ready_in_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PoolLimits:
+    """What a key or an account may carry.
+
+    Attributes:
+        requests_per_minute: of one account; 0 = no limit.
+        in_flight_per_key: leases of one key at once; 0 = no limit.
+        lease_s: a lease that is neither settled nor renewed for so long is void.
+    """
+
+    requests_per_minute: int = 0
+    in_flight_per_key: int = 0
+    lease_s: float = 60.0
+
+
+@dataclass(slots=True)
+class Trail:
+    """Why a request got which key; grows with each lease."""
+
+    steps: list[str] = field(default_factory=list)

@@ -1,0 +1,31 @@
+-- Everything known of the keys that somebody has announced. Reads only. Times in epoch milliseconds.
+--
+-- KEYS 1 ring       zset key id -> turn of its last lease: the keys that are ready
+--      2 resting    zset key id -> time it is ready again
+--      3 out        hash key id -> 'retired' or 'parked': the keys that wait for a probe
+--      4 announced  zset key id -> time of its last announcement
+-- ARGV 1 prefix     of the keys named after a key id or an account
+--      2 window ms  of the requests a minute
+-- Returns {now, {key id, state, ms it still rests, leases, requests in the window, {key hash}, {account hash}}...}
+local ring, resting, out, announced = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local prefix, window_ms = ARGV[1], tonumber(ARGV[2])
+
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local reply = {now}
+
+for _, key_id in ipairs(redis.call('ZRANGE', announced, 0, 9999)) do
+  local key_hash = redis.call('HGETALL', prefix .. 'key:' .. key_id)
+  local account = redis.call('HGET', prefix .. 'key:' .. key_id, 'account') or key_id
+  local rest_ms = math.max(0, (tonumber(redis.call('ZSCORE', resting, key_id) or 0)) - now)
+  local state = redis.call('HGET', out, key_id) or (rest_ms > 0 and 'cooling' or 'ready')
+  local in_window = 0
+  for _, at in ipairs(redis.call('LRANGE', prefix .. 'minute:' .. account, 0, 9999)) do
+    if tonumber(at) + window_ms > now then in_window = in_window + 1 else break end
+  end
+  reply[#reply + 1] = {
+    key_id, state, math.ceil(rest_ms), redis.call('ZCOUNT', prefix .. 'leases:' .. key_id, now, '+inf'), in_window,
+    key_hash, redis.call('HGETALL', prefix .. 'account:' .. account),
+  }
+end
+return reply

@@ -1,0 +1,72 @@
+-- Applies what Poe said of a key's balance. Times in epoch milliseconds.
+--
+-- KEYS 1 ring       zset key id -> turn of its last lease: the keys that are ready
+--      2 resting    zset key id -> time it is ready again
+--      3 out        hash key id -> 'retired' or 'parked': the keys that wait for a probe
+--      4 probes     zset key id -> time its balance is to be asked for
+-- ARGV 1 prefix     of the keys named after a key id or an account
+--      2 key id
+--      3 account
+--      4 said       'refused' (Poe does not know the key), 'points', or 'nothing' (it could not be found out)
+--      5 points     of the account
+--      6 next ms    until the next probe of this key
+--      7 keep ms    how long what is known is kept
+-- Returns what became of the key: 'ready', 'parked', 'retired' or 'unchanged'
+local ring, resting, out, probes = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local prefix, key_id, account, said = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local points, next_ms, keep_ms = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
+
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local function number(value) return tonumber(value or 0) or 0 end
+local account_hash = prefix .. 'account:' .. account
+
+local function leave(id, state)
+  local turn = redis.call('ZSCORE', ring, id)
+  if turn then redis.call('HSET', prefix .. 'key:' .. id, 'turn', turn) end
+  redis.call('ZREM', ring, id)
+  redis.call('ZREM', resting, id)
+  redis.call('HSET', out, id, state)
+end
+
+local function come_back(id)
+  redis.call('HDEL', out, id)
+  local ready_at = math.max(
+    number(redis.call('HGET', prefix .. 'key:' .. id, 'ready_at_ms')),
+    number(redis.call('HGET', account_hash, 'ready_at_ms')))
+  if ready_at > now then
+    redis.call('ZADD', resting, string.format('%.0f', ready_at), id)
+  else
+    redis.call('ZADD', ring, number(redis.call('HGET', prefix .. 'key:' .. id, 'turn')), id)
+  end
+end
+
+redis.call('ZADD', probes, now + next_ms, key_id)
+local state = redis.call('HGET', out, key_id)
+if said == 'nothing' then return 'unchanged' end
+if said == 'refused' then
+  if state == 'retired' then return 'unchanged' end
+  leave(key_id, 'retired')
+  redis.call('HSET', prefix .. 'key:' .. key_id, 'retired_at_ms', now, 'reason', 'upstream_auth', 'basis', 'stated')
+  redis.call('PEXPIRE', prefix .. 'key:' .. key_id, keep_ms)
+  return 'retired'
+end
+
+redis.call('HSET', account_hash, 'points', points, 'points_at_ms', now)
+redis.call('PEXPIRE', account_hash, keep_ms)
+if state == 'retired' and redis.call('HGET', prefix .. 'key:' .. key_id, 'reason') ~= 'operator' then
+  come_back(key_id)
+  redis.call('HDEL', prefix .. 'key:' .. key_id, 'retired_at_ms')
+end
+if points > 0 then
+  redis.call('HDEL', account_hash, 'parked_at_ms')
+  for _, id in ipairs(redis.call('SMEMBERS', prefix .. 'account_keys:' .. account)) do
+    if redis.call('HGET', out, id) == 'parked' then come_back(id) end
+  end
+  return state and 'ready' or 'unchanged'
+end
+if state ~= 'parked' then redis.call('HSET', account_hash, 'parked_at_ms', now, 'reason', 'insufficient_quota') end
+for _, id in ipairs(redis.call('SMEMBERS', prefix .. 'account_keys:' .. account)) do
+  if redis.call('HEXISTS', out, id) == 0 then leave(id, 'parked') end
+end
+return state == 'parked' and 'unchanged' or 'parked'

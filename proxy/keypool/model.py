@@ -1,0 +1,252 @@
+"""The pool in plain Python: what a worker goes by while Redis is away, and the meaning the scripts are held to.
+
+Does what ``lease_key.lua`` and ``settle_lease.lua`` do, for one process, on the clock it is given. A test
+runs both side by side on random histories and demands the same answers. Times in epoch milliseconds.
+"""
+
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from proxy.keypool.lease import BotRests, KeyCount, Lease, LeaseReply, NoneReady, PoolLimits, Wanted
+from proxy.keypool.verdict import Cooldown, Verdict
+from proxy.settings import PoeKey
+
+#: An account's requests are counted over this window: a minute, and a second for what the network does to their times.
+WINDOW_MS: Final = 61_000
+_BOT_STRIKES: Final = 3
+_BUSY_MS: Final = 25
+_MAX_SKIPPED: Final = 16
+
+
+@dataclass(slots=True)
+class _Key:
+    """One key: the turn of its last lease, when it is ready, and its leases with their expiry."""
+
+    key: PoeKey
+    turn: int = 0
+    ready_at: int = 0
+    strikes: int = 0
+    state: str = ""
+    leases: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Bot:
+    """A bot's breaker."""
+
+    strikes: int = 0
+    open_until: int = 0
+    probing_until: int = 0
+    probing_lease: str = ""
+
+
+class ModelPool:
+    """The pool of one process.
+
+    Args:
+        now_ms: the clock.
+    """
+
+    def __init__(
+        self,
+        keys: Iterable[PoeKey],
+        limits: PoolLimits,
+        cooldown: Cooldown,
+        *,
+        now_ms: Callable[[], int],
+    ) -> None:
+        self._whole_limits = self._limits = limits
+        self._cooldown = cooldown
+        self._now_ms = now_ms
+        self._keys = {key.key_id: _Key(key) for key in keys}
+        self._turn = 0
+        self._account_strikes: dict[str, int] = defaultdict(int)
+        self._minutes: dict[str, deque[int]] = defaultdict(deque)
+        self._bots: dict[str, _Bot] = {}
+        self._bot_rests: dict[tuple[str, str], int] = {}
+
+    def lease(self, lease_id: str, wanted: Wanted) -> LeaseReply:
+        """The key leased longest ago, among those that may be used."""
+        now = self._now_ms()
+        breaker = self._bots.get(wanted.bot, _Bot())
+        if breaker.open_until > now:
+            return BotRests((breaker.open_until - now) / 1000)
+        if breaker.open_until and breaker.probing_until > now:
+            return BotRests(min(1000, breaker.probing_until - now) / 1000)
+        skipped: list[tuple[str, str]] = []
+        waits: list[int] = []
+        for entry in self._ring(now):
+            why, ready_at = self._hindrance(entry, wanted, now)
+            if not why:
+                return self._leased(lease_id, entry, wanted.bot, skipped)
+            skipped.append((entry.key.key_id, why))
+            if ready_at:
+                waits.append(ready_at - now)
+            if why == "requests a minute":
+                self._rest_account(entry.key.account_id, ready_at)
+        return self._none_ready(wanted, waits, skipped[:_MAX_SKIPPED], now)
+
+    def settle(self, lease: Lease, verdict: Verdict) -> int:
+        """Ends a lease and applies the verdict; returns the ms that something rests."""
+        now = self._now_ms()
+        entry = self._keys[lease.key.key_id]
+        account = lease.key.account_id
+        entry.leases.pop(lease.lease_id, None)
+        if verdict.effect == "clear":
+            entry.strikes = 0
+            self._account_strikes.pop(account, None)
+            self._bots.pop(lease.bot, None)
+            return 0
+        breaker = self._bots.get(lease.bot)
+        if breaker and breaker.probing_lease == lease.lease_id:
+            breaker.probing_until, breaker.probing_lease = 0, ""
+        return self._apply(verdict, entry, lease.bot, now)
+
+    def rest_all(self, rests: Mapping[str, int], out: Mapping[str, str]) -> None:
+        """Takes over what Redis said: key id → ms it still rests, and key id → ``parked`` or ``retired``."""
+        now = self._now_ms()
+        for key_id, entry in self._keys.items():
+            entry.state = out.get(key_id, "")
+            entry.ready_at = now + rests[key_id] if key_id in rests else 0
+
+    def count(self) -> KeyCount:
+        """The keys by state."""
+        now = self._now_ms()
+        entries = self._keys.values()
+        waits = [entry.ready_at - now for entry in entries if not entry.state]
+        soonest = min(waits, default=None)
+        return KeyCount(
+            ready=sum(wait <= 0 for wait in waits),
+            cooling=sum(wait > 0 for wait in waits),
+            parked=sum(entry.state == "parked" for entry in entries),
+            retired=sum(entry.state == "retired" for entry in entries),
+            ready_in_s=None if soonest is None else max(0, soonest) / 1000,
+        )
+
+    def go_alone(self, *, first_turn: int, workers: int) -> None:
+        """Begins to act for itself: rotation from another key, and one of ``workers`` equal parts of the limits."""
+        whole = self._whole_limits
+        share = whole.requests_per_minute and max(1, whole.requests_per_minute // max(1, workers))
+        self._limits = replace(whole, requests_per_minute=share)
+        ring = sorted(self._keys)
+        for position, key_id in enumerate(ring):
+            self._keys[key_id].turn = (position + first_turn) % len(ring) - len(ring)
+
+    def note_lease(self, key_id: str) -> None:
+        """Redis leased this key to us: it counts in our own window too."""
+        if self._whole_limits.requests_per_minute:
+            minute = self._minutes[self._keys[key_id].key.account_id]
+            minute.append(self._now_ms())
+            while len(minute) > self._whole_limits.requests_per_minute:
+                minute.popleft()
+
+    def _ring(self, now: int) -> list[_Key]:
+        ready = [entry for entry in self._keys.values() if not entry.state and entry.ready_at <= now]
+        return sorted(ready, key=lambda entry: (entry.turn, entry.key.key_id))
+
+    def _hindrance(self, entry: _Key, wanted: Wanted, now: int) -> tuple[str, int]:
+        """(why this key is passed over, when that ends); ("", 0) when it may be used."""
+        account = entry.key.account_id
+        if entry.key.key_id in wanted.tried:
+            return "tried", 0
+        if account in wanted.left_out:
+            return "account tried", 0
+        if (ready_at := self._bot_rests.get((wanted.bot, account), 0)) > now:
+            return "rests for this bot", ready_at
+        if ready_at := self._window_ready_at(account, now):
+            return "requests a minute", ready_at
+        if self._is_busy(entry, now):
+            return "in flight", now + _BUSY_MS
+        return "", 0
+
+    def _window_ready_at(self, account: str, now: int) -> int:
+        minute = self._minutes[account]
+        limit = self._limits.requests_per_minute
+        if not limit or len(minute) < limit:
+            return 0
+        room_at = minute[len(minute) - limit] + WINDOW_MS
+        return room_at if room_at > now else 0
+
+    def _is_busy(self, entry: _Key, now: int) -> bool:
+        if not self._limits.in_flight_per_key:
+            return False
+        entry.leases = {lease_id: until for lease_id, until in entry.leases.items() if until > now}
+        return len(entry.leases) >= self._limits.in_flight_per_key
+
+    def _leased(self, lease_id: str, entry: _Key, bot: str, skipped: list[tuple[str, str]]) -> Lease:
+        now = self._now_ms()
+        expires_at = now + round(self._limits.lease_s * 1000)
+        self._turn += 1
+        entry.turn = self._turn
+        entry.leases[lease_id] = expires_at
+        if self._limits.requests_per_minute:
+            minute = self._minutes[entry.key.account_id]
+            minute.append(now)
+            while len(minute) > self._limits.requests_per_minute:
+                minute.popleft()
+        breaker = self._bots.get(bot)
+        if breaker and breaker.open_until:
+            breaker.probing_until, breaker.probing_lease = expires_at, lease_id
+        return Lease(lease_id, entry.key, bot, skipped[:_MAX_SKIPPED])
+
+    def _none_ready(self, wanted: Wanted, waits: list[int], skipped: list[tuple[str, str]], now: int) -> NoneReady:
+        anyone = [min(waits)] if waits else [0] if skipped else []
+        for entry in sorted(self._keys.values(), key=lambda entry: (entry.ready_at, entry.key.key_id)):
+            if entry.state or entry.ready_at <= now or entry.key.key_id in dict(skipped):
+                continue
+            anyone.append(entry.ready_at - now)
+            account = entry.key.account_id
+            if entry.key.key_id not in wanted.tried and account not in wanted.left_out:
+                waits.append(max(entry.ready_at, self._bot_rests.get((wanted.bot, account), 0)) - now)
+                break
+        count = self.count()
+        return NoneReady(
+            ready_in_s=min(waits) / 1000 if waits else None,
+            any_ready_in_s=min(anyone) / 1000 if anyone else None,
+            parked=count.parked,
+            retired=count.retired,
+            skipped=skipped,
+        )
+
+    def _apply(self, verdict: Verdict, entry: _Key, bot: str, now: int) -> int:
+        account = entry.key.account_id
+        guess = verdict.guess or self._cooldown
+        stated_ms = None if verdict.stated_s is None else round(verdict.stated_s * 1000)
+        match verdict.effect:
+            case "rest account":
+                self._account_strikes[account] += 1
+                rest_ms = _guess(guess, self._account_strikes[account]) if stated_ms is None else stated_ms
+                self._rest_account(account, now + rest_ms)
+                return rest_ms
+            case "rest key" | "doubt key":
+                entry.strikes += 1
+                rest_ms = _guess(guess, entry.strikes) if stated_ms is None else stated_ms
+                entry.ready_at = max(entry.ready_at, now + rest_ms)
+                return rest_ms
+            case "rest account for bot":
+                rest_ms = round(guess.base_s * 1000) if stated_ms is None else stated_ms
+                self._bot_rests[bot, account] = max(self._bot_rests.get((bot, account), 0), now + rest_ms)
+                return rest_ms
+            case "park account":
+                for other in self._keys.values():
+                    if other.key.account_id == account and not other.state:
+                        other.state, other.ready_at = "parked", 0
+            case "blame bot":
+                breaker = self._bots.setdefault(bot, _Bot())
+                breaker.strikes += 1
+                if breaker.strikes >= _BOT_STRIKES:
+                    rest_ms = _guess(guess, breaker.strikes - _BOT_STRIKES + 1)
+                    breaker.open_until = max(breaker.open_until, now + rest_ms)
+                    return rest_ms
+        return 0
+
+    def _rest_account(self, account: str, ready_at: int) -> None:
+        for entry in self._keys.values():
+            if entry.key.account_id == account and not entry.state:
+                entry.ready_at = max(entry.ready_at, ready_at)
+
+
+def _guess(cooldown: Cooldown, strikes: int) -> int:
+    return round(min(cooldown.cap_s, cooldown.base_s * 2.0 ** min(strikes - 1, 30)) * 1000)

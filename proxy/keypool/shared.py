@@ -1,0 +1,176 @@
+"""The pool in Redis: one method a script, each atomic, on Redis's clock. Knows key ids, never keys."""
+
+import asyncio
+import hashlib
+import secrets
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+from proxy.keypool.lease import KeyCount, Lease, PoolLimits, Wanted
+from proxy.keypool.model import WINDOW_MS
+from proxy.keypool.verdict import Cooldown, Verdict
+from proxy.settings import PoeKey
+from proxy.store.redis import RedisStore, Script
+
+#: What Redis knows of a key is kept this long after its last announcement or use.
+KEEP_MS: Final = 7 * 24 * 3600 * 1000
+
+_LEASE_KEY = Script(__package__, "lease_key")
+_SETTLE_LEASE = Script(__package__, "settle_lease")
+_ANNOUNCE_KEYS = Script(__package__, "announce_keys")
+_HEARTBEAT = Script(__package__, "heartbeat")
+_COUNT_KEYS = Script(__package__, "count_keys")
+_CLAIM_PROBE = Script(__package__, "claim_probe")
+_RECORD_PROBE = Script(__package__, "record_probe")
+
+#: What a balance probe found out: Poe does not know the key, or how many points there are, or nothing.
+ProbeAnswer = Literal["refused", "points", "nothing"]
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """One ended lease, numbered within its worker, so that it is applied once however often it is sent."""
+
+    number: int
+    lease: Lease
+    verdict: Verdict
+    rpm: int
+    at_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """What a sign of life brings back: workers alive, key id → ms it still rests, key id → parked or retired."""
+
+    workers: int
+    rests: dict[str, int] = field(default_factory=dict)
+    out: dict[str, str] = field(default_factory=dict)
+
+
+class SharedPool:
+    """The scripts of the key pool, for one worker of one instance. Every method may raise StoreUnavailable."""
+
+    def __init__(self, keys: Sequence[PoeKey], store: RedisStore, limits: PoolLimits, cooldown: Cooldown) -> None:
+        self._keys = keys
+        self._store = store
+        self._limits = limits
+        self._cooldown = cooldown
+        self._lease_ms = ms(limits.lease_s)
+        self._keyset = store.keys.keyset(_digest(keys))
+        self.worker = secrets.token_hex(6)
+
+    def lease(self, lease_id: str, wanted: Wanted) -> "asyncio.Future[list[Any]]":
+        """The reply of ``lease_key.lua``."""
+        names, limits = self._store.keys, self._limits
+        return self._store.run(
+            _LEASE_KEY,
+            [names.turn, names.ring, names.resting, names.out, self._keyset],
+            [
+                names.prefix,
+                lease_id,
+                self._lease_ms,
+                wanted.bot,
+                limits.requests_per_minute,
+                WINDOW_MS,
+                limits.in_flight_per_key,
+                len(wanted.tried),
+                *wanted.tried,
+                *wanted.left_out,
+            ],
+        )
+
+    def settle(self, settlement: Settlement, *, age_s: float) -> "asyncio.Future[int]":
+        """Applies a settlement, unless it was applied before; the ms that something rests."""
+        names, lease, verdict = self._store.keys, settlement.lease, settlement.verdict
+        guess = verdict.guess or self._cooldown
+        return self._store.run(
+            _SETTLE_LEASE,
+            [names.ring, names.resting, names.out, names.probes],
+            [
+                names.prefix,
+                self.worker,
+                settlement.number,
+                lease.lease_id,
+                lease.key.key_id,
+                lease.key.account_id,
+                lease.bot,
+                verdict.outcome,
+                verdict.effect,
+                -1 if verdict.stated_s is None else ms(verdict.stated_s),
+                ms(guess.base_s),
+                ms(guess.cap_s),
+                ms(age_s),
+                KEEP_MS,
+                settlement.rpm,
+            ],
+        )
+
+    async def announce(self) -> None:
+        """Makes this instance's keys known; cheap to repeat."""
+        names = self._store.keys
+        pairs = [part for key in self._keys for part in (key.key_id, key.account_id)]
+        await self._store.run(
+            _ANNOUNCE_KEYS,
+            [names.ring, names.resting, names.out, self._keyset, names.announced, names.probes],
+            [names.prefix, KEEP_MS, *pairs],
+        )
+
+    async def heartbeat(self, leases: Iterable[Lease], *, alive_s: float) -> Heartbeat:
+        """Says that this worker lives, and renews its leases."""
+        names = self._store.keys
+        held = [part for lease in leases for part in (lease.key.key_id, lease.lease_id)]
+        workers, rests, out = await self._store.run(
+            _HEARTBEAT,
+            [names.resting, names.out, names.workers],
+            [names.prefix, self.worker, ms(alive_s), self._lease_ms, *held],
+        )
+        return Heartbeat(int(workers), {key_id: int(rest) for key_id, rest in _pairs(rests)}, dict(_pairs(out)))
+
+    async def count(self) -> KeyCount:
+        """The state of this instance's keys."""
+        names = self._store.keys
+        ready, cooling, parked, retired, soonest = await self._store.run(
+            _COUNT_KEYS, [names.resting, names.out, self._keyset], []
+        )
+        if not ready + cooling + parked + retired and self._keys:
+            return KeyCount(ready=len(self._keys), ready_in_s=0.0)
+        return KeyCount(ready, cooling, parked, retired, seconds(soonest))
+
+    async def claim_probe(self, *, claim_s: float) -> str | None:
+        """A key id whose balance is due, handed to nobody else for ``claim_s``; None when none is due."""
+        claimed = await self._store.run(_CLAIM_PROBE, [self._store.keys.probes, self._keyset], [ms(claim_s)])
+        return str(claimed[0]) if claimed else None
+
+    async def record_probe(self, key: PoeKey, answer: ProbeAnswer, points: int, *, next_s: float) -> str:
+        """Applies what Poe said of a key's balance; what became of the key."""
+        names = self._store.keys
+        became = await self._store.run(
+            _RECORD_PROBE,
+            [names.ring, names.resting, names.out, names.probes],
+            [names.prefix, key.key_id, key.account_id, answer, points, ms(next_s), KEEP_MS],
+        )
+        return str(became)
+
+
+def ms(duration_s: float) -> int:
+    """Seconds as whole milliseconds."""
+    return round(duration_s * 1000)
+
+
+def seconds(milliseconds: float) -> float | None:
+    """Milliseconds as seconds; -1 means never."""
+    return None if milliseconds < 0 else milliseconds / 1000
+
+
+def _pairs(flat: Any) -> list[tuple[str, str]]:
+    """A flat list (RESP2) or a map (RESP3) as pairs."""
+    if isinstance(flat, dict):
+        return list(flat.items())
+    return list(zip(flat[::2], flat[1::2], strict=True))
+
+
+def _digest(keys: Sequence[PoeKey]) -> str:
+    """One name for one set of keys, whatever their order."""
+    listing = "\n".join(sorted(f"{key.key_id} {key.account_id}" for key in keys))
+    return hashlib.sha256(listing.encode()).hexdigest()[:12]

@@ -1,0 +1,92 @@
+"""``python -m proxy check``, run as an operator runs it."""
+
+from typing import Final
+
+import pytest
+
+from proxy.settings import fingerprint
+from tests.support.commands import run_command
+from tests.support.scripted_poe import ScriptedPoe
+
+GOOD: Final = "s3cret-good-key"
+BAD: Final = "s3cret-bad-key"
+TOKENS: Final = {"ACCESS_TOKENS": "s3cret-token"}
+
+
+async def test_a_broken_configuration_is_told_in_full_with_exit_2() -> None:
+    """Every problem by name, on standard error; neither a traceback nor a secret."""
+    finished = await run_command(
+        "check", POE_API_KEYS="s3cret key", ACCESS_TOKENS="s3cret,s3cret", PORT="x", WORKERS="0"
+    )
+
+    assert finished.code == 2
+    assert finished.out == ""
+    assert finished.err.splitlines()[0] == "The configuration cannot be used:"
+    assert [line.split(":")[0] for line in finished.err.splitlines()[1:]] == [
+        "  - POE_API_KEYS",
+        "  - ACCESS_TOKENS",
+        "  - PORT",
+        "  - WORKERS",
+    ]
+    assert "s3cret" not in finished.err
+
+
+async def test_an_accepted_key_is_shown_with_its_points(poe: ScriptedPoe) -> None:
+    poe.balances = {GOOD: 1_234_567}
+
+    finished = await run_command("check", POE_API_KEYS=f"work:{GOOD}", **TOKENS, POE_BASE_URL=poe.base_url)
+
+    assert finished.code == 0, finished.err
+    [row] = [line for line in finished.out.splitlines() if fingerprint(GOOD) in line]
+    assert [cell.strip() for cell in row.strip("│ ").split("│")] == [fingerprint(GOOD), "work", "accepted", "1,234,567"]
+
+
+async def test_a_refused_key_makes_it_exit_1(poe: ScriptedPoe) -> None:
+    """And the other keys are reported all the same."""
+    poe.balances = {GOOD: 5}
+
+    finished = await run_command("check", POE_API_KEYS=f"{BAD},{GOOD}", **TOKENS, POE_BASE_URL=poe.base_url)
+
+    assert finished.code == 1
+    rows = {key: next(line for line in finished.out.splitlines() if fingerprint(key) in line) for key in (BAD, GOOD)}
+    assert "refused" in rows[BAD]
+    assert "accepted" in rows[GOOD]
+
+
+async def test_a_poe_that_cannot_be_reached_makes_it_exit_1() -> None:
+    finished = await run_command("check", POE_API_KEYS=GOOD, **TOKENS, POE_BASE_URL="http://127.0.0.1:9")
+
+    assert finished.code == 1
+    assert fingerprint(GOOD) in finished.out
+    assert "accepted" not in finished.out
+    assert "Traceback" not in finished.err
+
+
+@pytest.mark.parametrize("columns", ["40", "80", "300"])
+async def test_keys_are_named_by_their_id_alone(poe: ScriptedPoe, columns: str) -> None:
+    """Whole, however narrow the terminal and long the account's label; never by any part of the key."""
+    poe.balances = {GOOD: 5}
+    keys = f"{'a' * 64}:{GOOD},{BAD}"
+
+    finished = await run_command("check", POE_API_KEYS=keys, **TOKENS, POE_BASE_URL=poe.base_url, COLUMNS=columns)
+
+    assert fingerprint(GOOD) in finished.out
+    assert fingerprint(BAD) in finished.out
+    assert "s3cret" not in finished.out + finished.err
+
+
+async def test_checking_spends_no_points(poe: ScriptedPoe) -> None:
+    """Only balances are asked for."""
+    poe.balances = {GOOD: 5}
+
+    await run_command("check", POE_API_KEYS=GOOD, **TOKENS, POE_BASE_URL=poe.base_url)
+
+    assert [(asked.method, asked.path) for asked in poe.other + poe.queries] == [("GET", "/usage/current_balance")]
+
+
+async def test_without_keys_there_is_nothing_to_ask(poe: ScriptedPoe) -> None:
+    finished = await run_command("check", POE_BASE_URL=poe.base_url)
+
+    assert finished.code == 0
+    assert "callers bring their own" in finished.out
+    assert poe.other == []

@@ -1,0 +1,283 @@
+"""``python -m proxy serve`` with the embedded Valkey, run as an operator runs it."""
+
+import asyncio
+import os
+import signal
+import socket
+from pathlib import Path
+from typing import Any, Final
+
+import psutil
+import pytest
+from redis.asyncio import Redis
+
+from proxy.store.keyspace import KeySpace
+from tests.support.commands import all_workers_serve, is_gone, processes_of, run_command, started_command, valkey_of
+from tests.support.fleet import Instance, free_port, running_instance
+from tests.support.scripted_poe import DONE, Reply, ScriptedPoe, text
+from tests.support.serving import KEYS, TOKEN, http, sdk
+from tests.support.waiting import wait_until
+
+HELLO: Final[list[Any]] = [{"role": "user", "content": "Hello"}]
+POOL: Final = {"POE_API_KEYS": ",".join(KEYS), "ACCESS_TOKENS": TOKEN}
+
+both_ways = pytest.mark.parametrize("workers", [1, 2])
+
+
+@pytest.fixture(name="home")
+def _home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with a path short enough for a socket."""
+    return tmp_path_factory.mktemp("s")
+
+
+async def chat(instance: Instance, times: int = 1) -> list[str | None]:
+    """What the bot said."""
+    async with sdk(instance.base_url) as client:
+        answers = [await client.chat.completions.create(model="Echo", messages=HELLO) for _ in range(times)]
+    return [answer.choices[0].message.content for answer in answers]
+
+
+async def leases_given(home: Path) -> int:
+    """The turn counter, read from the embedded Valkey."""
+    async with Redis(unix_socket_path=str(home / "data" / "valkey.sock"), decode_responses=True) as redis:
+        return int(await redis.get(KeySpace("poe").turn) or 0)
+
+
+async def serve_and_fail(**environment: str) -> list[str]:
+    """The lines that a start which cannot succeed prints; checks that it ends with exit 2."""
+    finished = await run_command("serve", **{"HOST": "127.0.0.1", "PORT": str(free_port()), **environment})
+    assert (finished.code, finished.out) == (2, ""), finished.err
+    return finished.err.splitlines()
+
+
+def interrupt_group(instance: Instance) -> None:
+    """What a terminal does at Ctrl-C."""
+    os.killpg(instance.process.pid, signal.SIGINT)
+
+
+def has_stopped_listening(process: psutil.Process) -> bool:
+    """Whether a worker takes no new connections any more, as at the beginning of its drain."""
+    return all(connection.status != psutil.CONN_LISTEN for connection in process.net_connections("tcp"))
+
+
+async def test_a_broken_configuration_is_told_in_full_with_exit_2() -> None:
+    lines = await serve_and_fail(
+        POE_API_KEYS="s3cret key", ACCESS_TOKENS="s3cret,s3cret", REDIS_URL="redis://:s3cret/s3cret@h", PORT="x"
+    )
+
+    assert lines[0] == "The configuration cannot be used:"
+    assert [line.split(":")[0] for line in lines[1:]] == [
+        "  - POE_API_KEYS",
+        "  - ACCESS_TOKENS",
+        "  - REDIS_URL",
+        "  - PORT",
+    ]
+    assert "s3cret" not in "".join(lines)
+
+
+@both_ways
+async def test_a_taken_port_is_told_in_one_line(home: Path, workers: int) -> None:
+    """And no Valkey is left behind."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+
+        lines = await serve_and_fail(PORT=str(port), WORKERS=str(workers), DATA_DIR=str(home / "data"))
+
+    assert lines == [
+        "The server cannot start:",
+        f"  - HOST, PORT: cannot listen on 127.0.0.1:{port}: Address already in use",
+    ]
+    assert not (home / "data").exists()
+
+
+async def test_an_address_that_is_not_this_machines_is_told_in_one_line(home: Path) -> None:
+    """192.0.2.0/24 is nobody's."""
+    lines = await serve_and_fail(HOST="192.0.2.1", DATA_DIR=str(home / "data"))
+
+    assert lines[1].startswith("  - HOST, PORT: cannot listen on 192.0.2.1:")
+
+
+async def test_a_data_dir_too_long_for_a_socket_is_told_in_one_line(home: Path) -> None:
+    lines = await serve_and_fail(DATA_DIR=str(home / ("x" * 100)))
+
+    assert len(lines) == 2
+    assert lines[1].startswith("  - DATA_DIR: ")
+    assert "too long" in lines[1]
+
+
+async def test_a_data_dir_that_cannot_be_used_is_told_in_one_line(home: Path) -> None:
+    (home / "file").touch()
+
+    lines = await serve_and_fail(DATA_DIR=str(home / "file" / "data"))
+
+    assert lines == [
+        "The server cannot start:",
+        f"  - DATA_DIR: {home / 'file' / 'data'} cannot be used: Not a directory",
+    ]
+
+
+@both_ways
+async def test_without_a_redis_url_it_brings_its_own(home: Path, poe: ScriptedPoe, workers: int) -> None:
+    async with running_instance(home, **POOL, WORKERS=str(workers), POE_BASE_URL=poe.base_url) as instance:
+        await all_workers_serve(instance, workers)
+        answers = await chat(instance, times=3)
+        async with http(instance.base_url) as raw:
+            ready = (await raw.get("/ready")).json()
+
+        assert answers == ["Hello"] * 3
+        assert (ready["status"], ready["redis"], ready["workers"]) == ("ok", "ok", workers)
+        assert await leases_given(home) == 3
+
+
+@both_ways
+async def test_what_it_knows_survives_a_restart(home: Path, poe: ScriptedPoe, workers: int) -> None:
+    """The rotation goes on where it stopped, so no key is favoured by restarts."""
+    environment = {**POOL, "WORKERS": str(workers), "POE_BASE_URL": poe.base_url}
+    async with running_instance(home, **environment) as instance:
+        await all_workers_serve(instance, workers)
+        await chat(instance, times=3)
+    async with running_instance(home, **environment) as instance:
+        await all_workers_serve(instance, workers)
+        await chat(instance)
+        leases = await leases_given(home)
+
+    assert leases == 4
+    assert [poe.keys_used().count(key) for key in KEYS] == [2, 2]
+
+
+async def test_a_second_start_on_the_same_data_dir_is_refused(home: Path, poe: ScriptedPoe) -> None:
+    """With a way out in the message; the first goes on undisturbed."""
+    async with running_instance(home, **POOL, WORKERS="1", POE_BASE_URL=poe.base_url) as instance:
+        lines = await serve_and_fail(DATA_DIR=str(home / "data"), WORKERS="1")
+
+        [_, problem] = lines
+        assert problem.startswith(f"  - DATA_DIR: {home / 'data'} is in use by another poe-proxy; ")
+        assert problem.endswith("stop it, give this one its own DATA_DIR, or point both at one REDIS_URL")
+        assert await chat(instance) == ["Hello"]
+
+
+@both_ways
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_ends_it_and_all_that_came_of_it(home: Path, workers: int, how: signal.Signals) -> None:
+    async with running_instance(home, **POOL, WORKERS=str(workers)) as instance:
+        await all_workers_serve(instance, workers)
+        processes = processes_of(instance.process)
+        valkey = valkey_of(instance)
+        instance.process.send_signal(how)
+        code = await asyncio.wait_for(instance.process.wait(), 20)
+
+        assert code == 0
+        assert valkey in processes
+        await wait_until(lambda: all(map(is_gone, processes)), "every process has ended", within_s=5)
+        assert "Traceback" not in instance.log.read_text()
+
+
+@both_ways
+async def test_a_ctrl_c_in_the_terminal_ends_it_cleanly(home: Path, poe: ScriptedPoe, workers: int) -> None:
+    """The terminal sends SIGINT to the whole process group; Valkey is there until the last stream has ended."""
+    go_on = asyncio.Event()
+    poe.script = lambda _: Reply([text("before"), go_on, DONE])
+    async with running_instance(home, **POOL, WORKERS=str(workers), POE_BASE_URL=poe.base_url) as instance:
+        serving = await all_workers_serve(instance, workers)
+        processes = processes_of(instance.process)
+        async with sdk(instance.base_url) as client:
+            stream = await client.chat.completions.create(model="Echo", messages=HELLO, stream=True)
+            await anext(stream)
+            interrupt_group(instance)
+            await wait_until(lambda: any(map(has_stopped_listening, serving)), "the drain has begun")
+            go_on.set()
+            finish_reasons = [chunk.choices[0].finish_reason async for chunk in stream]
+        code = await asyncio.wait_for(instance.process.wait(), 20)
+
+        assert code == 0
+        assert finish_reasons[-1] == "stop"
+        await wait_until(lambda: all(map(is_gone, processes)), "every process has ended", within_s=5)
+        assert [word for word in ("Traceback", "redis is away") if word in instance.log.read_text()] == []
+        assert "SIGINT" not in (home / "data" / "valkey.log").read_text()
+
+
+@both_ways
+async def test_a_signal_before_the_workers_are_up_ends_it_too(home: Path, workers: int) -> None:
+    """As when a platform changes its mind during a deploy. Main process, Valkey, and more with a manager."""
+    environment = {
+        **POOL,
+        "HOST": "127.0.0.1",
+        "PORT": str(free_port()),
+        "DATA_DIR": str(home),
+        "WORKERS": str(workers),
+    }
+    async with started_command("serve", **environment) as process:
+        expected = 2 if workers == 1 else 4 + workers
+        await wait_until(lambda: len(processes_of(process)) >= expected, "its processes have started")
+        processes = processes_of(process)
+        process.send_signal(signal.SIGTERM)
+
+        await wait_until(lambda: all(map(is_gone, processes)), "every process has ended", within_s=20)
+
+
+@both_ways
+async def test_a_running_stream_ends_before_the_server_does(home: Path, poe: ScriptedPoe, workers: int) -> None:
+    """SIGTERM begins a drain; the client gets the whole answer."""
+    go_on = asyncio.Event()
+    poe.script = lambda _: Reply([text("before, "), go_on, text("after"), DONE])
+    async with running_instance(home, **POOL, WORKERS=str(workers), POE_BASE_URL=poe.base_url) as instance:
+        serving = await all_workers_serve(instance, workers)
+        async with sdk(instance.base_url) as client:
+            stream = await client.chat.completions.create(model="Echo", messages=HELLO, stream=True)
+            pieces = [(await anext(stream)).choices[0].delta.content for _ in range(2)]
+            instance.process.send_signal(signal.SIGTERM)
+            await wait_until(lambda: any(map(has_stopped_listening, serving)), "the drain has begun")
+            go_on.set()
+            pieces += [chunk.choices[0].delta.content async for chunk in stream]
+
+        assert pieces == ["", "before, ", "after", None]
+        assert await asyncio.wait_for(instance.process.wait(), 20) == 0
+
+
+@both_ways
+async def test_a_killed_server_takes_its_valkey_along(home: Path, workers: int) -> None:
+    """So that nothing keeps the directory: the next start works, and finds the data."""
+    async with running_instance(home, **POOL, WORKERS=str(workers)) as instance:
+        await all_workers_serve(instance, workers)
+        valkey = valkey_of(instance)
+        instance.process.kill()
+        await instance.process.wait()
+        await wait_until(lambda: is_gone(valkey), "Valkey has ended", within_s=10)
+
+    async with running_instance(home, **POOL, WORKERS="1") as instance:
+        assert not is_gone(valkey_of(instance))
+
+
+async def test_a_killed_server_takes_its_workers_along(home: Path) -> None:
+    """Or else they go on without Redis and keep the port from the next start."""
+    async with running_instance(home, **POOL, WORKERS="2") as instance:
+        serving = await all_workers_serve(instance, 2)
+        instance.process.kill()
+        await instance.process.wait()
+
+        await wait_until(lambda: all(map(is_gone, serving)), "both workers have ended", within_s=10)
+
+
+async def test_a_worker_that_dies_is_replaced(home: Path, poe: ScriptedPoe) -> None:
+    async with running_instance(home, **POOL, WORKERS="2", POE_BASE_URL=poe.base_url) as instance:
+        [victim, _] = await all_workers_serve(instance, 2)
+        victim.kill()
+        await wait_until(lambda: is_gone(victim), "the worker has died")
+        await all_workers_serve(instance, 2)
+
+        assert await chat(instance) == ["Hello"]
+
+
+@both_ways
+async def test_no_secret_is_logged(home: Path, poe: ScriptedPoe, workers: int) -> None:
+    """At the most talkative level, through a start, a chat, a refusal and a stop."""
+    environment = {**POOL, "WORKERS": str(workers), "POE_BASE_URL": poe.base_url, "LOG_LEVEL": "debug"}
+    async with running_instance(home, **environment) as instance:
+        await all_workers_serve(instance, workers)
+        await chat(instance)
+        async with http(instance.base_url, "s3cret-wrong-token") as raw:
+            await raw.get("/v1/models")
+    log = instance.log.read_text()
+
+    assert '"message":"/v1/chat/completions"' in log
+    assert [secret for secret in (*KEYS, TOKEN, "s3cret-wrong-token") if secret in log] == []

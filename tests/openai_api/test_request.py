@@ -1,0 +1,223 @@
+"""Chat requests as clients send them: known fields checked strictly, unknown ones ignored, the fault named."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.errors import InvalidRequest
+from proxy.openai_api.request import ChatCompletionRequest, parse_chat_request
+
+HELLO: list[Any] = [{"role": "user", "content": "Hello"}]
+
+
+def parsed(**fields: Any) -> ChatCompletionRequest:
+    return parse_chat_request(json.dumps({"messages": HELLO, **fields}).encode())
+
+
+def refused(body: bytes) -> InvalidRequest:
+    """What is said of a body that is not valid."""
+    with pytest.raises(InvalidRequest) as caught:
+        parse_chat_request(body)
+    return caught.value
+
+
+def test_messages_are_all_that_is_needed() -> None:
+    request = parsed()
+
+    assert [(message.role, message.content) for message in request.messages] == [("user", "Hello")]
+    assert request.model_dump(exclude={"messages"}, exclude_none=True) == {}
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        "model",
+        "stream",
+        "stream_options",
+        "temperature",
+        "top_p",
+        "stop",
+        "logit_bias",
+        "max_tokens",
+        "max_completion_tokens",
+        "n",
+        "tools",
+        "functions",
+        "logprobs",
+        "presence_penalty",
+        "frequency_penalty",
+        "seed",
+        "user",
+    ],
+)
+def test_null_is_the_same_as_leaving_a_field_out(field: str) -> None:
+    """OpenAI's clients send nulls for what their callers did not set."""
+    assert parsed(**{field: None}) == parsed()
+
+
+def test_unknown_fields_are_ignored_wherever_they_are() -> None:
+    turn = {"role": "user", "content": [{"type": "text", "text": "x", "cache": {}}], "name": "me", "audio": None}
+    request = parsed(messages=[turn], stream_options={"include_usage": True, "chunk": 3}, telemetry={"deep": [1]})
+
+    assert request.messages[0].content is not None
+    assert request.stream_options is not None
+    assert request.stream_options.include_usage is True
+
+
+@pytest.mark.parametrize("role", ["system", "developer", "user", "assistant", "tool", "function"])
+def test_every_role_of_openais_is_known(role: str) -> None:
+    assert parsed(messages=[{"role": role, "content": "x"}]).messages[0].role == role
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("temperature", 0),
+        ("temperature", 2),
+        ("temperature", 0.7),
+        ("top_p", 1),
+        ("stop", "x"),
+        ("stop", ["x"] * 16),
+        ("logit_bias", {"1": -100, "2": 100.0}),
+        ("max_tokens", 1),
+        ("n", 128),
+        ("presence_penalty", -2),
+        ("seed", -(2**70)),
+        ("model", "x" * 256),
+    ],
+)
+def test_the_ends_of_each_range_are_within_it(field: str, value: object) -> None:
+    assert getattr(parsed(**{field: value}), field) == value
+
+
+@pytest.mark.parametrize(
+    ("change", "param"),
+    [
+        ({"messages": None}, "messages"),
+        ({"messages": []}, "messages"),
+        ({"messages": {}}, "messages"),
+        ({"messages": "hi"}, "messages"),
+        ({"messages": ["hi"]}, "messages[0]"),
+        ({"messages": [*HELLO, None]}, "messages[1]"),
+        ({"messages": [*HELLO, {"role": "robot"}]}, "messages[1].role"),
+        ({"messages": [{"content": "hi"}]}, "messages[0].role"),
+        ({"messages": [{"role": "user", "content": 7}]}, "messages[0].content"),
+        ({"messages": [{"role": "user", "content": {"type": "text"}}]}, "messages[0].content"),
+        ({"messages": [{"role": "user", "content": ["x"]}]}, "messages[0].content[0]"),
+        ({"messages": [{"role": "user", "content": [{"text": "x"}]}]}, "messages[0].content[0].type"),
+        ({"messages": [{"role": "user", "content": [{"type": "text", "text": 7}]}]}, "messages[0].content[0].text"),
+        ({"messages": [{"role": "user", "content": [{"type": 7}]}]}, "messages[0].content[0].type"),
+        ({"messages": [{"role": "assistant", "tool_calls": {}}]}, "messages[0].tool_calls"),
+        ({"model": ""}, "model"),
+        ({"model": "x" * 257}, "model"),
+        ({"model": 7}, "model"),
+        ({"stream": "true"}, "stream"),
+        ({"stream": 1}, "stream"),
+        ({"stream_options": True}, "stream_options"),
+        ({"stream_options": {"include_usage": "yes"}}, "stream_options.include_usage"),
+        ({"temperature": "0.5"}, "temperature"),
+        ({"temperature": True}, "temperature"),
+        ({"temperature": -0.1}, "temperature"),
+        ({"temperature": 2.1}, "temperature"),
+        ({"temperature": float("nan")}, "temperature"),
+        ({"temperature": float("inf")}, "temperature"),
+        ({"top_p": 1.1}, "top_p"),
+        ({"stop": 7}, "stop"),
+        ({"stop": ["x"] * 17}, "stop"),
+        ({"stop": ["x", None]}, "stop[1]"),
+        ({"logit_bias": []}, "logit_bias"),
+        ({"logit_bias": {"50256": "x"}}, "logit_bias.50256"),
+        ({"logit_bias": {"text": 101}}, "logit_bias.text"),
+        ({"logit_bias": {"1": float("nan")}}, "logit_bias.1"),
+        ({"max_tokens": 0}, "max_tokens"),
+        ({"max_tokens": 1.5}, "max_tokens"),
+        ({"max_completion_tokens": "5"}, "max_completion_tokens"),
+        ({"n": 0}, "n"),
+        ({"n": 129}, "n"),
+        ({"tools": {}}, "tools"),
+        ({"functions": "f"}, "functions"),
+        ({"logprobs": 1}, "logprobs"),
+        ({"presence_penalty": 2.1}, "presence_penalty"),
+        ({"frequency_penalty": -2.1}, "frequency_penalty"),
+        ({"seed": 1.5}, "seed"),
+        ({"user": 7}, "user"),
+    ],
+)
+def test_a_wrong_field_is_named(change: dict[str, Any], param: str) -> None:
+    error = refused(json.dumps({"messages": HELLO, **change}).encode())
+
+    assert error.param == param
+    assert f"'{param}'" in error.message
+
+
+def test_a_missing_field_is_called_missing() -> None:
+    assert refused(b"{}").message == "Missing required parameter: 'messages'."
+
+
+@pytest.mark.parametrize("body", [b"[]", b"7", b'"x"', b"null", b"true"])
+def test_json_that_is_no_object_says_what_it_must_be(body: bytes) -> None:
+    error = refused(body)
+
+    assert (error.param, error.message) == (None, "The body of your request must be a JSON object.")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"{'messages': []}",
+        b"\xff\xfe",
+        b'{"messages": [{"role": "user", "content": "\xff"}]}',
+        b'{"messages": [{"role": "user", "content": "\\ud83d"}]}',
+        b'{"messages": ' + b"[" * 10_000,
+        b'{"telemetry": ' + b"[" * 10_000 + b"]" * 10_000 + b', "messages": []}',
+        b'\xef\xbb\xbf{"messages": []}',
+    ],
+    ids=lambda body: repr(body[:20]),
+)
+def test_a_body_that_is_no_json_says_so(body: bytes) -> None:
+    error = refused(body)
+
+    assert (error.param, error.message) == (None, "We could not parse the JSON body of your request.")
+
+
+def test_of_several_faults_the_first_fields_is_told() -> None:
+    assert refused(json.dumps({"messages": HELLO, "temperature": 3, "n": 0}).encode()).param == "temperature"
+
+
+def test_a_message_does_not_quote_what_was_sent() -> None:
+    """It may be a secret in the wrong place."""
+    error = refused(json.dumps({"messages": "sk-secret", "temperature": "sk-secret"}).encode())
+
+    assert "sk-secret" not in error.message
+
+
+def test_a_long_conversation_is_fine_and_an_endless_one_is_not() -> None:
+    assert len(parsed(messages=HELLO * 10_000).messages) == 10_000
+    assert refused(json.dumps({"messages": HELLO * 10_001}).encode()).param == "messages"
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=10,
+)
+_FIELDS = st.dictionaries(st.sampled_from(sorted(ChatCompletionRequest.model_fields)), _JSON, max_size=6)
+
+
+@given(body=st.binary(max_size=50) | (_JSON | _FIELDS).map(lambda value: json.dumps(value).encode()))
+def test_any_body_is_a_request_or_a_named_fault(body: bytes) -> None:
+    fault = None
+    try:
+        parse_chat_request(body)
+    except InvalidRequest as error:
+        fault = error
+
+    if fault:
+        assert fault.status == 400
+        assert fault.param is None or fault.param.split("[")[0].split(".")[0] in ChatCompletionRequest.model_fields
+        assert fault.message

@@ -1,0 +1,176 @@
+"""The list of models: Poe's own, ours, and what becomes of it when Poe or Redis fails."""
+
+from typing import Any, Final
+
+import httpx
+import pytest
+from redis.asyncio import Redis
+
+from proxy.settings import Settings
+from tests.support.scripted_poe import ScriptedPoe
+from tests.support.serving import http, sdk, serving
+from tests.support.waiting import wait_until
+
+HELLO: Final[list[Any]] = [{"role": "user", "content": "Hello"}]
+CHAT: Final = {"model": "Echo", "messages": HELLO}
+
+NOWHERE: Final = "unix:///nowhere/redis.sock"
+#: The discard port: nothing listens there.
+NOBODY: Final = "http://127.0.0.1:9"
+
+POES_LIST: Final[list[dict[str, Any]]] = [
+    {"id": "echo", "created": 1_700_000_000_000, "owned_by": "Somebody", "metadata": {"display_name": "Echo"}},
+    {"id": "gpt-5", "created": 1_600_000_000_000, "owned_by": "OpenAI", "metadata": {"display_name": "GPT-5"}},
+    {"id": "team/bot", "created": None, "owned_by": None},
+]
+
+
+@pytest.fixture(autouse=True)
+def _poe_has_models(poe: ScriptedPoe) -> None:
+    poe.models = list(POES_LIST)
+
+
+def names_of(response: httpx.Response) -> list[str]:
+    """The ids in a list of models."""
+    return [model["id"] for model in response.json()["data"]]
+
+
+def lists_asked(poe: ScriptedPoe) -> int:
+    """How often Poe was asked for its models."""
+    return [asked.path for asked in poe.other].count("/v1/models")
+
+
+async def test_models_are_poes_then_the_aliases_then_the_default(settings: Settings) -> None:
+    changed = settings.model_copy(update={"model_aliases": {"gpt-4": "GPT-5"}, "default_model": "Assistant"})
+    async with serving(changed) as base_url, sdk(base_url) as client:
+        models = [model async for model in await client.models.list()]
+
+    assert [(model.id, model.created, model.owned_by) for model in models] == [
+        ("Echo", 1_700_000_000, "Somebody"),
+        ("GPT-5", 1_600_000_000, "OpenAI"),
+        ("team/bot", 0, "poe"),
+        ("gpt-4", 1_600_000_000, "poe"),
+        ("Assistant", 0, "poe"),
+    ]
+    assert {model.object for model in models} == {"model"}
+
+
+async def test_the_allow_list_hides_models_and_aliases_of_hidden_bots(settings: Settings) -> None:
+    changed = {
+        "allowed_models": ("echo*", "team/*"),
+        "model_aliases": {"open": "Echo", "hidden": "GPT-5"},
+        "default_model": "Echo",
+    }
+    async with serving(settings.model_copy(update=changed)) as base_url, http(base_url) as raw:
+        response = await raw.get("/v1/models")
+
+    assert names_of(response) == ["Echo", "team/bot", "open"]
+
+
+async def test_a_model_off_the_allow_list_cannot_be_asked(settings: Settings, poe: ScriptedPoe) -> None:
+    """Not by its name in any case, nor by an alias."""
+    changed = {"allowed_models": ("echo",), "model_aliases": {"hidden": "GPT-5"}, "default_model": "Echo"}
+    async with serving(settings.model_copy(update=changed)) as base_url, http(base_url) as raw:
+        asked = [
+            await raw.post("/v1/chat/completions", json={**CHAT, "model": name})
+            for name in ("GPT-5", "gpt-5", "hidden")
+        ]
+
+    assert [(response.status_code, response.json()["error"]["code"]) for response in asked] == [
+        (404, "model_not_found")
+    ] * 3
+    assert poe.queries == []
+
+
+@pytest.mark.parametrize("name", ["Echo", "echo", "ECHO", "gpt-4", "GPT-4", "team/bot", "team%2Fbot"])
+async def test_a_model_is_found_in_any_case(raw: httpx.AsyncClient, name: str) -> None:
+    """Slashes in its name may be encoded or not."""
+    response = await raw.get(f"/v1/models/{name}")
+
+    assert response.status_code == 200
+    assert response.json()["id"].lower() == name.lower().replace("%2f", "/")
+    assert response.json()["object"] == "model"
+
+
+@pytest.mark.parametrize("name", ["nobody", "Echo/x", "%ff", "..%2f..%2fready", "%00"])
+async def test_an_unknown_model_is_a_404_that_names_it(raw: httpx.AsyncClient, name: str) -> None:
+    response = await raw.get(f"/v1/models/{name}")
+
+    error = response.json()["error"]
+    assert response.status_code == 404
+    assert (error["code"], error["param"]) == ("model_not_found", "model")
+
+
+async def test_a_chat_may_name_its_model_in_any_case(raw: httpx.AsyncClient, poe: ScriptedPoe) -> None:
+    """Poe itself is asked by the name it spells."""
+    await raw.get("/v1/models")
+    await raw.post("/v1/chat/completions", json={**CHAT, "model": "ECHO"})
+    await raw.post("/v1/chat/completions", json={**CHAT, "model": "Gpt-4"})
+
+    assert [asked.path for asked in poe.queries] == ["/bot/Echo", "/bot/GPT-5"]
+
+
+async def test_a_second_instance_takes_the_models_from_redis(settings: Settings, poe: ScriptedPoe) -> None:
+    async with serving(settings) as base_url, http(base_url) as raw:
+        first = await raw.get("/v1/models")
+    async with serving(settings) as base_url, http(base_url) as raw:
+        second = await raw.get("/v1/models")
+
+    assert first.content == second.content
+    assert lists_asked(poe) == 1
+
+
+async def test_models_outlive_a_poe_that_fails(settings: Settings, poe: ScriptedPoe) -> None:
+    """A stale copy in Redis is better than none, and a restart does not lose it."""
+    hasty = settings.model_copy(update={"catalogue_ttl_s": 0.001})
+    async with serving(hasty) as base_url, http(base_url) as raw:
+        first = await raw.get("/v1/models")
+    poe.models = None
+    async with serving(hasty) as base_url, http(base_url) as raw:
+        second = await raw.get("/v1/models")
+
+    assert first.content == second.content
+    assert lists_asked(poe) >= 2
+
+
+@pytest.mark.parametrize("nonsense", [[], [{"id": ""}], ["text"]], ids=str)
+async def test_an_empty_list_does_not_replace_a_good_one(
+    settings: Settings, poe: ScriptedPoe, nonsense: list[Any]
+) -> None:
+    """Neither in this instance nor, through Redis, in the next."""
+    hasty = settings.model_copy(update={"catalogue_ttl_s": 0.001})
+    async with serving(hasty) as base_url, http(base_url) as raw:
+        first = await raw.get("/v1/models")
+        poe.models = nonsense
+        asked_before = lists_asked(poe)
+
+        async def asked_twice() -> bool:
+            """The second question comes only after the first answer was dealt with."""
+            await raw.get("/v1/models")
+            return lists_asked(poe) >= asked_before + 2
+
+        await wait_until(asked_twice, "Poe was asked twice more")
+        second = await raw.get("/v1/models")
+    async with serving(hasty) as base_url, http(base_url) as raw:
+        third = await raw.get("/v1/models")
+
+    assert first.content == second.content == third.content
+
+
+async def test_without_poe_and_redis_the_aliases_are_still_listed(settings: Settings) -> None:
+    changed = {"redis_url": NOWHERE, "poe_base_url": NOBODY, "model_aliases": {"gpt-4": "GPT-5"}}
+    async with serving(settings.model_copy(update=changed)) as base_url, http(base_url) as raw:
+        response = await raw.get("/v1/models")
+
+    assert (response.status_code, names_of(response)) == (200, ["gpt-4", "Assistant"])
+
+
+@pytest.mark.parametrize("copy", ["", "not json", "[]", "{}", '{"cards": [[1]], "fetched_at_s": 0}'])
+async def test_a_copy_in_redis_that_cannot_be_read_is_replaced(settings: Settings, copy: str) -> None:
+    """Another release, or a person, may have written it."""
+    async with Redis.from_url(settings.redis_url) as redis:
+        await redis.set(f"{settings.redis_namespace}:1:{{pool}}:catalogue", copy)
+    async with serving(settings) as base_url, http(base_url) as raw:
+        response = await raw.get("/v1/models")
+
+    assert "team/bot" in names_of(response)

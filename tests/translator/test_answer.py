@@ -1,0 +1,372 @@
+"""Poe's events as a text that only grows.
+
+Three things hold for any answer; ``stated`` is what Poe's events amount to, ``shown`` the deltas joined:
+
+1. ``AnswerText.text`` is what Poe stated, at any time.
+2. As long as Poe only extends or takes back what was shown, and never contradicts it, what is shown in the end
+   is what Poe stated in the end, or begins with it when Poe took words back for good.
+3. Whatever Poe does, every line that it stated in the end was shown.
+"""
+
+import itertools
+import time
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.poe_api.events import Done, Event, File, Json, Replace, Text
+from proxy.translator.answer import AnswerText
+
+IMAGE = File(url="https://poecdn/a.png", content_type="image/png", name="a.png", inline_ref=None)
+TABLE = File(url="https://poecdn/b.csv", content_type="text/csv", name="b.csv", inline_ref=None)
+IMAGE_LINK, TABLE_LINK = "![a.png](https://poecdn/a.png)", "[b.csv](https://poecdn/b.csv)"
+
+
+def shown_by_step(*events: Event) -> list[str]:
+    """What each event shows, and last what the end does."""
+    answer = AnswerText()
+    steps = [answer.feed([event]) for event in events] + [answer.finish()]
+    return ["".join(delta.text for delta in deltas) for deltas in steps]
+
+
+def shown(*events: Event) -> str:
+    return "".join(shown_by_step(*events))
+
+
+def text_of(*events: Event) -> str:
+    """The answer when it is not streamed."""
+    answer = AnswerText()
+    answer.feed(events)
+    return answer.text
+
+
+def content(value: object) -> Json:
+    """A chunk of OpenAI's shape."""
+    return Json({"choices": [{"index": 0, "delta": {"content": value}}]})
+
+
+def test_texts_are_shown_as_they_come() -> None:
+    assert shown_by_step(Text("one "), Text("two"), Done()) == ["one ", "two", "", ""]
+
+
+def test_equal_texts_are_all_shown() -> None:
+    assert shown(Text("ha"), Text("ha"), Text("ha")) == "hahaha"
+
+
+def test_an_answer_of_nothing_shows_nothing() -> None:
+    assert shown_by_step() == [""]
+    assert AnswerText().text == ""
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Thinking...",
+        "*Thinking...*",
+        "**Thinking…**",
+        "Thinking... (12s elapsed)",
+        "Generating image...",
+        "Generating image (3s elapsed)",
+        "Searching the web for cats…",
+        "\n Working... \n",
+        "Rendering your video (101s elapsed)",
+    ],
+)
+def test_a_progress_line_is_held_back_until_the_answer_replaces_it(line: str) -> None:
+    steps = shown_by_step(Replace(line), Replace(f"{line} "), Replace("The answer"), Text(" is 42."))
+
+    assert steps == ["", "", "", "The answer is 42.", ""]
+
+
+@pytest.mark.parametrize("kind", [Text, Replace])
+def test_a_progress_line_that_nothing_replaces_is_the_answer(kind: type[Text | Replace]) -> None:
+    assert shown_by_step(kind("Thinking...")) == ["", "Thinking..."]
+
+
+def test_a_progress_line_may_come_in_pieces_of_text() -> None:
+    assert shown_by_step(Text("Thinking..."), Text(" (1s elapsed)"), Replace("42")) == ["", "", "", "42"]
+
+
+def test_a_sentence_that_begins_like_progress_is_text() -> None:
+    assert shown_by_step(Text("Thinking..."), Text(" about it")) == ["", "Thinking... about it", ""]
+
+
+@pytest.mark.parametrize("line", ["Thinking about it", "Well, thinking...\nmore", "x" * 200 + " (1s elapsed)", "..."])
+def test_ordinary_text_is_not_taken_for_progress(line: str) -> None:
+    assert shown_by_step(Text(line)) == [line, ""]
+
+
+def test_growing_replacements_show_their_growth() -> None:
+    """Each is held until the next confirms it."""
+    steps = shown_by_step(Replace("The"), Replace("The answer"), Replace("The answer is 42."))
+
+    assert steps == ["", "The", " answer", " is 42."]
+
+
+def test_the_same_replacement_again_shows_nothing_new() -> None:
+    assert shown(Replace("same"), Replace("same"), Replace("same")) == "same"
+
+
+def test_the_last_replacement_is_the_beginning_of_the_texts_after_it() -> None:
+    assert shown_by_step(Replace("The an"), Text("swer"), Text("!")) == ["", "The answer", "!", ""]
+
+
+def test_an_empty_replacement_takes_a_held_one_back() -> None:
+    assert shown(Replace("Draft"), Replace(""), Text("Final")) == "Final"
+
+
+def test_an_empty_replacement_alone_is_an_empty_answer() -> None:
+    assert shown(Replace("Draft"), Replace("")) == ""
+
+
+def test_what_was_shown_and_is_said_again_after_an_empty_replacement_is_not_shown_twice() -> None:
+    """Also when it comes back piece by piece."""
+    steps = shown_by_step(Text("The answer is 4"), Replace(""), Text("The"), Text(" answer is 4"), Text("2."))
+
+    assert steps == ["The answer is 4", "", "", "", "2.", ""]
+
+
+def test_what_comes_back_differently_is_shown_from_the_line_that_differs() -> None:
+    steps = shown_by_step(Text("First\nSecond"), Replace(""), Text("First\n"), Text("Other"), Text("!"))
+
+    assert steps == ["First\nSecond", "", "", "\n\nOther", "!", ""]
+
+
+def test_words_taken_back_for_good_cannot_be_unshown() -> None:
+    answer = AnswerText()
+    first = answer.feed([Text("Hello world"), Replace("Hello")])
+    rest = answer.finish()
+
+    assert "".join(delta.text for delta in [*first, *rest]) == "Hello world"
+    assert answer.text == "Hello"
+
+
+def test_a_contradiction_follows_in_a_new_paragraph_from_the_line_that_differs() -> None:
+    events = Text("Same line\nIt is 41."), Replace("Same line\nIt is 42."), Text(" Sure.")
+
+    assert shown(*events) == "Same line\nIt is 41.\n\nIt is 42. Sure."
+    assert text_of(*events) == "Same line\nIt is 42. Sure."
+
+
+def test_after_a_contradiction_only_growth_is_shown() -> None:
+    steps = shown_by_step(Text("No."), Replace("Yes"), Text(","), Replace("Yes, of course"), Text("!"))
+
+    assert steps == ["No.", "", "\n\nYes,", "", " of course!", ""]
+
+
+def test_a_file_is_a_link_and_a_picture_is_shown() -> None:
+    assert shown(Text("See:"), IMAGE, TABLE) == f"See:\n\n{IMAGE_LINK}\n\n{TABLE_LINK}"
+
+
+def test_an_answer_of_a_file_alone_is_not_empty() -> None:
+    assert shown(IMAGE) == text_of(IMAGE) == IMAGE_LINK
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        (Replace("Generating image (3s elapsed)"), IMAGE),
+        (Replace("Generating image (3s elapsed)"), IMAGE, Replace("")),
+        (Replace("Generating image (3s elapsed)"), Replace(""), IMAGE),
+        (Text("Generating image..."), IMAGE),
+    ],
+)
+def test_a_file_takes_the_place_of_the_progress_before_it(events: Sequence[Event]) -> None:
+    assert shown(*events) == text_of(*events) == IMAGE_LINK
+
+
+def test_a_replacement_after_a_file_does_not_lose_the_file() -> None:
+    """Poe shows attachments beside the text, whatever becomes of the text."""
+    events = Replace("Your image: "), IMAGE, Replace("Your image: done"), Text(".")
+
+    assert shown(*events) == text_of(*events) == f"Your image: done.\n\n{IMAGE_LINK}"
+
+
+def test_a_files_name_and_address_cannot_break_out_of_the_link() -> None:
+    file = File(url="https://x/a (1).png", content_type="image/png", name="a]\n[b.png", inline_ref=None)
+
+    assert shown(file) == "![a) (b.png](https://x/a%20(1%29.png)"
+
+
+def test_the_text_of_json_chunks_is_text() -> None:
+    assert shown_by_step(content("one "), content("two"), Text("!")) == ["one ", "two", "!", ""]
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        {},
+        {"choices": None},
+        {"choices": []},
+        {"choices": "x"},
+        {"choices": [None]},
+        {"choices": [{}]},
+        {"choices": [{"delta": None}]},
+        {"choices": [{"delta": []}]},
+        {"choices": [{"delta": {"content": None}}]},
+        {"choices": [{"delta": {"content": 7}}]},
+        {"choices": [{"delta": {"content": ""}}]},
+        {"choices": [{"delta": {"tool_calls": [{"index": 0}]}, "finish_reason": None}]},
+    ],
+)
+def test_a_json_chunk_without_text_changes_nothing(payload: dict[str, object]) -> None:
+    """It does not let a held replacement out, either."""
+    assert shown_by_step(Json(payload), Replace("Draft"), Json(payload), Replace("Final")) == ["", "", "", "", "Final"]
+
+
+def test_an_empty_text_lets_nothing_out() -> None:
+    """The decoder makes one of half a character."""
+    assert shown_by_step(Text(""), Replace("Draft"), Text(""), Replace("Final"), Text("")) == [
+        "",
+        "",
+        "",
+        "",
+        "",
+        "Final",
+    ]
+
+
+@pytest.mark.parametrize("blank", [" ", "\n", " \n", "\t"])
+def test_a_long_blank_text_takes_no_longer_than_any_other(blank: str) -> None:
+    """Looking for progress in it is bounded; a bot may send half a megabyte at once."""
+    long = blank * (500_000 // len(blank))
+    answer = AnswerText()
+    started_at = time.thread_time()
+    answer.feed([Replace(long), Replace(long), Replace(long + " "), Text(long)])
+    answer.finish()
+
+    assert time.thread_time() - started_at < 0.05
+
+
+def test_saying_a_long_answer_again_takes_linear_time() -> None:
+    """10,000 events are what Poe allows an answer to have."""
+    pieces = [Text(f"line {number} of a longer answer\n") for number in range(5_000)]
+    answer = AnswerText()
+    started_at = time.thread_time()
+    answer.feed([*pieces, Replace(""), *pieces])
+    answer.finish()
+
+    assert time.thread_time() - started_at < 2
+
+
+class _Bot:
+    """Makes events that are likely to meet what was said before."""
+
+    def __init__(self, draw: st.DrawFn) -> None:
+        self._draw = draw
+        self.stated = ""
+
+    def say(self) -> Text | Replace:
+        piece = self._draw(st.text(alphabet="ab\n ", max_size=4) | st.sampled_from(["Thinking...", " (1s elapsed)"]))
+        choice = self._draw(st.sampled_from(["text", "text", "again", "grow", "shrink", "other"]))
+        if choice == "text":
+            self.stated += piece
+            return Text(piece)
+        if choice == "grow":
+            self.stated += piece
+        elif choice == "shrink":
+            self.stated = self.stated[: self._draw(st.integers(0, len(self.stated)))]
+        elif choice == "other":
+            self.stated = piece
+        return Replace(self.stated)
+
+
+@st.composite
+def conversations(draw: st.DrawFn) -> list[Text | Replace]:
+    """Texts and replacements; each replacement is related to what was said before."""
+    bot = _Bot(draw)
+    return [bot.say() for _ in range(draw(st.integers(0, 12)))]
+
+
+@st.composite
+def uncontradicted(draw: st.DrawFn) -> list[Text | Replace]:
+    """One answer, of which Poe states now more and now less, in texts and replacements: never anything else."""
+    whole = draw(st.text(alphabet="ab\n ", min_size=1, max_size=30))
+    events: list[Text | Replace] = []
+    at = 0
+    for target in draw(st.lists(st.integers(0, len(whole)), max_size=10)):
+        if target >= at and draw(st.booleans()):
+            events.append(Text(whole[at:target]))
+        else:
+            events.append(Replace(whole[:target]))
+        at = target
+    return events
+
+
+def stated_after_each(events: Sequence[Text | Replace]) -> list[str]:
+    """What Poe's protocol says the answer is, after each event."""
+    stated = ""
+    states = []
+    for event in events:
+        stated = event.text if isinstance(event, Replace) else stated + event.text
+        states.append(stated)
+    return states
+
+
+def compatible(one: str, other: str) -> bool:
+    return one.startswith(other) or other.startswith(one)
+
+
+@given(events=conversations())
+def test_the_text_is_what_poe_stated(events: list[Text | Replace]) -> None:
+    """The first thing that holds for any answer."""
+    answer = AnswerText()
+    texts = []
+    for event in events:
+        answer.feed([event])
+        texts.append(answer.text)
+
+    assert texts == stated_after_each(events)
+    answer.finish()
+    assert answer.text == (texts or [""])[-1]
+
+
+@given(events=conversations() | uncontradicted())
+def test_what_is_shown_is_what_was_stated_unless_it_was_contradicted(events: list[Text | Replace]) -> None:
+    """The second thing that holds for any answer."""
+    steps = shown_by_step(*events)
+    states = stated_after_each(events)
+    shown_so_far = list(itertools.accumulate(steps))
+    if not all(map(compatible, states, shown_so_far)):
+        return
+    final = (states or [""])[-1]
+
+    assert shown_so_far[-1].startswith(final)
+    if all(len(state) <= len(final) for state in states):
+        assert shown_so_far[-1] == final
+
+
+@given(events=uncontradicted())
+def test_an_answer_that_is_only_extended_and_taken_back_is_never_contradicted(events: list[Text | Replace]) -> None:
+    """So nothing is ever repeated in it."""
+    longest = max(stated_after_each(events), key=len, default="")
+
+    assert longest.startswith(shown(*events))
+
+
+@given(events=conversations())
+def test_every_line_that_was_stated_in_the_end_was_shown(events: list[Text | Replace]) -> None:
+    """The third thing that holds for any answer."""
+    everything = shown(*events)
+
+    assert all(line in everything for line in (stated_after_each(events) or [""])[-1].split("\n"))
+
+
+@given(data=st.data(), events=conversations(), files=st.lists(st.sampled_from([IMAGE, TABLE]), max_size=3))
+def test_reads_do_not_matter_and_files_are_never_lost(
+    data: st.DataObject, events: list[Text | Replace], files: list[File]
+) -> None:
+    """How events share reads changes nothing; every file is linked exactly once, whatever is replaced."""
+    mixed: list[Event] = data.draw(st.permutations([*events, *files]))
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(mixed)), max_size=4)))
+    answer = AnswerText()
+    reads = [mixed[start:end] for start, end in zip([0, *cuts], [*cuts, len(mixed)], strict=True)]
+    fed = [delta for read in reads for delta in answer.feed(read)] + answer.finish()
+
+    assert "".join(delta.text for delta in fed) == shown(*mixed)
+    assert all(delta.text for delta in fed)
+    for whole in (shown(*mixed), answer.text):
+        assert whole.count(IMAGE_LINK) == files.count(IMAGE)
+        assert whole.count(TABLE_LINK) == files.count(TABLE)
