@@ -5,7 +5,7 @@ runs both side by side on random histories and demands the same answers. Times i
 """
 
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -67,8 +67,14 @@ class ModelPool:
         self._bots: dict[str, _Bot] = {}
         self._bot_rests: dict[tuple[str, str], int] = {}
 
-    def lease(self, lease_id: str, wanted: Wanted) -> LeaseReply:
-        """The key leased longest ago, among those that may be used."""
+    def lease(self, lease_id: str, wanted: Wanted, *, among: Collection[str] | None = None) -> LeaseReply:
+        """The key leased longest ago, among those that may be used.
+
+        Args:
+            lease_id: a new name for the lease.
+            wanted: what for, and which to leave out.
+            among: the key ids of the instance that asks; None = it has all.
+        """
         now = self._now_ms()
         breaker = self._bots.get(wanted.bot, _Bot())
         if breaker.open_until > now:
@@ -78,6 +84,8 @@ class ModelPool:
         skipped: list[tuple[str, str]] = []
         waits: list[int] = []
         for entry in self._ring(now):
+            if among is not None and entry.key.key_id not in among:
+                continue
             why, ready_at = self._hindrance(entry, wanted, now)
             if not why:
                 return self._leased(lease_id, entry, wanted.bot, skipped)
@@ -86,7 +94,7 @@ class ModelPool:
                 waits.append(ready_at - now)
             if why == "requests a minute":
                 self._rest_account(entry.key.account_id, ready_at)
-        return self._none_ready(wanted, waits, skipped[:_MAX_SKIPPED], now)
+        return self._none_ready(wanted, waits, skipped, now, among)
 
     def settle(self, lease: Lease, verdict: Verdict) -> int:
         """Ends a lease and applies the verdict; returns the ms that something rests."""
@@ -191,23 +199,30 @@ class ModelPool:
             breaker.probing_until, breaker.probing_lease = expires_at, lease_id
         return Lease(lease_id, entry.key, bot, skipped[:_MAX_SKIPPED])
 
-    def _none_ready(self, wanted: Wanted, waits: list[int], skipped: list[tuple[str, str]], now: int) -> NoneReady:
+    def _none_ready(
+        self,
+        wanted: Wanted,
+        waits: list[int],
+        skipped: list[tuple[str, str]],
+        now: int,
+        among: Collection[str] | None,
+    ) -> NoneReady:
         anyone = [min(waits)] if waits else [0] if skipped else []
-        for entry in sorted(self._keys.values(), key=lambda entry: (entry.ready_at, entry.key.key_id)):
-            if entry.state or entry.ready_at <= now or entry.key.key_id in dict(skipped):
+        own = [entry for key_id, entry in self._keys.items() if among is None or key_id in among]
+        for entry in sorted(own, key=lambda entry: (entry.ready_at, entry.key.key_id)):
+            if entry.state or entry.ready_at <= now:
                 continue
             anyone.append(entry.ready_at - now)
             account = entry.key.account_id
             if entry.key.key_id not in wanted.tried and account not in wanted.left_out:
                 waits.append(max(entry.ready_at, self._bot_rests.get((wanted.bot, account), 0)) - now)
                 break
-        count = self.count()
         return NoneReady(
             ready_in_s=min(waits) / 1000 if waits else None,
             any_ready_in_s=min(anyone) / 1000 if anyone else None,
-            parked=count.parked,
-            retired=count.retired,
-            skipped=skipped,
+            parked=sum(entry.state == "parked" for entry in own),
+            retired=sum(entry.state == "retired" for entry in own),
+            skipped=skipped[:_MAX_SKIPPED],
         )
 
     def _apply(self, verdict: Verdict, entry: _Key, bot: str, now: int) -> int:

@@ -242,7 +242,7 @@ async def test_a_caller_who_leaves_while_asking_leaves_no_lease(bench: Bench) ->
 
 
 async def turn_is(bench: Bench, turn: int) -> bool:
-    return await bench.redis.get(f"{bench.namespace}:1:{{pool}}:turn") == str(turn)
+    return bool(await bench.redis.get(f"{bench.namespace}:1:{{pool}}:turn") == str(turn))
 
 
 async def test_every_key_has_a_ttl_but_the_permanent_ones(bench: Bench) -> None:

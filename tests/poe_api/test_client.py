@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import json
 import socket
 import time
@@ -110,11 +111,12 @@ async def test_the_headers_say_who_asks_and_what_is_understood(client: PoeClient
     }
 
 
-async def test_nothing_that_poe_sets_comes_back_to_it(client: PoeClient, poe: ScriptedPoe) -> None:
+async def test_nothing_that_poe_sets_comes_back_to_it(poe: ScriptedPoe) -> None:
     """Keys of different accounts share the connection; a cookie would tie them together."""
     poe.script = lambda _: Reply([DONE], headers={**SSE, "set-cookie": "session=1; Path=/"})
-    await ask(client)
-    await ask(client)
+    async with PoeClient(poe.base_url.replace("127.0.0.1", "localhost"), PATIENT) as client:
+        await ask(client)
+        await ask(client)
 
     assert "cookie" not in poe.queries[1].headers
 
@@ -220,6 +222,24 @@ async def test_one_connection_serves_one_query_after_another(client: PoeClient, 
 
     assert len(poe.queries) == 5
     assert len(connections) == 1
+
+
+async def test_a_connection_is_kept_when_its_body_ends_a_moment_after_done(client: PoeClient, poe: ScriptedPoe) -> None:
+    """As it does whenever Poe sends the two in different packets."""
+    ends: list[asyncio.Event] = []
+
+    def late_end() -> Reply:
+        ends.append(asyncio.Event())
+        return Reply([text("x"), DONE, ends[-1]])
+
+    connections = connections_used(poe, late_end)
+
+    async def asked_over_a_kept_connection() -> bool:
+        await ask(client)
+        ends[-1].set()
+        return len(connections) < len(poe.queries)
+
+    await wait_until(asked_over_a_kept_connection, "a connection is used twice", within_s=2)
 
 
 async def test_a_failure_with_a_whole_body_keeps_the_connection(client: PoeClient, poe: ScriptedPoe) -> None:
@@ -370,14 +390,20 @@ async def test_an_error_body_is_read_only_so_far(client: PoeClient, poe: Scripte
     await wait_until(poe.queries[0].left.is_set, "the connection is closed", within_s=1)
 
 
+async def seconds_until_timeout(client: PoeClient) -> float:
+    """Asks, and is told that it took too long."""
+    started_at = time.monotonic()
+    with pytest.raises(PoeTimeout):
+        await ask(client)
+    return time.monotonic() - started_at
+
+
 @pytest.mark.parametrize("steps", [[], [META], [b": ping\n\n"], [META[:-1]]], ids=str)
 async def test_no_event_in_time_is_a_timeout(poe: ScriptedPoe, steps: list[bytes]) -> None:
     """What says nothing is no event: neither the headers nor a comment nor ``meta`` stops this clock."""
     poe.script = lambda _: Reply([*steps, asyncio.Event()])
-    async with client_with(poe, first_event_s=0.05) as client:
-        with pytest.raises(PoeTimeout):
-            await ask(client)
-
+    async with client_with(poe, first_event_s=0.2) as client:
+        assert await seconds_until_timeout(client) < 4
         await wait_until(poe.queries[0].left.is_set, "the connection is closed", within_s=1)
 
 
@@ -389,9 +415,8 @@ async def test_no_headers_in_time_is_a_timeout(poe: ScriptedPoe) -> None:
         return Reply()
 
     poe.script = script
-    async with client_with(poe, first_event_s=0.05) as client:
-        with pytest.raises(PoeTimeout):
-            await ask(client)
+    async with client_with(poe, first_event_s=0.2) as client:
+        assert await seconds_until_timeout(client) < 4
 
     assert len(poe.queries) == 1
 
@@ -400,9 +425,9 @@ async def test_the_first_event_stops_the_first_clock(poe: ScriptedPoe) -> None:
     """Only silence between reads counts from then on."""
     go_on = asyncio.Event()
     poe.script = lambda _: Reply([text("one"), go_on, DONE])
-    async with client_with(poe, first_event_s=0.1) as client, client.ask(bot="E", body=b"{}", key=KEY) as arriving:
+    async with client_with(poe, first_event_s=0.4) as client, client.ask(bot="E", body=b"{}", key=KEY) as arriving:
         first = await anext(arriving.reads)
-        asyncio.get_running_loop().call_later(0.2, go_on.set)
+        asyncio.get_running_loop().call_later(0.6, go_on.set)
 
         assert first == [Text("one")]
         assert [events async for events in arriving.reads] == [[Done()]]
@@ -410,10 +435,8 @@ async def test_the_first_event_stops_the_first_clock(poe: ScriptedPoe) -> None:
 
 async def test_silence_within_an_answer_is_a_timeout(poe: ScriptedPoe) -> None:
     poe.script = lambda _: Reply([text("one"), asyncio.Event()])
-    async with client_with(poe, idle_s=0.05) as client:
-        with pytest.raises(PoeTimeout):
-            await ask(client)
-
+    async with client_with(poe, idle_s=0.2) as client:
+        assert await seconds_until_timeout(client) < 4
         await wait_until(poe.queries[0].left.is_set, "the connection is closed", within_s=1)
 
 
@@ -427,12 +450,8 @@ async def test_an_answer_that_takes_too_long_is_a_timeout(poe: ScriptedPoe) -> N
         return Reply([step for tick in ticks for step in (text("more "), tick)])
 
     poe.script = script
-    async with client_with(poe, total_s=0.15) as client:
-        started_at = time.monotonic()
-        with pytest.raises(PoeTimeout):
-            await ask(client)
-
-        assert time.monotonic() - started_at < 1.5
+    async with client_with(poe, total_s=0.3) as client:
+        assert await seconds_until_timeout(client) < 1.9
         await wait_until(poe.queries[0].left.is_set, "the connection is closed", within_s=1)
 
 
@@ -461,8 +480,7 @@ def closed_port() -> int:
 async def test_no_connection_in_time_is_a_timeout(full_port: int) -> None:
     timeouts = changed(PATIENT, connect_s=0.05)
     async with PoeClient(f"http://127.0.0.1:{full_port}", timeouts) as client:
-        with pytest.raises(PoeTimeout):
-            await ask(client)
+        assert await seconds_until_timeout(client) < 4
 
 
 async def test_a_refused_connection_is_poes_failure_and_no_cut_stream(closed_port: int) -> None:
@@ -513,10 +531,11 @@ async def test_cancelling_closes_the_connection_at_once(
 
 
 async def test_closing_the_client_closes_its_connections(poe: ScriptedPoe) -> None:
-    """Also those that only wait for the end of an answer that is done."""
+    """Also those that only wait for the end of an answer that is done; one left open warns when it is collected."""
     poe.script = lambda _: Reply([DONE, asyncio.Event()])
     async with PoeClient(poe.base_url, PATIENT) as client:
         await ask(client)
+    gc.collect()
 
     await wait_until(poe.queries[0].left.is_set, "Poe sees the connection closed", within_s=1)
 
@@ -583,7 +602,9 @@ async def test_a_balance_is_whole_points(
     assert await client.fetch_balance(KEY) == balance
 
 
-async def test_a_balance_refused_to_the_key_says_so(client: PoeClient) -> None:
+async def test_a_balance_refused_to_the_key_says_so(client: PoeClient, poe: ScriptedPoe) -> None:
+    poe.balances[KEY] = 1500
+
     with pytest.raises(KeyRefused):
         await client.fetch_balance("unknown")
 

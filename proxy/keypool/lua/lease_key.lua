@@ -123,6 +123,8 @@ for account, ready_at in pairs(full) do
         redis.call('HSET', prefix .. 'key:' .. key_id, 'turn', turn)
         redis.call('ZREM', ring, key_id)
         redis.call('ZADD', resting, ready_at, key_id)
+      elseif ready_at > number(redis.call('ZSCORE', resting, key_id)) and redis.call('HEXISTS', out, key_id) == 0 then
+        redis.call('ZADD', resting, ready_at, key_id)
       end
     end
   end
