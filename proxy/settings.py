@@ -25,11 +25,16 @@ from pydantic_settings import (
 )
 
 #: Settings that may also come as ``NAME_FILE``: the path of a file that holds the value.
-SECRET_NAMES: Final = ("POE_API_KEYS", "ACCESS_TOKENS", "REDIS_URL")
+SECRET_NAMES: Final = ("POE_API_KEYS", "ACCESS_TOKENS", "ADMIN_TOKENS", "REDIS_URL")
 
 _LABEL = re.compile(r"[A-Za-z0-9_.@-]{1,64}")
 _CREDENTIAL = re.compile(r"[!-~]{1,512}")
 _NAMESPACE = re.compile(r"[A-Za-z0-9_.-]{1,32}")
+_HOST = r"([A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?"
+_SEVERAL_REDIS = re.compile(
+    rf"redis\+(?:(?P<sentinel>sentinel)|cluster)://([^@/?#\[\]]*@)?(?P<hosts>{_HOST}(,{_HOST})*)"
+    r"(?(sentinel)/[A-Za-z0-9_.-]+(\?db=[0-9]{1,5})?|/?)"
+)
 
 
 class SettingsError(Exception):
@@ -166,11 +171,19 @@ def _parse_redis_url(value: object) -> str:
         raise ValueError(value.problem)  # noqa: TRY004 - pydantic turns ValueErrors into problems
     url = str(value).strip()
     parts = _split(url)
-    if url != "embedded" and (parts is None or parts.scheme not in ("redis", "rediss", "unix")):
+    is_one_server = parts is not None and parts.scheme in ("redis", "rediss", "unix")
+    if url != "embedded" and not is_one_server and not _names_several_redis(url):
         raise ValueError(
-            "must be 'embedded' or a redis://, rediss:// or unix:// URL; in a password, write / ? # as %2F %3F %23"
+            "must be 'embedded' or a redis://, rediss://, unix://, redis+sentinel://host,host/name or "
+            "redis+cluster://host,host URL; in a password, write / ? # as %2F %3F %23"
         )
     return url
+
+
+def _names_several_redis(url: str) -> bool:
+    """Whether it is a URL of Sentinels or of a cluster, whose hosts urlsplit takes for one with a strange port."""
+    found = _SEVERAL_REDIS.fullmatch(url)
+    return found is not None and all(0 < int(port) < 65_536 for port in re.findall(r":(\d+)(?=,|$)", found["hosts"]))
 
 
 def _parse_namespace(value: object) -> str:
@@ -206,6 +219,11 @@ class Settings(BaseSettings):
         default=(),
         description="Tokens your clients use, comma list of `[name:]token`. Required with `POE_API_KEYS`.",
     )
+    admin_tokens: Annotated[tuple[AccessToken, ...], *_parsed(parse_access_tokens)] = Field(
+        default=(),
+        description="Tokens of operators, comma list of `[name:]token`. One sent as `x-admin-token` beside a request "
+        "has the answer tell in `x-why` why it got which key.",
+    )
     allow_caller_keys: bool | None = Field(
         default=None,
         description="Use a bearer that is no token of ours as the caller's own Poe key. "
@@ -214,7 +232,8 @@ class Settings(BaseSettings):
     redis_url: Annotated[str, *_parsed(_parse_redis_url)] = Field(
         default="embedded",
         repr=False,
-        description="`redis://`, `rediss://` or `unix://`; `embedded` starts the bundled Valkey beside the workers.",
+        description="`redis://`, `rediss://`, `unix://`, `redis+sentinel://host,host/name` or `redis+cluster://host,host`; "
+        "`embedded` starts the bundled Valkey beside the workers.",
     )
     redis_namespace: Annotated[str, BeforeValidator(_parse_namespace)] = Field(
         default="poe", description="Prefix of every key in Redis."

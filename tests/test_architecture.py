@@ -12,7 +12,17 @@ ROOT: Final = Path(__file__).parents[1]
 MODULES: Final = {str(path.relative_to(ROOT)): path for path in sorted((ROOT / "proxy").rglob("*.py"))}
 MAX_LINES: Final = 400
 
-BELOW_THE_GATEWAY: Final = {"errors", "settings", "openai_api", "store", "poe_api", "translator", "keypool", "clients"}
+BELOW_THE_GATEWAY: Final = {
+    "errors",
+    "settings",
+    "openai_api",
+    "store",
+    "poe_api",
+    "translator",
+    "keypool",
+    "clients",
+    "ledger",
+}
 
 #: layer → the layers it may import besides itself; each stands below it, so there are no circles.
 #: ``proxy`` is the package itself, which holds the version.
@@ -20,16 +30,18 @@ LAYERS: Final[dict[str, set[str]]] = {
     "proxy": set(),
     "errors": set(),
     "settings": set(),
+    "parentage": set(),
     "openai_api": {"errors"},
-    "store": {"errors"},
+    "store": {"errors", "parentage"},
     "poe_api": {"proxy", "errors"},
     "translator": {"errors", "openai_api", "poe_api"},
     "keypool": {"errors", "settings", "store"},
     "clients": {"errors", "settings"},
+    "ledger": {"errors", "settings", "store"},
     "gateway": BELOW_THE_GATEWAY,
-    "server": {"proxy", "gateway", *BELOW_THE_GATEWAY},
+    "server": {"proxy", "parentage", "gateway", *BELOW_THE_GATEWAY},
     "demo": set(),
-    "cli": {"proxy", "errors", "settings", "store", "poe_api", "server", "demo"},
+    "cli": {"proxy", "errors", "settings", "store", "poe_api", "keypool", "server", "demo"},
     "__main__": {"cli"},
 }
 
@@ -49,7 +61,7 @@ OWNERS: Final[dict[str, set[str]]] = {
     "pydantic": {"openai_api", "settings"},
     "pydantic_core": {"openai_api"},
     "pydantic_settings": {"settings"},
-    "orjson": {"openai_api", "poe_api", "server"},
+    "orjson": {"openai_api", "poe_api", "server", "cli"},
 }
 
 

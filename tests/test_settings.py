@@ -25,6 +25,7 @@ POOL: Final = {"POE_API_KEYS": f"{SECRET}-key", "ACCESS_TOKENS": f"{SECRET}-toke
 DEFAULTS: Final[dict[str, Any]] = {
     "poe_api_keys": (),
     "access_tokens": (),
+    "admin_tokens": (),
     "allow_caller_keys": None,
     "redis_url": "embedded",
     "redis_namespace": "poe",
@@ -47,6 +48,11 @@ DEFAULTS: Final[dict[str, Any]] = {
     "log_level": "info",
     "max_attempts": 3,
     "failover_budget_s": 30,
+    "key_wait_s": 10,
+    "key_wait_queue": 1000,
+    "rpm_per_account": 500,
+    "max_in_flight_per_key": 0,
+    "balance_every_s": 600,
     "commit_hold_s": 10,
     "heartbeat_s": 10,
     "cooldown_base_s": 5,
@@ -66,7 +72,11 @@ RANGES: Final[dict[str, tuple[float, float]]] = {
     "WORKERS": (1, 256),
     "MAX_ATTEMPTS": (1, 10),
     "MAX_BODY_BYTES": (1024, 1 << 30),
-    **{name.upper(): (0.001, 86_400) for name in DEFAULTS if name.endswith("_s")},
+    "KEY_WAIT_S": (0, 3600),
+    "KEY_WAIT_QUEUE": (0, 100_000),
+    "RPM_PER_ACCOUNT": (0, 100_000),
+    "MAX_IN_FLIGHT_PER_KEY": (0, 100_000),
+    **{name.upper(): (0.001, 86_400) for name in DEFAULTS if name.endswith("_s") and name != "key_wait_s"},
 }
 
 
@@ -226,7 +236,7 @@ def test_settings_cannot_be_changed(load: Load) -> None:
 @pytest.mark.parametrize("name", SECRET_NAMES)
 def test_a_secret_may_come_from_a_file(load: Load, tmp_path: Path, name: str) -> None:
     """The newline that editors leave at the end is no part of it."""
-    values = {**POOL, "REDIS_URL": "redis://localhost:1"}
+    values = {**POOL, "ADMIN_TOKENS": "op:secret", "REDIS_URL": "redis://localhost:1"}
     directly = load(**values)
     file = tmp_path / "secret"
     file.write_text(values[name] + "\n")
@@ -248,7 +258,7 @@ def test_a_secret_given_twice_is_refused(load: Load, tmp_path: Path, name: str) 
     """Which of the two counts should never be a guess."""
     file = tmp_path / "secret"
     file.write_text("from-a-file")
-    values = {**POOL, "REDIS_URL": "redis://localhost:1"}
+    values = {**POOL, "ADMIN_TOKENS": "op:secret", "REDIS_URL": "redis://localhost:1"}
 
     assert problems_of(load, **values, **{f"{name}_FILE": str(file)}) == [
         f"{name}: set {name} or {name}_FILE, not both"

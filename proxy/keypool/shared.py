@@ -125,7 +125,7 @@ class SharedPool:
             [names.resting, names.out, names.workers],
             [names.prefix, self.worker, ms(alive_s), self._lease_ms, *held],
         )
-        return Heartbeat(int(workers), {key_id: int(rest) for key_id, rest in _pairs(rests)}, dict(_pairs(out)))
+        return Heartbeat(int(workers), {key_id: int(rest) for key_id, rest in pairs(rests)}, dict(pairs(out)))
 
     async def count(self) -> KeyCount:
         """The state of this instance's keys."""
@@ -163,7 +163,7 @@ def seconds(milliseconds: float) -> float | None:
     return None if milliseconds < 0 else milliseconds / 1000
 
 
-def _pairs(flat: Any) -> list[tuple[str, str]]:
+def pairs(flat: Any) -> list[tuple[str, str]]:
     """A flat list (RESP2) or a map (RESP3) as pairs."""
     if isinstance(flat, dict):
         return list(flat.items())

@@ -10,6 +10,7 @@ from proxy.server.headers import install_headers
 from proxy.server.lifecycle import install_lifecycle
 from proxy.server.logs import configure_logs
 from proxy.server.routes import chat, health, models
+from proxy.server.why import install_why
 from proxy.settings import Settings
 
 APP_NAME: Final = "poe-proxy"
@@ -30,6 +31,7 @@ def create_app(*_: object, settings: Settings) -> App:
         GRACEFUL_SHUTDOWN_TIMEOUT=settings.drain_timeout_s,
     )
     install_headers(app)
+    install_why(app)
     install_error_handlers(app)
     install_lifecycle(app, settings)
     app.blueprint([chat.blueprint, models.blueprint, health.blueprint])

@@ -17,6 +17,7 @@ from proxy.gateway.relay import Failover, Relay
 from proxy.keypool.lease import PoolLimits
 from proxy.keypool.pool import KeyPool
 from proxy.keypool.verdict import Cooldown
+from proxy.ledger.trail import RequestTrail
 from proxy.poe_api.client import PoeClient, Timeouts
 from proxy.settings import Settings
 from proxy.store.redis import RedisStore
@@ -38,6 +39,8 @@ class Worker:
     pool: KeyPool
     catalogue: Catalogue
     relay: Relay
+    trail: RequestTrail
+    admin_digests: frozenset[bytes]
     draining: bool = False
 
 
@@ -76,7 +79,16 @@ async def open_worker(settings: Settings) -> AsyncIterator[Worker]:
             failover=Failover(settings.max_attempts, settings.failover_budget_s, settings.key_wait_s),
         )
         clients = ClientRegistry(settings.access_tokens, caller_keys_allowed=settings.caller_keys_allowed)
-        yield Worker(settings, clients, store, pool, catalogue, relay)
+        yield Worker(
+            settings=settings,
+            clients=clients,
+            store=store,
+            pool=pool,
+            catalogue=catalogue,
+            relay=relay,
+            trail=RequestTrail(store),
+            admin_digests=frozenset(token.digest for token in settings.admin_tokens),
+        )
 
 
 def _timeouts(settings: Settings) -> Timeouts:

@@ -2,6 +2,7 @@
 
 from contextlib import AsyncExitStack
 
+from proxy.parentage import end_with_parent
 from proxy.server.context import App, open_worker
 from proxy.settings import Settings
 
@@ -11,6 +12,8 @@ def install_lifecycle(app: App, settings: Settings) -> None:
     stack = AsyncExitStack()
 
     async def open_resources(app: App) -> None:
+        if settings.workers > 1:
+            end_with_parent()
         app.ctx.worker = await stack.enter_async_context(open_worker(settings))
 
     async def begin_drain(app: App) -> None:

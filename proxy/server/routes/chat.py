@@ -26,6 +26,7 @@ async def create_chat_completion(request: Request) -> HTTPResponse | None:
     """Answers one chat, streamed or whole."""
     client = authenticate(request)
     call = ChatCall(client, parse_chat_request(request.body))
+    request.ctx.call = call
     with logged(request, call) as outcome:
         if call.request.stream:
             await _stream(request, call, outcome)

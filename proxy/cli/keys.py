@@ -1,0 +1,141 @@
+"""``python -m proxy keys``: look at the key pool and step in. Talks to Redis, beside running servers."""
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict
+from typing import NoReturn, TypeVar
+
+import click
+import orjson
+from rich.console import Console
+from rich.table import Table
+
+from proxy.cli.configuration import report, settings_or_exit
+from proxy.errors import StoreUnavailable
+from proxy.keypool.admin import Action, KeyAdmin, KeyState
+from proxy.settings import Settings
+from proxy.store.embedded import embedded_url
+from proxy.store.redis import RedisStore
+
+T = TypeVar("T")
+
+_COLORS = {"ready": "green", "cooling": "yellow", "parked": "magenta", "retired": "red"}
+
+
+@click.group()
+def keys() -> None:
+    """Look at the keys in the pool, cool, retire, restore or probe one."""
+
+
+@keys.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def list_keys(*, as_json: bool) -> None:
+    """Every key: account, state and why, time left, requests under way and in the last minute, points, results."""
+    states = _on_pool(lambda admin: admin.describe())
+    if as_json:
+        _print_json([_facts(state) for state in states])
+    else:
+        Console().print(_table(states))
+
+
+@keys.command()
+@click.argument("key_id")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def show(key_id: str, *, as_json: bool) -> None:
+    """Everything known of one key."""
+    states = [state for state in _on_pool(lambda admin: admin.describe()) if state.key_id == key_id]
+    if not states:
+        _unknown(key_id)
+    facts = _facts(states[0])
+    if as_json:
+        _print_json(facts)
+        return
+    for name, value in facts.items():
+        click.echo(f"{name:>10}  {value}")
+
+
+@keys.command()
+@click.argument("key_id")
+@click.option("--seconds", type=click.FloatRange(0.001, 31_536_000), default=300, show_default=True)
+def cool(key_id: str, seconds: float) -> None:
+    """Let a key rest for a while."""
+    _move(key_id, "cool", rest_s=seconds)
+
+
+@keys.command()
+@click.argument("key_id")
+def retire(key_id: str) -> None:
+    """Take a key out until you restore it."""
+    _move(key_id, "retire")
+
+
+@keys.command()
+@click.argument("key_id")
+def restore(key_id: str) -> None:
+    """End every rest, park or retirement of a key."""
+    _move(key_id, "restore")
+
+
+@keys.command()
+@click.argument("key_id")
+def probe(key_id: str) -> None:
+    """Have a running server ask Poe for the key's points now; costs none."""
+    _move(key_id, "probe")
+
+
+def _move(key_id: str, action: Action, *, rest_s: float = 0.0) -> None:
+    if not _on_pool(lambda admin: admin.move(key_id, action, rest_s=rest_s)):
+        _unknown(key_id)
+    click.echo(f"{key_id}: {action}")
+
+
+def _unknown(key_id: str) -> NoReturn:
+    report("No such key:", [f"{key_id} (key ids are in `python -m proxy keys list`)"])
+    sys.exit(1)
+
+
+def _on_pool(do: Callable[[KeyAdmin], Awaitable[T]]) -> T:
+    """Runs something on the pool's Redis; exits with 1 when that does not answer."""
+    settings = settings_or_exit()
+    try:
+        return asyncio.run(_run(settings, do))
+    except StoreUnavailable:
+        report("Redis does not answer:", ["REDIS_URL (or, without one, the server that runs on DATA_DIR)"])
+        sys.exit(1)
+
+
+async def _run(settings: Settings, do: Callable[[KeyAdmin], Awaitable[T]]) -> T:
+    url = embedded_url(settings.data_dir) if settings.redis_url == "embedded" else settings.redis_url
+    store = RedisStore(url, settings.redis_namespace)
+    try:
+        return await do(KeyAdmin(store))
+    finally:
+        await store.close()
+
+
+def _facts(state: KeyState) -> dict[str, object]:
+    return {**asdict(state), "answered": state.answered, "failed": state.failed}
+
+
+def _print_json(value: object) -> None:
+    click.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode())
+
+
+def _table(states: list[KeyState]) -> Table:
+    table = Table("key", "account", "state", "why", "left", "in flight", "req/min", "points", "answered", "failed")
+    for state in states:
+        why = f"{state.reason} ({state.basis})" if state.reason else ""
+        table.add_row(
+            state.key_id,
+            state.account,
+            f"[{_COLORS.get(state.state, 'white')}]{state.state}[/]",
+            why,
+            f"{state.left_s:.0f} s" if state.left_s else "",
+            str(state.in_flight),
+            str(state.requests),
+            "" if state.points is None else f"{state.points:,}",
+            str(state.answered),
+            str(state.failed),
+        )
+    return table

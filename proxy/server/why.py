@@ -1,0 +1,52 @@
+"""Why a request got which key: for operators, as a response header, and later for everybody, in the trail."""
+
+import hashlib
+from typing import Any, Final
+
+import orjson
+from sanic import Request
+from sanic.response import BaseHTTPResponse
+
+from proxy.gateway.relay import ChatCall, RelayRecord
+from proxy.server.context import App, Worker
+
+#: Longest header value; a longer story is cut down to the keys that were used.
+_MAX_HEADER_BYTES: Final = 4096
+
+
+def install_why(app: App) -> None:
+    """Adds ``x-why`` to every answer whose request brought an admin token in ``x-admin-token``."""
+    app.register_middleware(_add_why, "response")
+
+
+def why(record: RelayRecord) -> dict[str, Any]:
+    """The attempts, each with the keys that stood before it and why they were passed over. Key ids only."""
+    return {
+        "bot": record.bot,
+        "waited_ms": record.waited_ms,
+        "attempts": [
+            {
+                "key": attempt.key_id,
+                "skipped": dict(attempt.skipped),
+                "outcome": attempt.outcome.partition(":")[0],
+                "ms": attempt.duration_ms,
+            }
+            for attempt in record.attempts
+        ],
+        "skipped": dict(record.skipped),
+    }
+
+
+def _add_why(request: Request, response: BaseHTTPResponse) -> None:
+    """Streams tell what is known when they open."""
+    token = request.headers.get("x-admin-token")
+    call: ChatCall | None = getattr(request.ctx, "call", None)
+    if not token or call is None:
+        return
+    worker: Worker = request.app.ctx.worker
+    if hashlib.sha256(token.encode()).digest() not in worker.admin_digests:
+        return
+    told = orjson.dumps(why(call.record))
+    if len(told) > _MAX_HEADER_BYTES:
+        told = orjson.dumps({"attempts": [attempt.key_id for attempt in call.record.attempts]})
+    response.headers["x-why"] = told.decode("ascii", "backslashreplace")

@@ -1,0 +1,135 @@
+"""How a client of Redis is opened: one server, the primary that Sentinels name, or one node of a cluster.
+
+All our keys carry one hash tag, so on a cluster they live on one node, and its client is an ordinary one that
+pipelines as ever; redis-py's own RedisCluster takes no scripts in a pipeline. What Sentinels and a cluster have in
+common is here: each new connection first asks where the primary is now.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from redis.asyncio import BlockingConnectionPool, Connection, Redis
+from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import Sentinel
+from redis.backoff import NoBackoff
+from redis.crc import key_slot
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import MovedError, ReadOnlyError, RedisError
+
+#: redis-py's own timeout; behind the store's deadline, which knows a busy loop from a silent server.
+_SOCKET_TIMEOUT_S: Final = 5.0
+#: For the servers that only say where the primary is: two that are silent fit into the store's deadline.
+_ASK_TIMEOUT_S: Final = 0.1
+_MAX_CONNECTIONS: Final = 8
+_SENTINEL_PORT: Final = 26379
+_REDIS_PORT: Final = 6379
+
+Address = tuple[str, int]
+Locate = Callable[[], Awaitable[Address]]
+
+
+def open_client(url: str, key: str) -> "Redis":
+    """A client of whoever holds ``key``. Connects at the first use.
+
+    Args:
+        url: ``redis://``, ``rediss://``, ``unix://``, ``redis+sentinel://[user:password@]host[:port],…/name[?db=0]``
+            or ``redis+cluster://[user:password@]host[:port],…``; user and password are those of Redis, not of a Sentinel.
+        key: one key of ours; the others have its hash tag.
+    """
+    options: dict[str, Any] = {
+        "max_connections": _MAX_CONNECTIONS,
+        "timeout": _SOCKET_TIMEOUT_S,
+        "socket_timeout": _SOCKET_TIMEOUT_S,
+        "socket_connect_timeout": _SOCKET_TIMEOUT_S,
+        "decode_responses": True,
+        # One retry without delay: after a restart of Redis, or a resumed machine, pooled sockets are stale.
+        "retry": Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
+    }
+    parts = urlsplit(url)
+    if parts.scheme not in ("redis+sentinel", "redis+cluster"):
+        return Redis.from_pool(BlockingConnectionPool.from_url(url, **options))
+    credentials, _, hosts = parts.netloc.rpartition("@")
+    username, _, password = credentials.partition(":")
+    login = {"username": unquote(username) or None, "password": unquote(password) or None}
+    if parts.scheme == "redis+sentinel":
+        locate = _sentinels(_addresses(hosts, _SENTINEL_PORT), parts.path.strip("/"))
+        options["db"] = int(parse_qs(parts.query).get("db", ["0"])[0])
+    else:
+        locate = _Cluster(_addresses(hosts, _REDIS_PORT), key_slot(key.encode()), login).locate
+    pool = BlockingConnectionPool(connection_class=_PrimaryConnection, locate=locate, **login, **options)
+    return Redis.from_pool(pool)
+
+
+def _addresses(hosts: str, default_port: int) -> list[Address]:
+    parsed = [urlsplit(f"//{host}") for host in hosts.split(",")]
+    return [(parts.hostname or "", parts.port or default_port) for parts in parsed]
+
+
+class _PrimaryConnection(Connection):
+    """Asks where to connect to each time it connects, and connects anew when it finds that it was told wrong."""
+
+    def __init__(self, *, locate: Locate, **options: Any) -> None:
+        super().__init__(**options)
+        self._locate = locate
+
+    async def connect(self) -> None:
+        if not self.is_connected:
+            self.host, self.port = await self._locate()
+        await super().connect()
+
+    async def read_response(self, *arguments: Any, **options: Any) -> Any:
+        try:
+            return await super().read_response(*arguments, **options)
+        except (MovedError, ReadOnlyError) as error:
+            await self.disconnect(nowait=True)
+            raise RedisConnectionError(f"{self.host}:{self.port} is not the primary any more") from error
+
+
+def _sentinels(addresses: Sequence[Address], name: str) -> Locate:
+    """Asks the Sentinels in turn. Their connections are not kept: a new one to Redis is rare."""
+
+    async def locate() -> Address:
+        async with Sentinel(addresses, sentinel_kwargs=_ask_options()) as sentinels:
+            host, port = await sentinels.discover_master(name)
+        return str(host), int(port)
+
+    return locate
+
+
+class _Cluster:
+    """Knows the nodes of a cluster and asks them in turn which of them holds a slot, the last that knew it first."""
+
+    def __init__(self, nodes: Sequence[Address], slot: int, login: dict[str, str | None]) -> None:
+        self._nodes = dict.fromkeys(nodes)
+        self._slot = slot
+        self._login = login
+
+    async def locate(self) -> Address:
+        for node in list(self._nodes):
+            try:
+                return await self._ask(node)
+            except (RedisError, OSError):
+                del self._nodes[node]
+                self._nodes[node] = None  # the others are asked first the next time
+        raise RedisConnectionError("no node of the cluster says who holds the keys")
+
+    async def _ask(self, node: Address) -> Address:
+        async with Redis(host=node[0], port=node[1], **self._login, **_ask_options()) as client:
+            ranges: dict[tuple[int, int], Any] = await client.execute_command("CLUSTER SLOTS")
+        for owners in ranges.values():
+            for host, port in (owners["primary"][:2], *(replica[:2] for replica in owners["replicas"])):
+                self._nodes.setdefault((host or node[0], int(port)))
+        for (first, last), owners in ranges.items():
+            if first <= self._slot <= last:
+                host, port = owners["primary"][:2]
+                return host or node[0], int(port)
+        raise RedisConnectionError("no node of the cluster holds the keys")
+
+
+def _ask_options() -> dict[str, Any]:
+    return {
+        "socket_timeout": _ASK_TIMEOUT_S,
+        "socket_connect_timeout": _ASK_TIMEOUT_S,
+        "retry": Retry(NoBackoff(), 0),
+    }

@@ -1,0 +1,494 @@
+"""The blame table over a real socket: what the client saw, what Poe received, and what became of each key."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from proxy.settings import Settings
+from tests.gateway.world import ONE, TWO, Seen, World, opened
+from tests.support.scripted_poe import (
+    CUT,
+    DONE,
+    META,
+    Asked,
+    Reply,
+    ScriptedPoe,
+    answer,
+    echo,
+    error_event,
+    failure,
+    text,
+)
+from tests.support.waiting import wait_until
+
+BOTH = sorted((ONE, TWO))
+POINTS = "You've used up your points! Visit poe.com/api/keys to get more."
+SUBSCRIPTION = "This bot requires an active Poe subscription."
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of the table: what Poe does, and all that follows from it."""
+
+    name: str
+    reply: Callable[[], Reply]
+    status: int
+    code: str
+    becomes: str = "ready"
+    reason: str = ""
+    basis: str = ""
+    whose: str = "nobody"
+    rest_s: float | None = None
+    wait_s: float | None = None
+    seconds_to_first_event: float = 30.0
+
+
+def limited(name: str, reply: Callable[[], Reply], rest_s: float, basis: str) -> Row:
+    return Row(
+        name,
+        reply,
+        *(429, "rate_limit_exceeded", "cooling", "rate_limit_exceeded"),
+        basis=basis,
+        whose="account",
+        rest_s=rest_s,
+        wait_s=rest_s,
+    )
+
+
+def out_of_points(name: str, reply: Callable[[], Reply]) -> Row:
+    parked = (429, "insufficient_quota", "parked", "insufficient_quota", "stated", "account")
+    return Row(name, reply, *parked)
+
+
+def failed(name: str, reply: Callable[[], Reply], status: int = 502, code: str = "upstream_error") -> Row:
+    return Row(name, reply, status, code, whose="bot", seconds_to_first_event=0.3 if status == 504 else 30.0)
+
+
+OF_ACCOUNTS = [
+    limited("429 with Retry-After", lambda: failure(429, retry_after="40"), 40, "stated"),
+    limited("429 without", lambda: failure(429), 5, "guessed"),
+    limited("rate limit in words", lambda: error_event("You have exceeded rate limit"), 5, "guessed"),
+    out_of_points("402", lambda: failure(402)),
+    out_of_points("402 with words", lambda: failure(402, {"message": POINTS})),
+    out_of_points("insufficient_fund", lambda: error_event("x", error_type="insufficient_fund")),
+    out_of_points("429 with points words", lambda: failure(429, {"type": "rate_limit_error", "message": POINTS})),
+    Row("subscription", lambda: error_event(SUBSCRIPTION), 403, "model_not_available", whose="account for bot"),
+]
+OF_KEYS = [
+    Row(
+        "401",
+        lambda: failure(401),
+        *(502, "upstream_auth", "cooling", "upstream_auth", "guessed"),
+        whose="key",
+        rest_s=60,
+    )
+]
+OF_POE = [
+    failed("500", lambda: failure(500)),
+    failed("503", lambda: failure(503)),
+    failed("internal error", lambda: error_event("Internal server error")),
+    failed("cut", lambda: Reply([META, CUT])),
+    failed("no done", lambda: Reply([META])),
+    failed("garbage", lambda: Reply([b"<html>busy</html>"], 200, {"content-type": "text/html"})),
+    failed("silence", lambda: Reply([asyncio.Event()]), 504, "upstream_timeout"),
+]
+OF_CALLERS = [
+    Row("unknown bot", lambda: error_event("Bot does not exist"), 404, "model_not_found"),
+    Row("private bot", lambda: error_event("Cannot access private bots"), 404, "model_not_found"),
+    Row("not for the API", lambda: error_event("This bot does not support API access"), 404, "model_not_found"),
+    Row("404", lambda: failure(404), 404, "model_not_found"),
+    Row("too long", lambda: error_event("x", error_type="user_message_too_long"), 400, "context_length_exceeded"),
+    Row("413", lambda: failure(413), 400, "context_length_exceeded"),
+    Row("policy", lambda: failure(403, {"type": "moderation_error"}), 403, "content_policy_violation"),
+    Row("bad request", lambda: failure(400), 400, "invalid_value"),
+]
+IDS = {"ids": lambda value: value.name if isinstance(value, Row) else None}
+streamed_or_not = pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+
+
+def becoming(row: Row, keys: int) -> tuple[int, int, int, int]:
+    """The counts of ``/ready`` once so many keys have met with the row's failure."""
+    ready, cooling, parked = (keys * (row.becomes == state) for state in ("ready", "cooling", "parked"))
+    return ready, cooling, parked, 0
+
+
+def is_about(seconds: float | None, expected_s: float | None) -> bool:
+    """What is left of a rest that began a moment ago; None stands for none."""
+    if seconds is None or expected_s is None:
+        return seconds is expected_s
+    return expected_s - 3 < seconds <= expected_s
+
+
+async def assert_charged(world: World, row: Row, secret: str) -> None:
+    """Exactly what the row names was charged for the key's one failure, and nothing else."""
+    key, account = await world.key(secret), await world.account(secret)
+    charged = {"key": key, "account": account}.get(row.whose, {})
+    assert key[row.code] == "1"
+    assert "answered" not in key
+    assert (charged.get("reason", ""), charged.get("basis", "")) == (row.reason, row.basis)
+    assert ("strikes" in key, "strikes" in account) == (
+        row.whose == "key",
+        row.whose == "account" and row.rest_s is not None,
+    )
+    assert (await world.state(secret) == "parked") == (row.becomes == "parked")
+    if row.rest_s is not None:
+        assert is_about(await world.rest_s(secret), row.rest_s)
+    bot_rests = await world.hash("bot_rests:Echo")
+    assert (world.keys[secret].account_id in bot_rests) == (row.whose == "account for bot")
+
+
+@streamed_or_not
+@pytest.mark.parametrize("row", [*OF_ACCOUNTS, *OF_KEYS, *OF_POE, *OF_CALLERS], **IDS)
+async def test_with_one_key_the_client_is_told_and_the_right_one_is_charged(
+    settings: Settings, poe: ScriptedPoe, row: Row, stream: bool
+) -> None:
+    poe.script = lambda _: row.reply()
+    async with opened(settings, poe, keys=ONE, first_event_s=row.seconds_to_first_event) as world:
+        seen = await world.chat(stream=stream)
+
+        assert (seen.status, seen.code) == (row.status, row.code)
+        assert is_about(seen.retry_after_s, row.wait_s)
+        assert poe.keys_used() == [ONE]
+        assert await world.counts() == becoming(row, 1)
+        await assert_charged(world, row, ONE)
+        assert await world.hash("bot:Echo") == {}, "one key is not enough to blame the bot"
+        assert await world.leases() == 0
+
+
+@streamed_or_not
+@pytest.mark.parametrize("row", [*OF_ACCOUNTS, *OF_KEYS], **IDS)
+async def test_when_two_keys_meet_the_same_trouble_each_is_charged(
+    settings: Settings, poe: ScriptedPoe, row: Row, stream: bool
+) -> None:
+    poe.script = lambda _: row.reply()
+    async with opened(settings, poe) as world:
+        seen = await world.chat(stream=stream)
+
+        assert (seen.status, seen.code) == (row.status, row.code)
+        assert is_about(seen.retry_after_s, row.wait_s)
+        assert sorted(poe.keys_used()) == BOTH
+        assert await world.counts() == becoming(row, 2)
+        for secret in BOTH:
+            await assert_charged(world, row, secret)
+        assert await world.hash("bot:Echo") == {}
+
+
+@streamed_or_not
+@pytest.mark.parametrize("row", OF_POE, **IDS)
+async def test_when_two_keys_fail_alike_the_bot_is_charged_and_no_key(
+    settings: Settings, poe: ScriptedPoe, row: Row, stream: bool
+) -> None:
+    poe.script = lambda _: row.reply()
+    async with opened(settings, poe, first_event_s=row.seconds_to_first_event) as world:
+        seen = await world.chat(stream=stream)
+
+        keys = [await world.key(secret) for secret in BOTH]
+        assert (seen.status, seen.code, seen.retry_after_s) == (row.status, row.code, None)
+        assert sorted(poe.keys_used()) == BOTH
+        assert await world.counts() == (2, 0, 0, 0)
+        assert await world.hash("bot:Echo") == {"strikes": "1"}
+        assert not [key for key in keys if "strikes" in key or "ready_at_ms" in key]
+
+
+@streamed_or_not
+@pytest.mark.parametrize("row", OF_CALLERS, **IDS)
+async def test_a_callers_mistake_is_tried_once_and_costs_no_key_anything(
+    settings: Settings, poe: ScriptedPoe, row: Row, stream: bool
+) -> None:
+    poe.script = lambda _: row.reply()
+    async with opened(settings, poe) as world:
+        seen = await world.chat(stream=stream)
+
+        assert (seen.status, seen.code, seen.retry_after_s) == (row.status, row.code, None)
+        assert len(poe.queries) == 1
+        assert await world.counts() == (2, 0, 0, 0)
+        await assert_charged(world, row, poe.keys_used()[0])
+        assert await world.hash("bot:Echo") == {}
+
+
+@streamed_or_not
+@pytest.mark.parametrize("row", [*OF_ACCOUNTS, *OF_KEYS], **IDS)
+async def test_one_keys_trouble_is_unseen_while_another_can_answer(
+    settings: Settings, poe: ScriptedPoe, row: Row, stream: bool
+) -> None:
+    poe.script = lambda asked: row.reply() if len(poe.queries) == 1 else echo(asked)
+    async with opened(settings, poe) as world:
+        seen = await world.chat(stream=stream)
+
+        troubled, well = poe.keys_used()
+        in_trouble = int(row.becomes != "ready")
+        assert seen == Seen(200, None, None, "hello")
+        assert (await world.counts())[0] == 2 - in_trouble
+        await assert_charged(world, row, troubled)
+        assert (await world.key(well))["answered"] == "1"
+
+
+@streamed_or_not
+@pytest.mark.parametrize("row", OF_POE, **IDS)
+async def test_a_key_that_fails_where_another_is_answered_is_itself_at_fault(
+    settings: Settings, poe: ScriptedPoe, row: Row, stream: bool
+) -> None:
+    poe.script = lambda asked: row.reply() if len(poe.queries) == 1 else echo(asked)
+    async with opened(settings, poe, first_event_s=row.seconds_to_first_event) as world:
+        seen = await world.chat(stream=stream)
+
+        at_fault, well = poe.keys_used()
+        key = await world.key(at_fault)
+        assert seen == Seen(200, None, None, "hello")
+        assert await world.counts() == (1, 1, 0, 0)
+        assert (key["reason"], key["basis"], key["strikes"]) == ("failed_here_only", "guessed", "1")
+        assert is_about(await world.rest_s(at_fault), 5)
+        assert "strikes" not in await world.key(well)
+        assert await world.hash("bot:Echo") == {}
+
+
+async def test_an_answer_ends_the_row_of_strikes(settings: Settings, poe: ScriptedPoe) -> None:
+    """Failures that add up over a key's life would, with time, take every key out."""
+    poe.script = lambda asked: echo(asked) if len(poe.queries) == 4 else failure(429)
+    async with opened(settings, poe, keys=ONE, cooldown_base_s=0.02) as world:
+        seen = [await world.chat() for _ in range(3)]
+        struck = (await world.account(ONE))["strikes"]
+        seen.append(await world.chat())
+        cleared = await world.account(ONE)
+        seen.append(await world.chat())
+
+        assert [one.status for one in seen] == [429, 429, 429, 200, 429]
+        assert struck == "3"
+        assert "strikes" not in cleared
+        assert (await world.account(ONE))["strikes"] == "1"
+
+
+async def test_a_missing_subscription_leaves_the_key_to_other_bots(settings: Settings, poe: ScriptedPoe) -> None:
+    poe.script = lambda asked: error_event(SUBSCRIPTION) if asked.path == "/bot/Opus" else echo(asked)
+    async with opened(settings, poe, keys=ONE) as world:
+        await world.chat(bot="Opus")
+        other = await world.chat(bot="Echo")
+        again = await world.chat(bot="Opus")
+
+        assert other.status == 200
+        assert again.status != 200
+        assert [asked.path for asked in poe.queries] == ["/bot/Opus", "/bot/Echo"], "it is not asked again"
+
+
+async def test_a_refused_key_that_has_a_balance_is_not_retired(settings: Settings, poe: ScriptedPoe) -> None:
+    """A 401 that was an accident costs one minute."""
+    poe.balances = {ONE: 7, TWO: 7}
+    poe.script = lambda asked: failure(401) if asked.key == ONE else echo(asked)
+    async with opened(settings, poe) as world:
+        while ONE not in poe.keys_used():
+            await world.chat()
+        await wait_until(lambda: points_are_known(world, ONE), "the balance was asked for")
+
+        assert world.balances_asked() == [ONE]
+        assert await world.counts() == (1, 1, 0, 0)
+        assert is_about(await world.rest_s(ONE), 60)
+
+
+async def points_are_known(world: World, secret: str) -> bool:
+    return "points" in await world.account(secret)
+
+
+async def test_a_refused_key_that_has_no_balance_either_is_retired(settings: Settings, poe: ScriptedPoe) -> None:
+    poe.balances = {TWO: 7}
+    poe.script = lambda asked: failure(401) if asked.key == ONE else echo(asked)
+    async with opened(settings, poe) as world:
+        while ONE not in poe.keys_used():
+            await world.chat()
+        await wait_until(lambda: counts_are(world, 1, 0, 0, 1), "the key is retired")
+        poe.queries.clear()
+        seen = [await world.chat() for _ in range(4)]
+
+        key = await world.key(ONE)
+        assert {one.status for one in seen} == {200}
+        assert set(poe.keys_used()) == {TWO}
+        assert await world.state(ONE) == "retired"
+        assert (key["reason"], key["basis"]) == ("upstream_auth", "stated")
+
+
+async def counts_are(world: World, *counts: int) -> bool:
+    return await world.counts() == counts
+
+
+async def test_a_retired_key_comes_back_when_poe_knows_it_again(settings: Settings, poe: ScriptedPoe) -> None:
+    poe.balances = {TWO: 7}
+    poe.script = lambda asked: failure(401) if asked.key not in poe.balances else echo(asked)
+    async with opened(settings, poe, keys=ONE) as world:
+        await world.chat()
+        await wait_until(lambda: counts_are(world, 0, 0, 0, 1), "the key is retired")
+        poe.queries.clear()
+        refused = await world.chat()
+        asked_meanwhile = poe.keys_used()
+        poe.balances = {ONE: 7}
+        await world.redis.hdel(world.name(f"key:{world.keys[ONE].key_id}"), "ready_at_ms")  # its minute is over
+        await world.make_probe_due(ONE)
+        await wait_until(lambda: counts_are(world, 1, 0, 0, 0), "the key is back")
+
+        assert (refused.status, refused.code) == (502, "upstream_auth")
+        assert asked_meanwhile == []
+        assert (await world.chat()).status == 200
+        assert "retired_at_ms" not in await world.key(ONE)
+
+
+async def test_all_keys_of_an_account_without_points_are_parked(settings: Settings, poe: ScriptedPoe) -> None:
+    poe.script = lambda asked: failure(402) if asked.key in (ONE, TWO) else echo(asked)
+    async with opened(settings, poe, keys=f"poor:{ONE},poor:{TWO},rich:{'poe-key-three'}") as world:
+        seen = [await world.chat() for _ in range(6)]
+
+        assert {one.status for one in seen} == {200}
+        assert len([key for key in poe.keys_used() if key in BOTH]) == 1, "the account was asked once"
+        assert await world.counts() == (1, 0, 2, 0)
+
+
+async def test_a_parked_account_comes_back_when_its_points_do(settings: Settings, poe: ScriptedPoe) -> None:
+    poe.balances = {ONE: 0, TWO: 0}
+    poe.script = lambda asked: echo(asked) if poe.balances[asked.key] else failure(402)
+    async with opened(settings, poe, keys=f"mine:{ONE},mine:{TWO}") as world:
+        await world.chat()
+        [parked] = poe.keys_used()
+        await world.make_probe_due(parked)
+        await wait_until(lambda: points_are_known(world, parked), "the balance was asked for")
+        still = await world.counts()
+        refused = await world.chat()
+        poe.balances = {ONE: 500, TWO: 500}
+        await world.make_probe_due(parked)
+        await wait_until(lambda: counts_are(world, 2, 0, 0, 0), "both keys are back")
+
+        assert still == (0, 0, 2, 0)
+        assert (refused.status, refused.code) == (429, "insufficient_quota")
+        assert poe.keys_used() == [parked], "no chat was spent on finding out"
+        assert (await world.chat()).status == 200
+        assert (await world.account(ONE))["points"] == "500"
+
+
+async def test_an_account_found_without_points_is_parked_before_it_fails_a_request(
+    settings: Settings, poe: ScriptedPoe
+) -> None:
+    poe.balances = {ONE: 0, TWO: 500}
+    async with opened(settings, poe) as world:
+        await world.chat()
+        await world.make_probe_due(ONE)
+        await wait_until(lambda: counts_are(world, 1, 0, 1, 0), "the account is parked")
+        poe.queries.clear()
+        seen = [await world.chat() for _ in range(3)]
+
+        assert {one.status for one in seen} == {200}
+        assert poe.keys_used() == [TWO] * 3
+
+
+def sick(asked: Asked) -> Reply:
+    """One bot fails, all others answer."""
+    return failure(500) if asked.path == "/bot/Sick" else echo(asked)
+
+
+async def break_the_bot(world: World) -> list[Seen]:
+    """Three requests that fail on two keys each."""
+    return [await world.chat(bot="Sick") for _ in range(3)]
+
+
+async def end_its_rest(world: World) -> None:
+    """The time for which the bot was to be left alone is over."""
+    await world.redis.hset(world.name("bot:Sick"), "open_until_ms", 1)
+
+
+async def test_a_bot_that_failed_three_requests_is_left_alone(settings: Settings, poe: ScriptedPoe) -> None:
+    poe.script = sick
+    async with opened(settings, poe) as world:
+        await break_the_bot(world)
+        asked = len(poe.queries)
+        refused = await world.chat(bot="Sick")
+
+        assert asked == 6
+        assert len(poe.queries) == 6, "the fourth request reached nobody"
+        assert (refused.status, refused.code) == (502, "upstream_error")
+        assert is_about(refused.retry_after_s, 5)
+        assert (await world.hash("bot:Sick"))["strikes"] == "3"
+
+
+async def test_a_sick_bot_costs_other_bots_and_the_keys_nothing(settings: Settings, poe: ScriptedPoe) -> None:
+    poe.script = sick
+    async with opened(settings, poe) as world:
+        await break_the_bot(world)
+        others = [await world.chat(bot="Echo") for _ in range(4)]
+
+        assert {one.status for one in others} == {200}
+        assert sorted(poe.keys_used()[6:]) == sorted([ONE, TWO] * 2)
+        assert await world.counts() == (2, 0, 0, 0)
+
+
+async def test_one_request_of_the_fleet_finds_out_whether_a_bot_is_well_again(
+    settings: Settings, poe: ScriptedPoe
+) -> None:
+    poe.script = sick
+    go_on = asyncio.Event()
+    async with opened(settings, poe, instances=2) as world:
+        await break_the_bot(world)
+        await end_its_rest(world)
+        poe.queries.clear()
+        poe.script = lambda _: Reply([META, go_on, text("well"), DONE])
+        scout = asyncio.create_task(world.chat(bot="Sick", instance=1))
+        await wait_until(lambda: len(poe.queries) == 1, "one request finds out")
+        meanwhile = [await world.chat(bot="Sick", instance=number % 2) for number in range(6)]
+        asked_meanwhile = len(poe.queries)
+        go_on.set()
+        found = await scout
+
+        assert {one.status for one in meanwhile} == {502}
+        assert all(one.retry_after_s is not None and one.retry_after_s <= 1 for one in meanwhile)
+        assert asked_meanwhile == 1
+        assert found == Seen(200, None, None, "well")
+        assert await world.hash("bot:Sick") == {}
+        assert [(await world.chat(bot="Sick", instance=number)).status for number in (0, 1)] == [200, 200]
+
+
+async def test_a_bot_that_is_still_sick_is_left_alone_for_twice_as_long(settings: Settings, poe: ScriptedPoe) -> None:
+    poe.script = sick
+    async with opened(settings, poe) as world:
+        await break_the_bot(world)
+        await end_its_rest(world)
+        await world.chat(bot="Sick")
+        refused = await world.chat(bot="Sick")
+
+        assert len(poe.queries) == 8
+        assert is_about(refused.retry_after_s, 10)
+
+
+async def test_a_request_that_could_not_find_out_lets_the_next_one_try(settings: Settings, poe: ScriptedPoe) -> None:
+    """A caller's mistake says nothing of the bot."""
+    poe.script = sick
+    async with opened(settings, poe) as world:
+        await break_the_bot(world)
+        await end_its_rest(world)
+        poe.script = lambda _: failure(400) if len(poe.queries) == 7 else answer("well")
+        seen = [await world.chat(bot="Sick") for _ in range(2)]
+
+        assert [one.status for one in seen] == [400, 200]
+
+
+@streamed_or_not
+async def test_a_client_that_leaves_costs_no_key_anything(settings: Settings, poe: ScriptedPoe, stream: bool) -> None:
+    poe.script = lambda _: Reply([META, text("begin"), asyncio.Event(), DONE])
+    async with opened(settings, poe) as world:
+        await leave_amid(world, stream=stream)
+        [used] = poe.keys_used()
+        await wait_until(lambda: is_counted(world, used, "abandoned"), "the lease is settled")
+
+        key = await world.key(used)
+        assert not key.keys() & {"strikes", "ready_at_ms", "answered", "upstream_error"}
+        assert await world.counts() == (2, 0, 0, 0)
+        assert await world.leases() == 0
+        assert await world.hash("bot:Echo") == {}
+
+
+async def leave_amid(world: World, **more: Any) -> None:
+    """Asks, and closes the connection once Poe is at work."""
+    call = asyncio.create_task(world.chat(**more))
+    await wait_until(lambda: bool(world.poe.queries), "Poe was asked")
+    call.cancel()
+    await wait_until(world.poe.queries[0].left.is_set, "Poe sees the connection closed")
+
+
+async def is_counted(world: World, secret: str, outcome: str) -> bool:
+    return outcome in await world.key(secret)
