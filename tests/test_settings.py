@@ -415,7 +415,7 @@ def test_both_ends_of_a_range_are_accepted(load: Load, name: str) -> None:
 @pytest.mark.parametrize("step", [-1, 1], ids=["below", "above"])
 def test_beyond_its_range_a_number_is_refused(load: Load, name: str, step: int) -> None:
     least, most = RANGES[name]
-    value = most + 1 if step > 0 else least - 1 if least >= 1 else 0
+    value = most + 1 if step > 0 else 0 if 0 < least < 1 else least - 1
 
     assert names_in(problems_of(load, **{name: str(value)})) == [name]
 

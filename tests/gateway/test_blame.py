@@ -46,6 +46,10 @@ class Row:
     seconds_to_first_event: float = 30.0
 
 
+def name_of(row: Row) -> str:
+    return row.name
+
+
 def limited(name: str, reply: Callable[[], Reply], rest_s: float, basis: str) -> Row:
     return Row(
         name,
@@ -105,7 +109,6 @@ OF_CALLERS = [
     Row("policy", lambda: failure(403, {"type": "moderation_error"}), 403, "content_policy_violation"),
     Row("bad request", lambda: failure(400), 400, "invalid_value"),
 ]
-IDS = {"ids": lambda value: value.name if isinstance(value, Row) else None}
 streamed_or_not = pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 
 
@@ -141,7 +144,7 @@ async def assert_charged(world: World, row: Row, secret: str) -> None:
 
 
 @streamed_or_not
-@pytest.mark.parametrize("row", [*OF_ACCOUNTS, *OF_KEYS, *OF_POE, *OF_CALLERS], **IDS)
+@pytest.mark.parametrize("row", [*OF_ACCOUNTS, *OF_KEYS, *OF_POE, *OF_CALLERS], ids=name_of)
 async def test_with_one_key_the_client_is_told_and_the_right_one_is_charged(
     settings: Settings, poe: ScriptedPoe, row: Row, stream: bool
 ) -> None:
@@ -159,7 +162,7 @@ async def test_with_one_key_the_client_is_told_and_the_right_one_is_charged(
 
 
 @streamed_or_not
-@pytest.mark.parametrize("row", [*OF_ACCOUNTS, *OF_KEYS], **IDS)
+@pytest.mark.parametrize("row", [*OF_ACCOUNTS, *OF_KEYS], ids=name_of)
 async def test_when_two_keys_meet_the_same_trouble_each_is_charged(
     settings: Settings, poe: ScriptedPoe, row: Row, stream: bool
 ) -> None:
@@ -177,7 +180,7 @@ async def test_when_two_keys_meet_the_same_trouble_each_is_charged(
 
 
 @streamed_or_not
-@pytest.mark.parametrize("row", OF_POE, **IDS)
+@pytest.mark.parametrize("row", OF_POE, ids=name_of)
 async def test_when_two_keys_fail_alike_the_bot_is_charged_and_no_key(
     settings: Settings, poe: ScriptedPoe, row: Row, stream: bool
 ) -> None:
@@ -194,7 +197,7 @@ async def test_when_two_keys_fail_alike_the_bot_is_charged_and_no_key(
 
 
 @streamed_or_not
-@pytest.mark.parametrize("row", OF_CALLERS, **IDS)
+@pytest.mark.parametrize("row", OF_CALLERS, ids=name_of)
 async def test_a_callers_mistake_is_tried_once_and_costs_no_key_anything(
     settings: Settings, poe: ScriptedPoe, row: Row, stream: bool
 ) -> None:
@@ -210,7 +213,7 @@ async def test_a_callers_mistake_is_tried_once_and_costs_no_key_anything(
 
 
 @streamed_or_not
-@pytest.mark.parametrize("row", [*OF_ACCOUNTS, *OF_KEYS], **IDS)
+@pytest.mark.parametrize("row", [*OF_ACCOUNTS, *OF_KEYS], ids=name_of)
 async def test_one_keys_trouble_is_unseen_while_another_can_answer(
     settings: Settings, poe: ScriptedPoe, row: Row, stream: bool
 ) -> None:
@@ -227,7 +230,7 @@ async def test_one_keys_trouble_is_unseen_while_another_can_answer(
 
 
 @streamed_or_not
-@pytest.mark.parametrize("row", OF_POE, **IDS)
+@pytest.mark.parametrize("row", OF_POE, ids=name_of)
 async def test_a_key_that_fails_where_another_is_answered_is_itself_at_fault(
     settings: Settings, poe: ScriptedPoe, row: Row, stream: bool
 ) -> None:
