@@ -16,8 +16,13 @@ from proxy.settings import Settings
 APP_NAME: Final = "poe-proxy"
 
 
-def create_app(*_: object, settings: Settings) -> App:
-    """The application. Sanic's loader may pass positional arguments of its own; they mean nothing here."""
+def create_app(*_: object, settings: Settings, own_process: bool = False) -> App:
+    """The application. Sanic's loader may pass positional arguments of its own; they mean nothing here.
+
+    Args:
+        settings: with a ``redis_url`` that names a server.
+        own_process: whether this process does nothing else, so that it may be tuned for serving.
+    """
     configure_logs(settings.log_format, settings.log_level)
     app = Sanic(APP_NAME, configure_logging=False)
     app.config.update(
@@ -33,6 +38,6 @@ def create_app(*_: object, settings: Settings) -> App:
     install_headers(app)
     install_why(app)
     install_error_handlers(app)
-    install_lifecycle(app, settings)
+    install_lifecycle(app, settings, own_process=own_process)
     app.blueprint([chat.blueprint, models.blueprint, health.blueprint])
     return app

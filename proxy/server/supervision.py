@@ -27,7 +27,7 @@ _CLOSING_S: Final = 5.0
 
 def serve(settings: Settings) -> None:
     """Serves until SIGTERM or SIGINT, then drains. ``settings.redis_url`` must name a running Redis."""
-    loader = AppLoader(factory=partial(create_app, settings=settings))
+    loader = AppLoader(factory=partial(create_app, settings=settings, own_process=True))
     app = loader.load()
     single = settings.workers == 1
     if not single:
