@@ -1,7 +1,8 @@
 """Which models there are and which bot a model's name means.
 
 Poe's list is fetched at most once per ``catalogue_ttl_s`` by a worker, shared through Redis, and its last good
-copy is kept: a failing Poe never empties it, and no chat ever waits for it.
+copy is kept: a failing Poe never empties it. A chat waits for the list only while a worker fetches its first, and
+not for long.
 """
 
 import asyncio
@@ -21,6 +22,8 @@ _log = logging.getLogger(__name__)
 
 #: How long the shared copy outlives its freshness, in seconds.
 _KEEP_S: Final = 7 * 24 * 3600
+#: How long a chat waits for a worker's first list, in seconds.
+_FIRST_LIST_S: Final = 2.0
 #: How soon a failed fetch is tried again, in seconds.
 _RETRY_S: Final = 30.0
 
@@ -53,7 +56,7 @@ class Catalogue:
         self._due_at = 0.0
         self._refreshing: asyncio.Task[None] | None = None
 
-    def resolve(self, model: str | None) -> str:
+    async def resolve(self, model: str | None) -> str:
         """The bot that ``model`` names, whatever its case, or the default when None.
 
         A name that is not on Poe's list is passed on as it is: user-made bots are not listed.
@@ -62,6 +65,8 @@ class Catalogue:
             ModelNotFound: the bot is not allowed here, or its name is none.
         """
         self._refresh_if_due()
+        if not self._cards and self._refreshing is not None and not self._refreshing.done():
+            await asyncio.wait({self._refreshing}, timeout=_FIRST_LIST_S)
         name = model or self._default_model
         bot = self._aliases.get(name.lower(), name)
         card = self._cards.get(bot.lower())
@@ -70,6 +75,10 @@ class Catalogue:
         if not self._is_allowed(bot):
             raise ModelNotFound(f"The model '{name}' does not exist or you do not have access to it.", param="model")
         return bot
+
+    def open(self) -> None:
+        """Starts fetching the list, behind the scenes."""
+        self._refresh_if_due()
 
     async def cards(self) -> list[ModelCard]:
         """Every model a client may name: Poe's, then the aliases. Waits for Poe's list only when there is no copy."""

@@ -99,7 +99,7 @@ class Relay:
             ProxyError: before the first batch, nothing was sent and the error is the whole answer; after
                 it, the answer is incomplete.
         """
-        call.record.bot = self._catalogue.resolve(call.request.model)
+        call.record.bot = await self._catalogue.resolve(call.request.model)
         query = build_query(call.request)
         attempts = _Attempts(
             call=call,

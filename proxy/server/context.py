@@ -69,6 +69,7 @@ async def open_worker(settings: Settings) -> AsyncIterator[Worker]:
             ttl_s=settings.catalogue_ttl_s,
         )
         stack.push_async_callback(catalogue.close)
+        catalogue.open()
         prober = Prober(pool, poe, every_s=settings.balance_every_s)
         await stack.enter_async_context(_running(pool.keep_up(), prober.run()))
         relay = Relay(

@@ -37,6 +37,8 @@ async def everything_in_redis(redis_url: str, pattern: str) -> str:
                 dump[key] = await redis.hgetall(key)
             elif kind == "set":
                 dump[key] = await redis.smembers(key)
+            elif kind == "stream":
+                dump[key] = await redis.xrange(key)
             else:
                 dump[key] = await redis.zrange(key, 0, -1, withscores=True)
         return repr(dump)
@@ -91,10 +93,10 @@ async def test_the_wait_that_poe_states_for_the_callers_key_is_passed_on(own_key
 
 
 @pytest.mark.parametrize("reply", [None, failure(429, retry_after="60"), failure(401)], ids=str)
-async def test_redis_learns_nothing_of_the_callers_key(
+async def test_redis_learns_only_the_fingerprint_of_the_callers_key(
     own_key_proxy: str, settings: Settings, poe: ScriptedPoe, reply: Reply | None
 ) -> None:
-    """Neither the key nor its fingerprint, answered or refused."""
+    """Answered or refused: the trail has its fingerprint, the pool has nothing."""
     poe.models = [{"id": "Echo"}]
     if reply is not None:
         poe.script = lambda _: reply
@@ -105,7 +107,8 @@ async def test_redis_learns_nothing_of_the_callers_key(
     stored = await everything_in_redis(settings.redis_url, f"{settings.redis_namespace}:*")
     assert "Echo" in stored, "the list of models is there"
     assert OWN_KEY not in stored
-    assert fingerprint(OWN_KEY) not in stored
+    assert f"own-key-{fingerprint(OWN_KEY)}" in stored
+    assert f":key:{fingerprint(OWN_KEY)}" not in stored
 
 
 async def test_a_callers_key_serves_without_redis(poe: ScriptedPoe) -> None:
