@@ -110,7 +110,7 @@ def fault_of_response(status: int, headers: Mapping[str, str], body: bytes, *, k
     kind = _kind(types, words, status=status)
     return kind(
         said=_said(str(status), *types, words, key=key),
-        retry_after_s=parse_retry_after(headers.get("retry-after")),
+        retry_after_s=_stated_wait_s(kind, headers),
         http_status=status,
     )
 
@@ -140,6 +140,13 @@ def parse_rate_limits(headers: Mapping[str, str]) -> RateLimits | None:
         remaining=None if remaining is None else int(remaining),
         reset_s=reset,
     )
+
+
+def _stated_wait_s(kind: type[PoeError], headers: Mapping[str, str]) -> float | None:
+    """Retry-After, or for a rate limit without one the time to the reset of its window."""
+    wait_s = parse_retry_after(headers.get("retry-after"))
+    limits = parse_rate_limits(headers) if wait_s is None and kind is RateLimited else None
+    return min(limits.reset_s, MAX_RETRY_AFTER_S) if limits and limits.reset_s is not None else wait_s
 
 
 def _kind(types: tuple[str, ...], words: str, *, status: int) -> type[PoeError]:

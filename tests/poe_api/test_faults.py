@@ -330,3 +330,22 @@ def test_a_rate_limit_header_that_is_no_number_is_left_out(value: str) -> None:
 
     assert parse_rate_limits(headers) == RateLimits(limit=None, remaining=3, reset_s=None)
     assert parse_rate_limits({"x-ratelimit-reset-requests": value}) is None
+
+
+@pytest.mark.parametrize(
+    ("headers", "wait_s"),
+    [
+        ({"x-ratelimit-reset-requests": "17"}, 17),
+        ({"x-ratelimit-reset-requests": "17", "retry-after": "3"}, 3),
+        ({"x-ratelimit-reset-requests": "1e12"}, 86_400),
+        ({"x-ratelimit-remaining-requests": "0"}, None),
+    ],
+)
+def test_a_rate_limit_without_retry_after_lasts_until_its_window_resets(
+    headers: dict[str, str], wait_s: float | None
+) -> None:
+    assert fault_of_response(429, headers, b"").retry_after_s == wait_s
+
+
+def test_the_reset_of_a_window_says_nothing_of_other_faults() -> None:
+    assert fault_of_response(500, {"x-ratelimit-reset-requests": "17"}, b"").retry_after_s is None
