@@ -11,7 +11,8 @@ from typing import Final, Self
 
 from sanic import HTTPResponse, Request
 
-from proxy.openai_api.response import PING, ChunkWriter, Delta
+from proxy.errors import ProxyError
+from proxy.openai_api.response import PING, ChunkWriter, Delta, Finish
 
 _HEADERS: Final = {"cache-control": "no-cache", "x-accel-buffering": "no"}
 
@@ -31,6 +32,7 @@ class EventStream:
         self._loop = asyncio.get_running_loop()
         self._response: HTTPResponse | None = None
         self._sending = asyncio.Lock()
+        self._ended = False
         self._beat: asyncio.Task[None] | None = None
         self._quiet_until = self._loop.time() + hold_s
         self._timer = self._loop.call_at(self._quiet_until, self._on_silence)
@@ -51,28 +53,27 @@ class EventStream:
             self._beat.cancel()
 
     async def send_all(self, batches: AsyncIterator[list[Delta]]) -> None:
-        """Sends every batch; the last one ends the stream. Raises what ``batches`` raises."""
+        """Sends every batch; the one that brings the Finish ends the stream. Raises what ``batches`` raises."""
         async for batch in batches:
-            await self._send(self._writer.write(batch))
+            await self._send(self._writer.write(batch), last=isinstance(batch[-1], Finish))
 
-    async def end(self, last: bytes = b"") -> None:
-        """Sends ``last`` and closes the response."""
-        self._timer.cancel()
-        async with self._sending:
-            response = self._response
-            if response is not None:
-                if last:
-                    await response.send(last)
-                await response.send(end_stream=True)
+    async def fail(self, error: ProxyError) -> None:
+        """Ends an opened stream with an error event, and without ``[DONE]``."""
+        await self._send(self._writer.error(error), last=True)
 
-    async def _send(self, data: bytes) -> None:
+    async def _send(self, data: bytes, *, last: bool = False) -> None:
         async with self._sending:
+            if self._ended:  # a heartbeat that was on its way when the stream ended
+                return
             response = self._response
             if response is None:
                 response = await self._open()
                 data = self._writer.opening() + data
             self._quiet_until = self._loop.time() + self._heartbeat_s
-            await response.send(data)
+            if last:
+                self._ended = True
+                self._timer.cancel()
+            await response.send(data, last)
 
     async def _open(self) -> HTTPResponse:
         self._response = await self._request.respond(content_type="text/event-stream; charset=utf-8", headers=_HEADERS)

@@ -60,18 +60,17 @@ async def _stream(request: Request, call: ChatCall, outcome: Outcome) -> None:
         try:
             async with aclosing(worker.relay.answer(call)) as batches:
                 await stream.send_all(batches)
-            await stream.end()
         except ProxyError as error:
             if not stream.opened:
                 raise
             outcome.fail(error)
-            await stream.end(writer.error(error))
+            await stream.fail(error)
         except Exception:
             if not stream.opened:
                 raise
             _log.exception("unexpected error in a stream", extra={"request_id": request.ctx.request_id})
             outcome.fail(ProxyError())
-            await stream.end(writer.error(ProxyError()))
+            await stream.fail(ProxyError())
 
 
 def _new_id() -> str:
