@@ -5,8 +5,9 @@ again. Whole (non-streamed) answers fail over until they are whole. Yields OpenA
 sockets or Redis.
 """
 
+import asyncio
 import time
-from collections.abc import AsyncGenerator, Awaitable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
@@ -108,15 +109,21 @@ class Relay:
             body=build_query_body(query),
             failover=self._failover,
         )
-        prompt_tokens = self._tokens.count_prompt(query.messages)
-        async with aclosing(attempts.run()) as batches:
-            async for batch in batches:
-                yield batch
-        yield [Finish("stop", await self._usage(call, prompt_tokens, attempts.text))]
-
-    async def _usage(self, call: ChatCall, prompt_tokens: Awaitable[int], text: str) -> Usage:
-        call.record.usage = Usage(prompt_tokens=await prompt_tokens, completion_tokens=await self._tokens.count(text))
-        return call.record.usage
+        prompt_tokens: asyncio.Future[int] | None = None
+        try:
+            async with aclosing(attempts.run()) as batches:
+                async for batch in batches:
+                    if prompt_tokens is None:  # not before: a call that gets no answer costs no counting
+                        prompt_tokens = self._tokens.count_prompt(query.messages)
+                    yield batch
+            prompt_tokens = prompt_tokens or self._tokens.count_prompt(query.messages)
+            call.record.usage = Usage(
+                prompt_tokens=await prompt_tokens, completion_tokens=await self._tokens.count(attempts.text)
+            )
+        finally:
+            if prompt_tokens is not None:
+                prompt_tokens.cancel()
+        yield [Finish("stop", call.record.usage)]
 
 
 class _Attempts:

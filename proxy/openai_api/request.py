@@ -18,6 +18,10 @@ class _Strict(BaseModel):
     model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
 
 
+#: A key of ``logit_bias``; what tokens there are is the bot's business.
+TokenId = Annotated[str, Field(max_length=32)]
+
+
 class ContentPart(_Strict):
     """One part of a message whose content is an array. Only ``text`` (and ``refusal``) parts have text."""
 
@@ -30,7 +34,7 @@ class ChatMessage(_Strict):
     """One turn of the conversation."""
 
     role: Literal["system", "developer", "user", "assistant", "tool", "function"]
-    content: str | list[ContentPart] | None = None
+    content: str | Annotated[list[ContentPart], Field(max_length=1_000, fail_fast=True)] | None = None
     tool_calls: list[Any] | None = None
 
 
@@ -43,14 +47,16 @@ class StreamOptions(_Strict):
 class ChatCompletionRequest(_Strict):
     """The body of ``POST /v1/chat/completions``."""
 
-    messages: list[ChatMessage] = Field(min_length=1, max_length=10_000)
+    messages: Annotated[list[ChatMessage], Field(min_length=1, max_length=10_000, fail_fast=True)]
     model: Annotated[str, Field(min_length=1, max_length=256)] | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     top_p: Annotated[float, Field(ge=0, le=1)] | None = None
     stop: str | Annotated[list[str], Field(max_length=16)] | None = None
-    logit_bias: dict[str, Annotated[float, Field(ge=-100, le=100)]] | None = None
+    logit_bias: Annotated[dict[TokenId, Annotated[float, Field(ge=-100, le=100)]], Field(max_length=1_024)] | None = (
+        None
+    )
     max_tokens: Annotated[int, Field(ge=1)] | None = None
     max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
     n: Annotated[int, Field(ge=1, le=128)] | None = None
@@ -62,6 +68,9 @@ class ChatCompletionRequest(_Strict):
     seed: int | None = None
     user: str | None = None
 
+
+#: A name that the client chose is quoted no longer than this.
+_MAX_STEP = 64
 
 _FIELD_NAMES = frozenset(
     name for model in (ChatCompletionRequest, ChatMessage, ContentPart, StreamOptions) for name in model.model_fields
@@ -107,5 +116,5 @@ def _param(location: tuple[int | str, ...]) -> str:
         if isinstance(step, int):
             path += f"[{step}]"
         elif step in _FIELD_NAMES or path == "logit_bias":
-            path += f".{step}" if path else step
+            path += f".{step[:_MAX_STEP]}" if path else step
     return path

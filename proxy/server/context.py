@@ -2,11 +2,11 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Final
 
 from sanic import Config, Sanic
 
@@ -14,11 +14,12 @@ from proxy.clients.tokens import ClientRegistry
 from proxy.gateway.catalogue import Catalogue
 from proxy.gateway.probes import Prober
 from proxy.gateway.relay import Failover, Relay
-from proxy.keypool.lease import PoolLimits
+from proxy.keypool.lease import KeyCount, PoolLimits
 from proxy.keypool.pool import KeyPool
 from proxy.keypool.verdict import Cooldown
 from proxy.ledger.trail import RequestTrail
 from proxy.poe_api.client import PoeClient, Timeouts
+from proxy.server.fresh import Fresh
 from proxy.settings import Settings
 from proxy.store.redis import RedisStore
 from proxy.translator.usage import TokenCounter
@@ -27,6 +28,9 @@ from proxy.translator.usage import TokenCounter
 App = Sanic[Config, SimpleNamespace]
 
 _log = logging.getLogger(__name__)
+
+#: How soon a background loop that failed begins again, in seconds.
+_BEGIN_AGAIN_S: Final = 5.0
 
 
 @dataclass(slots=True)
@@ -40,6 +44,7 @@ class Worker:
     catalogue: Catalogue
     relay: Relay
     trail: RequestTrail
+    key_count: Fresh[KeyCount]
     admin_digests: frozenset[bytes]
     draining: bool = False
 
@@ -71,7 +76,7 @@ async def open_worker(settings: Settings) -> AsyncIterator[Worker]:
         stack.push_async_callback(catalogue.close)
         catalogue.open()
         prober = Prober(pool, poe, every_s=settings.balance_every_s)
-        await stack.enter_async_context(_running(pool.keep_up(), prober.run()))
+        await stack.enter_async_context(_running(pool.keep_up, prober.run))
         relay = Relay(
             poe=poe,
             pool=pool,
@@ -88,6 +93,7 @@ async def open_worker(settings: Settings) -> AsyncIterator[Worker]:
             catalogue=catalogue,
             relay=relay,
             trail=RequestTrail(store),
+            key_count=Fresh(pool.count),
             admin_digests=frozenset(token.digest for token in settings.admin_tokens),
         )
 
@@ -102,9 +108,9 @@ def _timeouts(settings: Settings) -> Timeouts:
 
 
 @asynccontextmanager
-async def _running(*loops: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+async def _running(*loops: Callable[[], Coroutine[Any, Any, None]]) -> AsyncIterator[None]:
     """Runs endless loops behind the requests, and ends them."""
-    tasks = [asyncio.get_running_loop().create_task(_logged(loop)) for loop in loops]
+    tasks = [asyncio.get_running_loop().create_task(_for_ever(loop)) for loop in loops]
     try:
         yield
     finally:
@@ -113,10 +119,11 @@ async def _running(*loops: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _logged(loop: Coroutine[Any, Any, None]) -> None:
-    """A loop that ends by an error says so: nobody awaits it before the worker ends."""
-    try:
-        await loop
-    except Exception:
-        _log.exception("a background loop ended")
-        raise
+async def _for_ever(loop: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """An edge: whatever ends a loop is logged, and the loop begins again."""
+    while True:
+        try:
+            await loop()
+        except Exception:  # noqa: BLE001 - the edge of a loop that nobody awaits
+            _log.exception("a background loop failed and begins again")
+        await asyncio.sleep(_BEGIN_AGAIN_S)

@@ -52,6 +52,14 @@ class _TextFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         at = datetime.fromtimestamp(record.created, UTC).astimezone().strftime("%H:%M:%S")
-        facts = " ".join(f"{name}={value}" for name, value in _extra(record).items() if value not in (None, "", []))
+        facts = " ".join(
+            f"{name}={_shown(value)}" for name, value in _extra(record).items() if value not in (None, "", [])
+        )
         line = f"{at} {record.levelname:<7} {record.getMessage()}  {facts}".rstrip()
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+
+
+def _shown(value: object) -> str:
+    """A value as one word, or quoted: nobody forges a line or paints the terminal with a name of their choice."""
+    text = str(value)
+    return text if text.isprintable() and " " not in text else repr(value)

@@ -44,7 +44,7 @@ def _add_why(request: Request, response: BaseHTTPResponse) -> None:
     if not token or call is None:
         return
     worker: Worker = request.app.ctx.worker
-    if hashlib.sha256(token.encode()).digest() not in worker.admin_digests:
+    if hashlib.sha256(token.encode(errors="surrogateescape")).digest() not in worker.admin_digests:
         return
     told = orjson.dumps(why(call.record))
     if len(told) > _MAX_HEADER_BYTES:

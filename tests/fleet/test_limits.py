@@ -20,7 +20,7 @@ from tests.support.scripted_poe import Asked, Reply, ScriptedPoe, echo, failure
 TOKEN: Final = "fleet-secret-token"
 LIMIT: Final = 30
 ACCOUNTS: Final = {f"poe-secret-{number}": f"account-{number % 4}" for number in range(20)}
-#: The proxy counts a minute as this long; ARCHITECTURE.md and ``keypool/model.py`` say why.
+#: The proxy counts a minute as this long; ``keypool/model.py`` says why.
 WINDOW_S: Final = 61.0
 #: Bursts of so many at once, at this distance: 100 a second where 2 a second are allowed.
 BURSTS, BURST, BETWEEN_BURSTS_S = 40, 20, 0.2

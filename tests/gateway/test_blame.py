@@ -366,6 +366,44 @@ async def test_a_parked_account_comes_back_when_its_points_do(settings: Settings
         assert (await world.account(ONE))["points"] == "500"
 
 
+async def test_who_waits_is_served_as_soon_as_points_are_back(settings: Settings, poe: ScriptedPoe) -> None:
+    """Otherwise the request would wait for the other account, which rests for a while longer."""
+    poe.balances = {ONE: 0, TWO: 0}
+    poe.script = lambda asked: failure(402) if poe.balances.get(asked.key) == 0 else echo(asked)
+    keys = f"mine:{ONE},mine:{TWO},other:poe-key-three"
+    async with opened(settings, poe, keys=keys, key_wait_s=60, failover_budget_s=60) as world:
+        while not {ONE, TWO} & set(poe.keys_used()):
+            await world.chat()
+        await world.rest_the_key("poe-key-three", 50_000)
+        call = asyncio.create_task(world.chat())
+        await wait_until(lambda: is_waiting(world), "the request waits")
+        poe.balances = {ONE: 500, TWO: 500}
+        await world.make_probe_due(ONE)
+        async with asyncio.timeout(20):
+            served = await call
+
+        assert served.status == 200
+        assert poe.keys_used()[-1] in BOTH
+
+
+async def is_waiting(world: World) -> bool:
+    return await world.waiting() == 1
+
+
+async def test_a_key_that_an_operator_retired_stays_so_whatever_its_balance(
+    settings: Settings, poe: ScriptedPoe, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with opened(settings, poe) as world:
+        await world.chat()
+        await world.retire_the_key(ONE)
+        await world.make_probe_due(ONE)
+        await wait_until(lambda: points_are_known(world, ONE), "the balance was asked for")
+        await world.chat()
+
+        assert await world.counts() == (1, 0, 0, 1)
+        assert "key is ready" not in capsys.readouterr().err
+
+
 async def test_an_account_found_without_points_is_parked_before_it_fails_a_request(
     settings: Settings, poe: ScriptedPoe
 ) -> None:

@@ -20,13 +20,8 @@ SEVEN = [f"poe-key-{number}" for number in range(7)]
 async def test_a_start_leaves_what_is_known_of_the_keys(settings: Settings, poe: ScriptedPoe) -> None:
     """A deployment would otherwise send every resting key back to Poe at once."""
     poe.balances = dict.fromkeys(SEVEN[1:], 7)
-    poe.script = lambda asked: (
-        failure(401)
-        if asked.key == SEVEN[0]
-        else failure(429, retry_after="600")
-        if asked.key == SEVEN[1]
-        else echo(asked)
-    )
+    trouble = {SEVEN[0]: failure(401), SEVEN[1]: failure(429, retry_after="600")}
+    poe.script = lambda asked: trouble.get(asked.key) or echo(asked)
     keys = ",".join(SEVEN)
     async with opened(settings, poe, keys=keys) as world:
         while not set(SEVEN) <= set(poe.keys_used()):

@@ -83,7 +83,7 @@ class World:
         """Seconds that the key still rests."""
         seconds, microseconds = await self.redis.time()
         until_ms = await self.redis.zscore(self.name("resting"), self.keys[secret].key_id)
-        return (until_ms or 0) / 1000 - seconds - microseconds / 1_000_000
+        return float(until_ms or 0) / 1000 - float(seconds) - float(microseconds) / 1_000_000
 
     async def leases(self) -> int:
         """How many requests are under way, with any key."""
@@ -100,6 +100,13 @@ class World:
         key_id = self.keys[secret].key_id
         await self.redis.zrem(self.name("ring"), key_id)
         await self.redis.zadd(self.name("resting"), {key_id: seconds * 1000 + microseconds // 1000 + rest_ms})
+
+    async def retire_the_key(self, secret: str) -> None:
+        """The key is retired, as if an operator had done it."""
+        key_id = self.keys[secret].key_id
+        await self.redis.zrem(self.name("ring"), key_id)
+        await self.redis.hset(self.name(f"key:{key_id}"), "reason", "operator")
+        await self.redis.hset(self.name("out"), key_id, "retired")
 
     def balances_asked(self) -> list[str]:
         """The keys of all balance probes, in order."""

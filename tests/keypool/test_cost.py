@@ -147,6 +147,8 @@ async def test_parked_keys_are_not_walked_past(rigs: Rigs) -> None:
         rig = await rigs.rig(size, resting=0)
         for _ in range(size // 2):
             await rig.use(judge(OutOfPoints()))
+        for _ in range(size // 2):
+            await rig.use()  # now the parked keys are those leased longest ago
         counts.append(await rig.commands_of(rig.use))
 
     assert counts[0] == counts[1] == counts[2]

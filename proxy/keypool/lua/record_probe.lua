@@ -54,7 +54,8 @@ end
 
 redis.call('HSET', account_hash, 'points', points, 'points_at_ms', now)
 redis.call('PEXPIRE', account_hash, keep_ms)
-if state == 'retired' and redis.call('HGET', prefix .. 'key:' .. key_id, 'reason') ~= 'operator' then
+local is_operators = state == 'retired' and redis.call('HGET', prefix .. 'key:' .. key_id, 'reason') == 'operator'
+if state == 'retired' and not is_operators then
   come_back(key_id)
   redis.call('HDEL', prefix .. 'key:' .. key_id, 'retired_at_ms')
 end
@@ -63,7 +64,7 @@ if points > 0 then
   for _, id in ipairs(redis.call('SMEMBERS', prefix .. 'account_keys:' .. account)) do
     if redis.call('HGET', out, id) == 'parked' then come_back(id) end
   end
-  return state and 'ready' or 'unchanged'
+  return state and not is_operators and 'ready' or 'unchanged'
 end
 if state ~= 'parked' then redis.call('HSET', account_hash, 'parked_at_ms', now, 'reason', 'insufficient_quota') end
 for _, id in ipairs(redis.call('SMEMBERS', prefix .. 'account_keys:' .. account)) do

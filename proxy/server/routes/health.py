@@ -25,7 +25,7 @@ async def ready(request: Request) -> HTTPResponse:
 
 
 async def _state(worker: Worker) -> dict[str, Any]:
-    count = await worker.pool.count()
+    count = await worker.key_count.get()
     available = worker.store.available
     return {
         "status": "draining" if worker.draining else "ok" if available else "degraded",
