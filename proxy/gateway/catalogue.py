@@ -76,6 +76,10 @@ class Catalogue:
             raise ModelNotFound(f"The model '{name}' does not exist or you do not have access to it.", param="model")
         return bot
 
+    def vouches_for(self, bot: str) -> bool:
+        """Whether Poe lists this bot, so that what it says of a key is Poe's word; yes while there is no list."""
+        return not self._cards or bot.lower() in self._cards
+
     def open(self) -> None:
         """Starts fetching the list, behind the scenes."""
         self._refresh_if_due()

@@ -17,7 +17,7 @@ from proxy.gateway.catalogue import Catalogue
 from proxy.gateway.keyring import Keyring, OwnKey, PooledKeys
 from proxy.keypool.lease import BotRests, Lease, LeaseReply, NoneReady, Wanted
 from proxy.keypool.pool import KeyPool
-from proxy.keypool.verdict import ABANDONED, ANSWERED, BOT_FAILED, POE_FAILED_HERE_ONLY, Verdict, judge
+from proxy.keypool.verdict import ABANDONED, ANSWERED, BOT_FAILED, POE_FAILED_HERE_ONLY, Verdict, judge, judge_hearsay
 from proxy.openai_api.request import ChatCompletionRequest
 from proxy.openai_api.response import ContentDelta, Delta, Finish, Usage
 from proxy.poe_api.client import PoeClient
@@ -108,6 +108,7 @@ class Relay:
             poe=self._poe,
             body=build_query_body(query),
             failover=self._failover,
+            trusted=self._catalogue.vouches_for(call.record.bot),
         )
         prompt_tokens: asyncio.Future[int] | None = None
         try:
@@ -127,14 +128,21 @@ class Relay:
 
 
 class _Attempts:
-    """The attempts of one call, each with another key."""
+    """The attempts of one call, each with another key.
 
-    def __init__(self, *, call: ChatCall, keyring: Keyring, poe: PoeClient, body: bytes, failover: Failover) -> None:
+    Args:
+        trusted: whether the bot's own words about a key are Poe's.
+    """
+
+    def __init__(
+        self, *, call: ChatCall, keyring: Keyring, poe: PoeClient, body: bytes, failover: Failover, trusted: bool
+    ) -> None:
         self._call = call
         self._keyring = keyring
         self._poe = poe
         self._body = body
         self._failover = failover
+        self._trusted = trusted
         self._started_at = time.monotonic()
         self._tried: list[str] = []
         self._left_out: list[str] = []
@@ -205,7 +213,8 @@ class _Attempts:
         if error.blame in (Blame.ACCOUNT, Blame.ACCOUNT_BOT):
             self._left_out.append(lease.key.account_id)
         if not isinstance(error, PoeFailed):
-            return judge(error)
+            is_poes_word = error.http_status is not None or self._trusted
+            return judge(error) if is_poes_word or error.blame is Blame.CALLER else judge_hearsay(error)
         self._suspects.append(lease)
         return BOT_FAILED if len(self._suspects) == _KEYS_TO_BLAME_A_BOT else judge(error)
 

@@ -11,6 +11,8 @@ KeyRefused                       doubt key             1 minute, and a balance p
 PoeFailed, StreamCut, PoeTimeout none                  until it is known who was to blame:
 – another key was answered then  rest key              a guess that doubles (``POE_FAILED_HERE_ONLY``)
 – another key failed the same    blame bot             its breaker opens at the third time in a row
+any of the first four, said by   rest account for bot  1 minute (``judge_hearsay``)
+a bot that Poe does not list
 anything else                    none
 ================================ ===================== =========================================================
 
@@ -58,6 +60,7 @@ BOT_FAILED: Final = Verdict("bot_failed", "blame bot")
 
 _SUBSCRIPTION_REST_S: Final = 3600.0
 _DOUBT_S: Final = 60.0
+_HEARSAY_REST_S: Final = 60.0
 
 
 def judge(error: PoeError) -> Verdict:
@@ -72,6 +75,15 @@ def judge(error: PoeError) -> Verdict:
         case KeyRefused():
             return Verdict(error.code, "doubt key", guess=_fixed(_DOUBT_S))
     return Verdict(error.code)
+
+
+def judge_hearsay(error: PoeError) -> Verdict:
+    """The verdict when a bot that Poe does not list says something about the key or its account.
+
+    A server bot's author writes its error texts. So the account rests for this bot alone, whatever they say, and nobody
+    can take keys from others with a bot of their own.
+    """
+    return Verdict(error.code, "rest account for bot", guess=_fixed(_HEARSAY_REST_S))
 
 
 def _fixed(rest_s: float) -> Cooldown:

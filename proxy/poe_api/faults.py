@@ -96,9 +96,12 @@ class RateLimits:
 
 
 def fault_of_event(failure: Failure, *, key: str = "") -> PoeError:
-    """The fault that an ``error`` event stands for. ``key`` is kept out of what Poe said."""
+    """The fault that an ``error`` event stands for. ``key`` is kept out of what Poe said.
+
+    The event's text may be the bot's author's and may quote the conversation, so only its type is kept.
+    """
     kind = _kind((failure.error_type,), failure.text, status=500)
-    return kind(said=_said(failure.error_type, failure.text, key=key))
+    return kind(said=_said(failure.error_type, key=key))
 
 
 def fault_of_response(status: int, headers: Mapping[str, str], body: bytes, *, key: str = "") -> PoeError:

@@ -22,6 +22,7 @@ from tests.support.scripted_poe import (
     failure,
     text,
 )
+from tests.support.serving import http, serving
 from tests.support.waiting import wait_until
 
 BOTH = sorted((ONE, TWO))
@@ -533,3 +534,21 @@ async def leave_amid(world: World, **more: Any) -> None:
 
 async def is_counted(world: World, secret: str, outcome: str) -> bool:
     return outcome in await world.key(secret)
+
+
+@pytest.mark.parametrize("words", ["You have used up your points!", "Incorrect API key.", "exceeded rate limit"])
+async def test_a_bot_that_poe_does_not_list_can_take_no_key_from_other_bots(
+    settings: Settings, poe: ScriptedPoe, words: str
+) -> None:
+    """Its author writes its error texts; anyone can make such a bot."""
+    poe.models = [{"id": "echo", "metadata": {"display_name": "Echo"}}]
+    poe.script = lambda asked: error_event(words) if asked.path == "/bot/Evil" else answer("hi")
+    async with serving(settings) as base_url, http(base_url) as raw:
+        chat = {"messages": [{"role": "user", "content": "hi"}]}
+        evil = await raw.post("/v1/chat/completions", json={**chat, "model": "Evil"})
+        keys = (await raw.get("/ready")).json()["keys"]
+        good = await raw.post("/v1/chat/completions", json={**chat, "model": "Echo"})
+
+    assert evil.status_code >= 400
+    assert keys["ready"] == 2
+    assert good.status_code == 200
