@@ -232,8 +232,8 @@ class Settings(BaseSettings):
     redis_url: Annotated[str, *_parsed(_parse_redis_url)] = Field(
         default="embedded",
         repr=False,
-        description="`redis://`, `rediss://`, `unix://`, `redis+sentinel://host,host/name` or `redis+cluster://host,host`; "
-        "`embedded` starts the bundled Valkey beside the workers.",
+        description="`redis://`, `rediss://`, `unix://`, `redis+sentinel://host,host/name` or `redis+cluster://host,host`"
+        "; `embedded` starts the bundled Valkey beside the workers.",
     )
     redis_namespace: Annotated[str, BeforeValidator(_parse_namespace)] = Field(
         default="poe", description="Prefix of every key in Redis."

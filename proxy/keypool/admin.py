@@ -15,7 +15,9 @@ Action = Literal["cool", "retire", "restore", "probe"]
 #: The outcomes in a key's hash that are not failures.
 _NOT_FAILURES: Final = frozenset({"answered", "abandoned"})
 #: The fields of a key's hash that are not outcomes.
-_NOT_OUTCOMES: Final = frozenset({"account", "turn", "strikes", "ready_at_ms", "retired_at_ms", "reason", "basis"})
+_NOT_OUTCOMES: Final = frozenset(
+    {"account", "turn", "strikes", "ready_at_ms", "retired_at_ms", "retired_by", "reason", "basis"}
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ limits. Settlements are kept and told when Redis is back, each exactly once.
 """
 
 import asyncio
+import contextlib
 import logging
 import random
 import secrets
@@ -13,6 +14,7 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from functools import partial
+from itertools import islice
 from typing import Any, Final
 
 from proxy.errors import StoreUnavailable
@@ -34,6 +36,8 @@ _ALIVE_S: Final = 35.0
 _ANNOUNCE_EVERY: Final = 6
 #: How often a worker that is behind looks whether Redis is back, in seconds.
 _CATCH_UP_EVERY_S: Final = 0.2
+#: How many settlements are told at once after that, so that others get a word in.
+_CATCH_UP_AT_ONCE: Final = 1000
 #: Settlements kept while Redis is away; about 30 MB. Beyond it the oldest are lost.
 _MAX_UNTOLD: Final = 100_000
 
@@ -61,7 +65,7 @@ class KeyPool:
         self._line = WaitingLine(line_length)
         self._held: dict[str, Lease] = {}
         self._untold: deque[Settlement] = deque(maxlen=_MAX_UNTOLD)
-        self._behind = False
+        self._behind = asyncio.Event()
         self._alone = False
         self._workers = 1
         self._settled = 0
@@ -81,7 +85,8 @@ class KeyPool:
         """
         if not self._keys:
             return NoneReady(ready_in_s=None)
-        return await self._line.served(partial(self._lease_now, wanted), wait_s=wait_s)
+        choosy = bool(wanted.tried or wanted.left_out)
+        return await self._line.served(partial(self._lease_now, wanted), wait_s=wait_s, choosy=choosy)
 
     async def settle(self, lease: Lease, verdict: Verdict, *, rpm: int = 0) -> None:
         """Ends a lease. From the moment this returns, no worker that sees Redis leases a key that rests.
@@ -96,11 +101,13 @@ class KeyPool:
         self._settled += 1
         settlement = Settlement(self._settled, lease, verdict, rpm, time.monotonic())
         self._untold.append(settlement)
-        if not self._behind:
-            await self._tell(settlement)
         if verdict.effect in ("doubt key", "park account"):
             self.probe_wanted.set()
-        self._line.wake()
+        try:
+            if not self._behind.is_set():
+                await self._tell(settlement)
+        finally:  # a caller who leaves now has freed the key all the same
+            self._line.wake()
 
     async def count(self) -> KeyCount:
         """The state of this instance's keys."""
@@ -122,7 +129,15 @@ class KeyPool:
             self._line.wake()
 
     async def keep_up(self) -> None:
-        """Signs of life, for as long as the worker lives; catches up when Redis is back. Cancel it to end."""
+        """Signs of life while the worker lives; catches up when Redis is back, and at the end. Cancel it to end."""
+        try:
+            await self._beat_for_ever()
+        finally:
+            if self._store.available:
+                with contextlib.suppress(StoreUnavailable):
+                    await self._catch_up()
+
+    async def _beat_for_ever(self) -> None:
         beats = 0
         while True:
             try:
@@ -130,10 +145,16 @@ class KeyPool:
                     await self._shared.announce()
                 await self._beat()
                 beats += 1
-                await asyncio.sleep(HEARTBEAT_S * random.uniform(0.9, 1.1))  # noqa: S311 - spreads the workers
+                await self._until_next_beat()
             except StoreUnavailable:
                 beats = 0
                 await asyncio.sleep(_CATCH_UP_EVERY_S)
+
+    async def _until_next_beat(self) -> None:
+        """Until it is time, or until this worker is behind: it goes by itself no longer than Redis is away."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(HEARTBEAT_S * random.uniform(0.9, 1.1)):  # noqa: S311 - spreads the workers
+                await self._behind.wait()
 
     async def _beat(self) -> None:
         await self._catch_up()
@@ -143,7 +164,7 @@ class KeyPool:
 
     async def _lease_now(self, wanted: Wanted) -> LeaseReply:
         lease_id = secrets.token_hex(8)
-        if self._behind:  # Redis does not know yet what was learned while it was away
+        if self._behind.is_set():  # Redis does not know yet what was learned while it was away
             return self._lease_alone(lease_id, wanted)
         try:
             reply = await self._ask(lease_id, wanted)
@@ -184,9 +205,8 @@ class KeyPool:
         if isinstance(lease, Lease):
             self._settled += 1
             self._untold.append(Settlement(self._settled, lease, ABANDONED, 0, time.monotonic()))
-            if not self._behind:
-                settling = self._shared.settle(self._untold[-1], age_s=0.0)
-                settling.add_done_callback(partial(self._note_told, self._untold[-1]))
+            if not self._behind.is_set():
+                self._send(self._untold[-1], age_s=0.0)
 
     def _read(self, lease_id: str, wanted: Wanted, reply: list[Any]) -> LeaseReply:
         if reply[0] == "leased":
@@ -200,8 +220,7 @@ class KeyPool:
 
     async def _tell(self, settlement: Settlement) -> None:
         """Tells Redis of a settlement; when it is away the worker is behind until it has caught up."""
-        telling = self._shared.settle(settlement, age_s=0.0)
-        telling.add_done_callback(partial(self._note_told, settlement))
+        telling = self._send(settlement, age_s=0.0)
         try:
             rest_ms = await asyncio.shield(telling)
         except StoreUnavailable:
@@ -210,25 +229,39 @@ class KeyPool:
             facts = {"key_id": settlement.lease.key.key_id, "reason": settlement.verdict.outcome}
             _log.warning("%s for %.1f s", settlement.verdict.effect, int(rest_ms) / 1000, extra=facts)
 
+    def _send(self, settlement: Settlement, *, age_s: float) -> "asyncio.Future[int]":
+        """Tells Redis. What fails at once makes the worker behind at once, before another settlement overtakes it."""
+        telling = self._shared.settle(settlement, age_s=age_s)
+        if telling.done():
+            self._note_told(settlement, telling)
+        else:
+            telling.add_done_callback(partial(self._note_told, settlement))
+        return telling
+
     def _note_told(self, settlement: Settlement, telling: "asyncio.Future[int]") -> None:
-        if telling.cancelled() or telling.exception() is not None:
-            self._behind = True
-        elif self._untold and self._untold[0] is settlement:
+        error = None if telling.cancelled() else telling.exception()
+        if telling.cancelled() or isinstance(error, StoreUnavailable):
+            self._behind.set()
+            return
+        if error is not None:  # the script failed, and would again
+            _log.error("a settlement is lost", exc_info=error)
+        if self._untold and self._untold[0] is settlement:
             self._untold.popleft()
         elif settlement in self._untold:
             self._untold.remove(settlement)
 
     async def _catch_up(self) -> None:
         """Tells Redis what it missed, in order; what it heard of before it leaves out. Raises StoreUnavailable."""
-        while self._behind:
-            missed = list(self._untold)
+        while self._behind.is_set():
+            missed = list(islice(self._untold, _CATCH_UP_AT_ONCE))
+            if not missed:
+                self._behind.clear()
+                break
             now = time.monotonic()
-            tellings = [self._shared.settle(settlement, age_s=now - settlement.at_s) for settlement in missed]
-            for telling, settlement in zip(tellings, missed, strict=True):
-                await telling
-                if self._untold and self._untold[0] is settlement:
-                    self._untold.popleft()
-            self._behind = bool(self._untold)
+            tellings = [self._send(settlement, age_s=now - settlement.at_s) for settlement in missed]
+            for outcome in await asyncio.gather(*tellings, return_exceptions=True):
+                if isinstance(outcome, StoreUnavailable):
+                    raise outcome
         self._alone = False
 
 

@@ -1,6 +1,7 @@
 """A worker's beginning and end. Nothing here waits for Redis or Poe: a start that hangs kills the process group."""
 
 import gc
+import os
 from contextlib import AsyncExitStack
 
 from proxy.parentage import end_with_parent
@@ -15,6 +16,7 @@ def install_lifecycle(app: App, settings: Settings, *, own_process: bool) -> Non
     async def open_resources(app: App) -> None:
         if own_process and settings.workers > 1:
             end_with_parent()
+            os.setpgid(0, 0)  # a Ctrl-C is for the main process, which tells the workers once
         app.ctx.worker = await stack.enter_async_context(open_worker(settings))
         if own_process:
             _tame_garbage_collector()

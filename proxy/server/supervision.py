@@ -1,11 +1,12 @@
 """Runs the server's processes: one in a single process, more under Sanic's manager.
 
 Sanic's manager ends its workers after 10 s each whatever the configured drain time, never replaces a dead
-one (sanic#3062), and spins for ever when it is told to stop before all workers have started. All three are mended
-here, from the main process.
+one (sanic#3062), and spins or hangs when it is told to stop while workers are starting. All of it is mended here,
+from the main process.
 """
 
 import logging
+import signal
 import threading
 import time
 from functools import partial
@@ -48,19 +49,37 @@ def serve(settings: Settings) -> None:
 
 def _supervise(drain_timeout_s: float, app: App) -> None:
     manager = app.manager
-    _stop_while_starting(manager)
+    _stop_in_order(manager)
     _honour_drain_time(manager, drain_timeout_s)
     threading.Thread(target=_replace_dead_workers, args=(manager,), name="watchdog", daemon=True).start()
 
 
-def _stop_while_starting(manager: Any) -> None:
-    """Ends the wait for workers to come up once a shutdown was asked for; the manager then takes its usual way out."""
-    all_up = manager._all_workers_ack  # noqa: SLF001 - what the wait asks in a loop
+def _stop_in_order(manager: Any) -> None:
+    """Lets a signal only leave a note, which the manager reads when it is done with what it was at.
+
+    Sanic's own handler stops the workers from within whatever was going on: one that is just being spawned is
+    never told, and the main process waits for it for ever. Further signals change nothing; the drain has its end.
+    """
+    all_up, join = manager._all_workers_ack, manager.join  # noqa: SLF001 - what the manager asks while workers start
+    asked = threading.Event()
+
+    def leave_note(*_: object) -> None:
+        if not asked.is_set():
+            asked.set()
+            manager.monitor_publisher.send(None)
 
     def all_up_or_stopping() -> bool:
-        return _is_stopping(manager) or bool(all_up())
+        return asked.is_set() or bool(all_up())
+
+    def stop_and_join() -> None:
+        if not _is_stopping(manager):
+            manager.shutdown()
+        join()
 
     manager._all_workers_ack = all_up_or_stopping  # noqa: SLF001 - the same
+    manager.join = stop_and_join
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, leave_note)
 
 
 def _honour_drain_time(manager: Any, drain_timeout_s: float) -> None:

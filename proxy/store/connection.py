@@ -34,7 +34,7 @@ def open_client(url: str, key: str) -> "Redis":
 
     Args:
         url: ``redis://``, ``rediss://``, ``unix://``, ``redis+sentinel://[user:password@]host[:port],…/name[?db=0]``
-            or ``redis+cluster://[user:password@]host[:port],…``; user and password are those of Redis, not of a Sentinel.
+            or ``redis+cluster://[user:password@]host[:port],…``; the login is Redis's, not a Sentinel's.
         key: one key of ours; the others have its hash tag.
     """
     options: dict[str, Any] = {
@@ -51,7 +51,7 @@ def open_client(url: str, key: str) -> "Redis":
         return Redis.from_pool(BlockingConnectionPool.from_url(url, **options))
     credentials, _, hosts = parts.netloc.rpartition("@")
     username, _, password = credentials.partition(":")
-    login = {"username": unquote(username) or None, "password": unquote(password) or None}
+    login: dict[str, Any] = {"username": unquote(username) or None, "password": unquote(password) or None}
     if parts.scheme == "redis+sentinel":
         locate = _sentinels(_addresses(hosts, _SENTINEL_PORT), parts.path.strip("/"))
         options["db"] = int(parse_qs(parts.query).get("db", ["0"])[0])
@@ -73,10 +73,11 @@ class _PrimaryConnection(Connection):
         super().__init__(**options)
         self._locate = locate
 
-    async def connect(self) -> None:
+    async def connect_check_health(self, *arguments: Any, **options: Any) -> None:
+        # Not ``connect``, as redis-py's own Sentinel connection does: a retry connects past it, to the old address.
         if not self.is_connected:
             self.host, self.port = await self._locate()
-        await super().connect()
+        await super().connect_check_health(*arguments, **options)
 
     async def read_response(self, *arguments: Any, **options: Any) -> Any:
         try:
@@ -90,7 +91,8 @@ def _sentinels(addresses: Sequence[Address], name: str) -> Locate:
     """Asks the Sentinels in turn. Their connections are not kept: a new one to Redis is rare."""
 
     async def locate() -> Address:
-        async with Sentinel(addresses, sentinel_kwargs=_ask_options()) as sentinels:
+        client: Any = Sentinel
+        async with client(addresses, sentinel_kwargs=_ask_options()) as sentinels:
             host, port = await sentinels.discover_master(name)
         return str(host), int(port)
 
@@ -100,7 +102,7 @@ def _sentinels(addresses: Sequence[Address], name: str) -> Locate:
 class _Cluster:
     """Knows the nodes of a cluster and asks them in turn which of them holds a slot, the last that knew it first."""
 
-    def __init__(self, nodes: Sequence[Address], slot: int, login: dict[str, str | None]) -> None:
+    def __init__(self, nodes: Sequence[Address], slot: int, login: dict[str, Any]) -> None:
         self._nodes = dict.fromkeys(nodes)
         self._slot = slot
         self._login = login
@@ -115,21 +117,25 @@ class _Cluster:
         raise RedisConnectionError("no node of the cluster says who holds the keys")
 
     async def _ask(self, node: Address) -> Address:
-        async with Redis(host=node[0], port=node[1], **self._login, **_ask_options()) as client:
-            ranges: dict[tuple[int, int], Any] = await client.execute_command("CLUSTER SLOTS")
-        for owners in ranges.values():
-            for host, port in (owners["primary"][:2], *(replica[:2] for replica in owners["replicas"])):
-                self._nodes.setdefault((host or node[0], int(port)))
-        for (first, last), owners in ranges.items():
+        client: Any = Redis(host=node[0], port=node[1], **self._login, **_ask_options())
+        async with client:
+            # [first slot, last slot, [host of the primary, port, …], [host of a replica, port, …], …]
+            ranges: list[list[Any]] = await client.execute_command("CLUSTER SLOTS")
+        holder = None
+        for first, last, *owners in ranges:
+            addresses = [(host or node[0], int(port)) for host, port, *_ in owners]
+            self._nodes |= dict.fromkeys(addresses)
             if first <= self._slot <= last:
-                host, port = owners["primary"][:2]
-                return host or node[0], int(port)
-        raise RedisConnectionError("no node of the cluster holds the keys")
+                holder = addresses[0]
+        if holder is None:
+            raise RedisConnectionError("no node of the cluster holds the keys")
+        return holder
 
 
 def _ask_options() -> dict[str, Any]:
     return {
         "socket_timeout": _ASK_TIMEOUT_S,
         "socket_connect_timeout": _ASK_TIMEOUT_S,
+        "decode_responses": True,
         "retry": Retry(NoBackoff(), 0),
     }

@@ -3,24 +3,22 @@
 All script calls of one turn of the event loop travel in one pipeline, and while it is under way the next batch
 gathers: a busy worker makes fewer, larger round trips instead of opening more connections (a script call
 costs redis-py 56-83 µs of CPU alone and 25 µs in a batch of sixteen). A call takes a quarter of a second at most. When
-one fails, Redis counts as away: calls fail at once, and a ping every second finds out when it is back.
+one fails, Redis counts as away: calls fail at once, and a try every second finds out when it works again.
 """
 
 import asyncio
 import contextlib
 import hashlib
 import logging
-from collections.abc import Awaitable, Sequence
+import re
+from collections.abc import Awaitable, Iterable, Sequence
 from importlib.resources import files
 from typing import Any, Final, NamedTuple
 
-from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from proxy.errors import StoreUnavailable
+from proxy.store.connection import open_client
 from proxy.store.keyspace import KeySpace
 
 _log = logging.getLogger(__name__)
@@ -32,9 +30,8 @@ _TICKS: Final = 10
 RETRY_EVERY_S: Final = 1.0
 #: Most calls in one batch: bounds how long Redis is kept from other workers.
 _MAX_BATCH: Final = 128
-#: redis-py's own timeout; behind the deadline above, which knows a busy loop from a silent server.
-_SOCKET_TIMEOUT_S: Final = 5.0
-_MAX_CONNECTIONS: Final = 8
+#: Redis's words for "not now" that redis-py has no class for, or that Redis 6 wraps in the words for a script's fault.
+_REFUSES = re.compile(r"\b(OOM|READONLY|MISCONF|NOREPLICAS|BUSY|LOADING|MASTERDOWN|CLUSTERDOWN|TRYAGAIN)\b")
 
 
 class Script:
@@ -59,26 +56,17 @@ class RedisStore:
     """Runs scripts and simple commands. Opens no connection until the first use, so start-up never waits."""
 
     def __init__(self, url: str, namespace: str) -> None:
-        """Args: ``url`` ``redis://``, ``rediss://`` or ``unix://``."""
+        """Args: ``url`` as ``open_client`` takes it."""
         self.keys = KeySpace(namespace)
         self.available = True
-        # One retry without delay: after a restart of Redis, or a resumed machine, pooled sockets are stale.
-        pool = BlockingConnectionPool.from_url(
-            url,
-            max_connections=_MAX_CONNECTIONS,
-            timeout=_SOCKET_TIMEOUT_S,
-            socket_timeout=_SOCKET_TIMEOUT_S,
-            socket_connect_timeout=_SOCKET_TIMEOUT_S,
-            decode_responses=True,
-            retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
-        )
-        self._redis = Redis.from_pool(pool)
+        self._redis = open_client(url, self.keys.turn)
+        self._scripts: set[Script] = set()
         self._waiting: list[_Call] = []
         self._sender: asyncio.Task[None] | None = None
         self._prober: asyncio.Task[None] | None = None
 
     async def close(self) -> None:
-        """Closes every connection; calls still waiting fail."""
+        """Closes every connection; calls under way or waiting fail."""
         for task in (self._sender, self._prober):
             if task is not None:
                 task.cancel()
@@ -97,6 +85,7 @@ class RedisStore:
         """
         loop = asyncio.get_running_loop()
         reply: asyncio.Future[Any] = loop.create_future()
+        self._scripts.add(script)
         if not self.available:
             reply.set_exception(StoreUnavailable())
             return reply
@@ -129,13 +118,18 @@ class RedisStore:
         while self._waiting:
             calls, self._waiting = self._waiting[:_MAX_BATCH], self._waiting[_MAX_BATCH:]
             try:
-                missing = _deliver(calls, await _by_deadline(self._send(calls)))
-                if missing:
-                    await _by_deadline(self._load({call.script for call in missing}))
-                    _deliver(missing, await _by_deadline(self._send(missing)), final=True)
+                await _by_deadline(self._exchange(calls))
             except (RedisError, OSError) as error:
                 self._lose(error)
-                self._fail([*calls, *self._take_waiting()], StoreUnavailable())
+                calls += self._take_waiting()
+            finally:  # nobody waits for ever, whatever happened here
+                self._fail(calls, StoreUnavailable())
+
+    async def _exchange(self, calls: Sequence[_Call]) -> None:
+        missing = _deliver(calls, await self._send(calls))
+        if missing:
+            await self._load({call.script for call in missing})
+            _deliver(missing, await self._send(missing), final=True)
 
     async def _send(self, calls: Sequence[_Call]) -> list[Any]:
         async with self._redis.pipeline(transaction=False) as pipeline:
@@ -144,7 +138,7 @@ class RedisStore:
             replies: list[Any] = await pipeline.execute(raise_on_error=False)
         return replies
 
-    async def _load(self, scripts: set[Script]) -> None:
+    async def _load(self, scripts: Iterable[Script]) -> None:
         for script in scripts:
             await self._redis.script_load(script.source)
 
@@ -170,9 +164,20 @@ class RedisStore:
         while not self.available:
             await asyncio.sleep(RETRY_EVERY_S)
             with contextlib.suppress(RedisError, OSError):
-                await _by_deadline(self._redis.ping())
+                await _by_deadline(self._rejoin())
                 self.available = True
         _log.warning("redis is back")
+
+    async def _rejoin(self) -> None:
+        """Makes sure that Redis works: that it takes writes, on a new connection, and has our scripts.
+
+        A full or read-only Redis answers a ping. Writing nothing into a string is refused as any write is, and changes
+        nothing, even when there is no such string. Scripts are loaded before the first call, because a batch whose
+        scripts another worker loads midway would be carried out in another order, and settlements go by order.
+        """
+        await self._redis.connection_pool.disconnect(inuse_connections=False)
+        await self._redis.setrange(self.keys.turn, 0, "")
+        await self._load(list(self._scripts))
 
 
 def _deliver(calls: Sequence[_Call], replies: Sequence[Any], *, final: bool = False) -> list[_Call]:
@@ -197,7 +202,7 @@ def _deliver(calls: Sequence[_Call], replies: Sequence[Any], *, final: bool = Fa
 
 def _is_of_the_script(error: Exception) -> bool:
     """A script that fails is our bug, and is not taken for a Redis that is away."""
-    return type(error) is ResponseError and "script" in str(error)
+    return type(error) is ResponseError and "script" in str(error) and not _REFUSES.search(str(error))
 
 
 async def _by_deadline(answer: Awaitable[Any]) -> Any:

@@ -10,6 +10,7 @@ import pytest
 import redis.asyncio
 
 from proxy.errors import KeyRefused, OutOfPoints, PoeFailed, RateLimited, SubscriptionRequired
+from proxy.keypool.admin import KeyAdmin
 from proxy.keypool.lease import BotRests, Lease, NoneReady, PoolLimits, Wanted
 from proxy.keypool.pool import KeyPool
 from proxy.keypool.verdict import ABANDONED, ANSWERED, BOT_FAILED, POE_FAILED_HERE_ONLY, Cooldown, Verdict, judge
@@ -447,3 +448,32 @@ async def test_a_full_line_is_told_the_true_time(bench: Bench) -> None:
     assert isinstance(none, NoneReady)
     assert none.any_ready_in_s is not None
     assert 7 < none.any_ready_in_s <= 8
+
+
+async def test_a_request_that_may_not_use_every_key_holds_nobody_up(bench: Bench) -> None:
+    """It waits for the key it has not tried; others take the one that is ready."""
+    pool = bench.pool(keys(2))
+    rested = await rest(pool, judge(RateLimited(retry_after_s=8)))
+    ready = next(key.key_id for key in keys(2) if key.key_id != rested)
+    choosy = asyncio.create_task(pool.lease(Wanted("Echo", [ready]), wait_s=10))
+    await wait_until(lambda: pool.waiting == 1, "it waits")
+
+    async with asyncio.timeout(3):
+        lease = await pool.lease(Wanted("Echo"), wait_s=10)
+
+    choosy.cancel()
+    assert isinstance(lease, Lease)
+    assert lease.key.key_id == ready
+
+
+async def test_a_settlement_does_not_undo_that_an_operator_retired_a_key(bench: Bench) -> None:
+    pool = bench.pool(keys(2))
+    lease = await leased(pool)
+    store = RedisStore(bench.url, bench.namespace)
+    bench.stack.push_async_callback(store.close)
+    await KeyAdmin(store).move(lease.key.key_id, "retire")
+    await pool.settle(lease, POE_FAILED_HERE_ONLY)
+    await pool.record_probe(lease.key, "points", 100, next_s=60)
+
+    count = await pool.count()
+    assert (count.ready, count.retired) == (1, 1)

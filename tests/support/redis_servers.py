@@ -131,7 +131,13 @@ class Watched:
 
     primary: Server
     replica: Server
+    sentinel: Server
     url: str
+
+    def has_failed_over(self) -> bool:
+        """Whether the Sentinel sends clients to what was the replica."""
+        host, port = self.sentinel.client().sentinel_get_master_addr_by_name("ours")
+        return f"{host}:{port}" == self.replica.address
 
 
 @contextlib.asynccontextmanager
@@ -154,7 +160,7 @@ async def sentinel_setup(home: Path) -> AsyncIterator[Watched]:
         in_step, watching = replica.client(), sentinel.client()
         await wait_until(lambda: in_step.info("replication")["master_link_status"] == "up", "the replica is in step")
         await wait_until(lambda: len(watching.sentinel_slaves("ours")) == 1, "the Sentinel knows the replica")
-        yield Watched(primary, replica, f"redis+sentinel://{sentinel.address}/ours")
+        yield Watched(primary, replica, sentinel, f"redis+sentinel://{sentinel.address}/ours")
 
 
 @dataclass(frozen=True)
@@ -177,8 +183,8 @@ async def cluster_setup(home: Path) -> AsyncIterator[Cluster]:
         for number in range(3):
             node_home = home / f"node-{number}"
             node_home.mkdir()
-            options = ("--cluster-enabled", "yes", "--cluster-require-full-coverage", "no")
-            options += ("--cluster-port", str(free_port()), "--appendonly", "yes", "--appendfsync", "no")
+            options = [*("--cluster-enabled", "yes", "--cluster-require-full-coverage", "no")]
+            options += ["--cluster-port", str(free_port()), "--appendonly", "yes", "--appendfsync", "no"]
             nodes.append(stack.enter_context(breakable_redis(node_home, *options, port=free_port())))
         clients = [node.client() for node in nodes]
         for number, client in enumerate(clients):
@@ -195,5 +201,3 @@ async def cluster_setup(home: Path) -> AsyncIterator[Cluster]:
 def _is_whole(client: Any) -> bool:
     state = client.execute_command("CLUSTER INFO")
     return bool(state["cluster_state"] == "ok" and state["cluster_slots_ok"] == str(_SLOTS))
-
-

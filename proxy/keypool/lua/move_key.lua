@@ -34,10 +34,10 @@ if action == 'cool' then
   redis.call('HSET', key_hash, 'ready_at_ms', now + rest_ms, 'reason', 'operator', 'basis', 'stated')
   redis.call('ZADD', resting, now + rest_ms, key_id)
 elseif action == 'retire' then
-  redis.call('HSET', key_hash, 'retired_at_ms', now, 'reason', 'operator', 'basis', 'stated')
+  redis.call('HSET', key_hash, 'retired_at_ms', now, 'retired_by', 'operator', 'reason', 'operator', 'basis', 'stated')
   redis.call('HSET', out, key_id, 'retired')
 else
-  redis.call('HDEL', key_hash, 'retired_at_ms', 'ready_at_ms', 'strikes')
+  redis.call('HDEL', key_hash, 'retired_at_ms', 'retired_by', 'ready_at_ms', 'strikes')
   local account_hash = prefix .. 'account:' .. (redis.call('HGET', key_hash, 'account') or key_id)
   redis.call('HDEL', account_hash, 'parked_at_ms', 'ready_at_ms', 'strikes')
   redis.call('ZADD', ring, turn, key_id)

@@ -54,7 +54,7 @@ end
 
 redis.call('HSET', account_hash, 'points', points, 'points_at_ms', now)
 redis.call('PEXPIRE', account_hash, keep_ms)
-local is_operators = state == 'retired' and redis.call('HGET', prefix .. 'key:' .. key_id, 'reason') == 'operator'
+local is_operators = state == 'retired' and redis.call('HGET', prefix .. 'key:' .. key_id, 'retired_by') == 'operator'
 if state == 'retired' and not is_operators then
   come_back(key_id)
   redis.call('HDEL', prefix .. 'key:' .. key_id, 'retired_at_ms')
