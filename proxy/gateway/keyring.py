@@ -18,6 +18,9 @@ class Keyring(Protocol):
     async def settle(self, lease: Lease, verdict: Verdict, *, rpm: int = 0) -> None:
         """Takes a key back; ``rpm`` as Poe's headers had it, or 0."""
 
+    def note_answering(self, lease: Lease) -> None:
+        """The first text of an answer has come with this key."""
+
     async def ready_in_s(self) -> float | None:
         """Seconds until some key is ready, 0 when one is; None when that is not known."""
 
@@ -37,6 +40,9 @@ class PooledKeys:
     async def settle(self, lease: Lease, verdict: Verdict, *, rpm: int = 0) -> None:
         await self._pool.settle(lease, verdict, rpm=rpm)
 
+    def note_answering(self, lease: Lease) -> None:
+        self._pool.note_answering(lease)
+
     async def ready_in_s(self) -> float | None:
         return (await self._pool.count()).ready_in_s
 
@@ -54,6 +60,9 @@ class OwnKey:
         return NoneReady(ready_in_s=None) if wanted.tried else Lease("", self._key, wanted.bot)
 
     async def settle(self, lease: Lease, verdict: Verdict, *, rpm: int = 0) -> None:
+        """There is nobody to tell."""
+
+    def note_answering(self, lease: Lease) -> None:
         """There is nobody to tell."""
 
     async def ready_in_s(self) -> float | None:

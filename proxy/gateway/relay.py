@@ -227,16 +227,17 @@ class _Attempts:
             async for events in answer.reads:
                 deltas = self._answer.feed(events)
                 if deltas and streaming:
-                    self._commit()
+                    self._commit(lease)
                     yield list(deltas)
         rest = self._answer.finish() if streaming else _whole(self._answer.text)
         if rest:
-            self._commit()
+            self._commit(lease)
             yield list(rest)
 
-    def _commit(self) -> None:
+    def _commit(self, lease: Lease) -> None:
         if not self._committed:
             self._committed = True
+            self._keyring.note_answering(lease)
             self._call.record.first_text_ms = _ms_since(self._started_at)
 
     def _may_try_again(self, failure: PoeError) -> bool:

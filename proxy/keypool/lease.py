@@ -1,7 +1,7 @@
 """What the pool hands out and takes back."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from proxy.settings import PoeKey
 
@@ -21,12 +21,14 @@ class Lease:
 
     Attributes:
         skipped: (key id, why) of the keys that stood before it in the ring.
+        tries_bot: whether the bot failed before and this request finds out about it; others wait for that.
     """
 
     lease_id: str
     key: PoeKey
     bot: str = ""
     skipped: Sequence[tuple[str, str]] = ()
+    tries_bot: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +83,3 @@ class PoolLimits:
     requests_per_minute: int = 0
     in_flight_per_key: int = 0
     lease_s: float = 60.0
-
-
-@dataclass(slots=True)
-class Trail:
-    """Why a request got which key; grows with each lease."""
-
-    steps: list[str] = field(default_factory=list)

@@ -17,6 +17,7 @@ from proxy.settings import PoeKey
 WINDOW_MS: Final = 61_000
 _BOT_STRIKES: Final = 3
 _BUSY_MS: Final = 25
+_BOT_KEEP_MS: Final = 3_600_000
 _MAX_SKIPPED: Final = 16
 
 
@@ -40,6 +41,7 @@ class _Bot:
     open_until: int = 0
     probing_until: int = 0
     probing_lease: str = ""
+    struck_at: int = 0
 
 
 class ModelPool:
@@ -112,9 +114,17 @@ class ModelPool:
             breaker.probing_until, breaker.probing_lease = 0, ""
         return self._apply(verdict, entry, lease.bot, now)
 
+    def close_breaker(self, lease: Lease) -> None:
+        """The bot that ``lease`` tries has begun to answer."""
+        breaker = self._bots.get(lease.bot)
+        if breaker and breaker.probing_lease == lease.lease_id:
+            del self._bots[lease.bot]
+
     def rest_all(self, rests: Mapping[str, int], out: Mapping[str, str]) -> None:
         """Takes over what Redis said: key id → ms it still rests, and key id → ``parked`` or ``retired``."""
         now = self._now_ms()
+        self._bot_rests = {names: until for names, until in self._bot_rests.items() if until > now}
+        self._bots = {bot: breaker for bot, breaker in self._bots.items() if breaker.struck_at + _BOT_KEEP_MS > now}
         for key_id, entry in self._keys.items():
             entry.state = out.get(key_id, "")
             entry.ready_at = now + rests[key_id] if key_id in rests else 0
@@ -195,9 +205,10 @@ class ModelPool:
             while len(minute) > self._limits.requests_per_minute:
                 minute.popleft()
         breaker = self._bots.get(bot)
-        if breaker and breaker.open_until:
+        tries_bot = bool(breaker and breaker.open_until)
+        if breaker and tries_bot:
             breaker.probing_until, breaker.probing_lease = expires_at, lease_id
-        return Lease(lease_id, entry.key, bot, skipped[:_MAX_SKIPPED])
+        return Lease(lease_id, entry.key, bot, skipped[:_MAX_SKIPPED], tries_bot)
 
     def _none_ready(
         self,
@@ -251,6 +262,7 @@ class ModelPool:
             case "blame bot":
                 breaker = self._bots.setdefault(bot, _Bot())
                 breaker.strikes += 1
+                breaker.struck_at = now
                 if breaker.strikes >= _BOT_STRIKES:
                     rest_ms = _guess(guess, breaker.strikes - _BOT_STRIKES + 1)
                     breaker.open_until = max(breaker.open_until, now + rest_ms)

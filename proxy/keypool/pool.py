@@ -88,6 +88,12 @@ class KeyPool:
         choosy = bool(wanted.tried or wanted.left_out)
         return await self._line.served(partial(self._lease_now, wanted), wait_s=wait_s, choosy=choosy)
 
+    def note_answering(self, lease: Lease) -> None:
+        """The first text of an answer has come: a bot that failed before is open to everybody again."""
+        if lease.tries_bot:
+            self._model.close_breaker(lease)
+            self._shared.close_breaker(lease).add_done_callback(_take_outcome)
+
     async def settle(self, lease: Lease, verdict: Verdict, *, rpm: int = 0) -> None:
         """Ends a lease. From the moment this returns, no worker that sees Redis leases a key that rests.
 
@@ -210,7 +216,7 @@ class KeyPool:
 
     def _read(self, lease_id: str, wanted: Wanted, reply: list[Any]) -> LeaseReply:
         if reply[0] == "leased":
-            return Lease(lease_id, self._keys[reply[1]], wanted.bot, _skipped(reply[3]))
+            return Lease(lease_id, self._keys[reply[1]], wanted.bot, _skipped(reply[3]), bool(reply[4]))
         if reply[0] == "bot":
             return BotRests(int(reply[1]) / 1000)
         if reply[0] == "none":
@@ -271,3 +277,9 @@ def _skipped(flat: Sequence[str]) -> list[tuple[str, str]]:
 
 def _monotonic_ms() -> int:
     return time.monotonic_ns() // 1_000_000
+
+
+def _take_outcome(asked: "asyncio.Future[Any]") -> None:
+    """Nobody waits for it: when Redis is away, the settlement tells the same later."""
+    if not asked.cancelled():
+        asked.exception()

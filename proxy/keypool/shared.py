@@ -18,6 +18,7 @@ KEEP_MS: Final = 7 * 24 * 3600 * 1000
 
 _LEASE_KEY = Script(__package__, "lease_key")
 _SETTLE_LEASE = Script(__package__, "settle_lease")
+_CLOSE_BREAKER = Script(__package__, "close_breaker")
 _ANNOUNCE_KEYS = Script(__package__, "announce_keys")
 _HEARTBEAT = Script(__package__, "heartbeat")
 _COUNT_KEYS = Script(__package__, "count_keys")
@@ -105,6 +106,11 @@ class SharedPool:
                 settlement.rpm,
             ],
         )
+
+    def close_breaker(self, lease: Lease) -> "asyncio.Future[int]":
+        """Lets everybody ask the bot that this lease tries."""
+        bot_hash = f"{self._store.keys.prefix}bot:{lease.bot}"
+        return self._store.run(_CLOSE_BREAKER, [bot_hash], [lease.lease_id])
 
     async def announce(self) -> None:
         """Makes this instance's keys known; cheap to repeat."""

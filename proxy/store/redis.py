@@ -66,7 +66,9 @@ class RedisStore:
         self._prober: asyncio.Task[None] | None = None
 
     async def close(self) -> None:
-        """Closes every connection; calls under way or waiting fail."""
+        """Closes every connection. Calls under way are waited for, no longer than their deadline; the rest fail."""
+        if self._sender is not None:
+            await asyncio.wait({self._sender}, timeout=2 * DEADLINE_S)
         for task in (self._sender, self._prober):
             if task is not None:
                 task.cancel()

@@ -10,7 +10,9 @@ import httpx
 import redis.asyncio
 from sanic import Sanic
 
+from proxy.keypool.admin import KeyAdmin
 from proxy.settings import PoeKey, Settings, parse_poe_keys
+from proxy.store.redis import RedisStore
 from tests.support.scripted_poe import ScriptedPoe
 from tests.support.serving import http, serving
 
@@ -102,11 +104,11 @@ class World:
         await self.redis.zadd(self.name("resting"), {key_id: seconds * 1000 + microseconds // 1000 + rest_ms})
 
     async def retire_the_key(self, secret: str) -> None:
-        """The key is retired, as if an operator had done it."""
+        """As an operator does it."""
         key_id = self.keys[secret].key_id
-        await self.redis.zrem(self.name("ring"), key_id)
-        await self.redis.hset(self.name(f"key:{key_id}"), "reason", "operator")
-        await self.redis.hset(self.name("out"), key_id, "retired")
+        store = RedisStore(self.settings.redis_url, self.settings.redis_namespace)
+        assert await KeyAdmin(store).move(key_id, "retire")
+        await store.close()
 
     def balances_asked(self) -> list[str]:
         """The keys of all balance probes, in order."""

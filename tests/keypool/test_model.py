@@ -92,7 +92,6 @@ class ClockedStore:
         self.client = client
 
     def run(self, script: Script, keys: Sequence[str], arguments: Sequence[str | int]) -> Ready:
-        assert REAL_CLOCK in script.source
         source = script.source.replace(REAL_CLOCK, TEST_CLOCK)
         return Ready(self.client.eval(source, len(keys), *keys, *arguments))
 
@@ -153,6 +152,14 @@ class PoolHistory(RuleBasedStateMachine):
         self.model.settle(lease, verdict)
 
     @precondition(lambda self: self.open)
+    @rule(data=st.data(), which=st.integers(0, 1))
+    def begin_to_answer(self, data: st.DataObject, which: int) -> None:
+        """The first text of an answer comes; a bot that was being tried is open again."""
+        lease = data.draw(st.sampled_from(self.open))
+        self.instances[which].close_breaker(lease)
+        self.model.close_breaker(lease)
+
+    @precondition(lambda self: self.open)
     @rule()
     def crash(self) -> None:
         """A worker dies with all its leases; they expire by themselves."""
@@ -169,7 +176,7 @@ def read(name: str, bot: str, reply: list[Any]) -> LeaseReply:
     kind, *rest = reply
     if kind == "leased":
         key = next(key for key in KEYS if key.key_id == rest[0])
-        return Lease(name, key, bot, list(zip(rest[2][::2], rest[2][1::2], strict=True)))
+        return Lease(name, key, bot, list(zip(rest[2][::2], rest[2][1::2], strict=True)), bool(rest[3]))
     if kind == "bot":
         return BotRests(int(rest[0]) / 1000)
     soonest, anyone, parked, retired, skipped = rest

@@ -477,3 +477,24 @@ async def test_a_settlement_does_not_undo_that_an_operator_retired_a_key(bench: 
 
     count = await pool.count()
     assert (count.ready, count.retired) == (1, 1)
+
+
+async def test_the_first_text_of_the_request_that_tries_a_bot_opens_it_to_everybody(bench: Bench) -> None:
+    """Its answer may take minutes."""
+    pool = bench.pool(keys(3), base_s=0.05)
+    for _ in range(3):
+        await pool.settle(await leased(pool), BOT_FAILED)
+    tries: list[Lease] = []
+
+    async def is_let_through() -> bool:
+        tries.extend(reply for reply in [await pool.lease(Wanted("Echo"))] if isinstance(reply, Lease))
+        return bool(tries)
+
+    await wait_until(is_let_through, "the breaker lets one request through")
+    before = await pool.lease(Wanted("Echo"))
+    pool.note_answering(tries[0])
+    await wait_until(lambda: is_leased(pool), "others are let through")
+
+    assert tries[0].tries_bot
+    assert isinstance(before, BotRests)
+    assert not (await leased(pool)).tries_bot

@@ -330,3 +330,48 @@ async def test_every_api_route_also_answers_without_v1(
     response = await raw.request(method, prefix + path, json=body)
 
     assert response.status_code == 200
+
+
+def head_of_a_chat(token: str, *, content_length: int) -> bytes:
+    """The head of a request whose body is still to come."""
+    lines = ("POST /v1/chat/completions HTTP/1.1", "host: x", f"authorization: Bearer {token}")
+    return "\r\n".join([*lines, f"content-length: {content_length}", "", ""]).encode()
+
+
+async def test_a_body_is_not_read_before_it_is_known_who_sends_it(proxy: str) -> None:
+    """Or else anyone could have the proxy hold megabytes for them."""
+    host, port = proxy.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(head_of_a_chat("wrong", content_length=30_000_000) + b"{" * 1000)
+
+    status = await asyncio.wait_for(reader.readline(), 5)
+    writer.close()
+    assert status.startswith(b"HTTP/1.1 401")
+
+
+async def test_a_body_that_is_announced_too_large_is_refused_unread(settings: Settings) -> None:
+    small = settings.model_copy(update={"max_body_bytes": 2000})
+    async with serving(small) as base_url:
+        host, port = base_url.removeprefix("http://").split(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(head_of_a_chat(TOKEN, content_length=2001))
+        status = await asyncio.wait_for(reader.readline(), 5)
+        writer.close()
+
+    assert status.startswith(b"HTTP/1.1 413")
+
+
+async def test_a_body_in_chunks_is_read_whole_and_held_to_the_same_size(settings: Settings) -> None:
+    async def chunks(count: int) -> AsyncIterator[bytes]:
+        yield b'{"model": "Echo", "messages": [{"role": "user", "content": "'
+        for _ in range(count):
+            yield b"x" * 1000
+        yield b'"}]}'
+
+    small = settings.model_copy(update={"max_body_bytes": 5000})
+    async with serving(small) as base_url, http(base_url) as raw:
+        fits = await raw.post("/v1/chat/completions", content=chunks(3))
+        over = await raw.post("/v1/chat/completions", content=chunks(6))
+
+    assert fits.json()["choices"][0]["message"]["content"] == "x" * 3000
+    assert (over.status_code, over.json()["error"]["code"]) == (413, "request_too_large")

@@ -14,7 +14,8 @@
 --      6 window ms
 --      7 in flight  leases a key may have at once; 0 = no limit
 --      8 count      of the tried key ids that follow; after them come the accounts to leave out
--- Returns {"leased", key id, turn, skipped}       skipped: key id, why, key id, why...
+-- Returns {"leased", key id, turn, skipped, 1 if this request tries a bot that failed before, else 0}
+--                                                 skipped: key id, why, key id, why...
 --      or {"none", ms until a key not tried is ready, ms until any key is ready, parked, retired, skipped}
 --                                                 -1 = no such key; parked, retired: how many of this instance's keys
 --      or {"bot", ms}                             the bot failed for several keys; nobody is to try before
@@ -146,7 +147,7 @@ if chosen then
   if open_until > 0 then
     redis.call('HSET', bot_hash, 'probing_until_ms', now + lease_ms, 'probing_lease', lease_id)
   end
-  return {'leased', chosen, turn, skipped}
+  return {'leased', chosen, turn, skipped, open_until > 0 and 1 or 0}
 end
 
 -- None: when is the soonest? Keys that were tried count for the caller's next request, not for this one.

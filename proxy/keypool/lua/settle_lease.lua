@@ -28,7 +28,7 @@ local key_id, account, bot, outcome, effect = ARGV[5], ARGV[6], ARGV[7], ARGV[8]
 local stated_ms, base_ms, cap_ms, age_ms = tonumber(ARGV[10]), tonumber(ARGV[11]), tonumber(ARGV[12]), tonumber(ARGV[13])
 local keep_ms, rpm = tonumber(ARGV[14]), tonumber(ARGV[15])
 
-local BOT_STRIKES, PARK_PROBE_MS = 3, 60000
+local BOT_STRIKES, PARK_PROBE_MS, BOT_KEEP_MS = 3, 60000, 3600000
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local key_hash, account_hash, bot_hash = prefix .. 'key:' .. key_id, prefix .. 'account:' .. account, prefix .. 'bot:' .. bot
@@ -87,9 +87,10 @@ end
 
 if effect == 'blame bot' then
   local strikes = redis.call('HINCRBY', bot_hash, 'strikes', 1)
-  redis.call('PEXPIRE', bot_hash, keep_ms)
-  if strikes < BOT_STRIKES then return 0 end
-  return math.max(0, note_rest(bot_hash, guess(strikes - BOT_STRIKES + 1), 'open_until_ms') - now)
+  local ready_at = now
+  if strikes >= BOT_STRIKES then ready_at = note_rest(bot_hash, guess(strikes - BOT_STRIKES + 1), 'open_until_ms') end
+  redis.call('PEXPIRE', bot_hash, math.max(BOT_KEEP_MS, ready_at - now + BOT_KEEP_MS))
+  return math.max(0, ready_at - now)
 end
 
 if effect == 'rest account for bot' then

@@ -12,6 +12,7 @@ from proxy.gateway.relay import ChatCall
 from proxy.openai_api.request import ChatCompletionRequest, parse_chat_request
 from proxy.openai_api.response import ChunkWriter, Delta, completion_body
 from proxy.server.auth import authenticate
+from proxy.server.body import read_body
 from proxy.server.context import Worker
 from proxy.server.request_log import Outcome, logged
 from proxy.server.routes import add_api_route
@@ -25,7 +26,9 @@ blueprint = Blueprint("chat")
 async def create_chat_completion(request: Request) -> HTTPResponse | None:
     """Answers one chat, streamed or whole."""
     client = authenticate(request)
-    call = ChatCall(client, parse_chat_request(request.body))
+    worker: Worker = request.app.ctx.worker
+    body = await read_body(request, max_bytes=worker.settings.max_body_bytes)
+    call = ChatCall(client, parse_chat_request(body))
     request.ctx.call = call
     with logged(request, call) as outcome:
         if call.request.stream:
