@@ -27,9 +27,10 @@ def got(url: str) -> object:
         return client.get("name")
 
 
-def valkeys() -> list[psutil.Process]:
-    """The servers that this process runs now."""
-    return [child for child in psutil.Process().children() if child.name().startswith("valkey")]
+def valkeys(home: Path) -> list[psutil.Process]:
+    """The servers that this process runs now in this directory; other tests have servers of their own."""
+    servers = [child for child in psutil.Process().children() if child.name().startswith("valkey")]
+    return [server for server in servers if server.cwd() == str(home.resolve())]
 
 
 def test_it_answers_under_the_url_it_yields(home: Path) -> None:
@@ -42,7 +43,7 @@ def test_it_answers_under_the_url_it_yields(home: Path) -> None:
 def test_it_listens_on_no_port(home: Path) -> None:
     """Nobody beyond the socket's own file permissions can reach it."""
     with embedded_valkey(home) as url:
-        [valkey] = valkeys()
+        [valkey] = valkeys(home)
 
         assert url.startswith("unix://")
         assert valkey.net_connections("inet") == []
@@ -70,7 +71,7 @@ def test_its_data_survives_being_killed(home: Path) -> None:
         put(url, "kept")
         with redis.Redis.from_url(url) as client:
             assert client.waitaof(1, 0, 5000) == [1, 0]
-        [valkey] = valkeys()
+        [valkey] = valkeys(home)
         valkey.kill()
         valkey.wait(10)
     with embedded_valkey(home) as url:
@@ -87,16 +88,16 @@ def test_it_never_throws_data_away_to_make_room(home: Path) -> None:
 
 def test_it_is_gone_when_the_block_ends(home: Path) -> None:
     with embedded_valkey(home):
-        assert len(valkeys()) == 1
+        assert len(valkeys(home)) == 1
 
-    assert valkeys() == []
+    assert valkeys(home) == []
 
 
 def test_it_is_gone_when_the_block_fails(home: Path) -> None:
     with pytest.raises(RuntimeError), embedded_valkey(home):
         raise RuntimeError
 
-    assert valkeys() == []
+    assert valkeys(home) == []
 
 
 def test_a_second_one_on_the_same_directory_is_refused(home: Path) -> None:
