@@ -12,10 +12,19 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 
 from proxy.clients.tokens import Client
-from proxy.errors import Blame, KeyRefused, NoKeyReady, OutOfPoints, PoeError, PoeFailed, RateLimited
+from proxy.errors import (
+    Blame,
+    KeyRefused,
+    NoKeyReady,
+    OutOfPoints,
+    PoeError,
+    PoeFailed,
+    RateLimited,
+    SubscriptionRequired,
+)
 from proxy.gateway.catalogue import Catalogue
 from proxy.gateway.keyring import Keyring, OwnKey, PooledKeys
-from proxy.keypool.lease import BotRests, Lease, LeaseReply, NoneReady, Wanted
+from proxy.keypool.lease import RESTS_FOR_BOT, BotRests, Lease, LeaseReply, NoneReady, Wanted
 from proxy.keypool.pool import KeyPool
 from proxy.keypool.verdict import ABANDONED, ANSWERED, BOT_FAILED, POE_FAILED_HERE_ONLY, Verdict, judge, judge_hearsay
 from proxy.openai_api.request import ChatCompletionRequest
@@ -257,6 +266,10 @@ class _Attempts:
         if isinstance(reply, BotRests):
             return PoeFailed(
                 "This model failed for several keys in a row; it is tried again soon.", retry_after_s=reply.ready_in_s
+            )
+        if reply.skipped and all(why == RESTS_FOR_BOT for _, why in reply.skipped):
+            return SubscriptionRequired(
+                "No account of this proxy may use this model now.", retry_after_s=reply.any_ready_in_s
             )
         if reply.any_ready_in_s is not None:
             return NoKeyReady(retry_after_s=reply.any_ready_in_s)

@@ -2,8 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from proxy.settings import PoeKey
+
+#: Why a key was passed over whose account may not be asked for this bot.
+RESTS_FOR_BOT: Final = "rests for this bot"
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from proxy.keypool.lease import BotRests, KeyCount, Lease, LeaseReply, NoneReady, PoolLimits, Wanted
+from proxy.keypool.lease import RESTS_FOR_BOT, BotRests, KeyCount, Lease, LeaseReply, NoneReady, PoolLimits, Wanted
 from proxy.keypool.verdict import Cooldown, Verdict
 from proxy.settings import PoeKey
 
@@ -129,6 +129,11 @@ class ModelPool:
             entry.state = out.get(key_id, "")
             entry.ready_at = now + rests[key_id] if key_id in rests else 0
 
+    def state_of(self, key_id: str) -> tuple[int, str]:
+        """(ms this key still rests, ``parked``, ``retired`` or "")."""
+        entry = self._keys[key_id]
+        return max(0, entry.ready_at - self._now_ms()), entry.state
+
     def count(self) -> KeyCount:
         """The keys by state."""
         now = self._now_ms()
@@ -172,7 +177,7 @@ class ModelPool:
         if account in wanted.left_out:
             return "account tried", 0
         if (ready_at := self._bot_rests.get((wanted.bot, account), 0)) > now:
-            return "rests for this bot", ready_at
+            return RESTS_FOR_BOT, ready_at
         if ready_at := self._window_ready_at(account, now):
             return "requests a minute", ready_at
         if self._is_busy(entry, now):

@@ -148,7 +148,7 @@ class KeyPool:
         while True:
             try:
                 if beats % _ANNOUNCE_EVERY == 0:
-                    await self._shared.announce()
+                    await self._shared.announce(self._model.state_of)
                 await self._beat()
                 beats += 1
                 await self._until_next_beat()
@@ -175,7 +175,7 @@ class KeyPool:
         try:
             reply = await self._ask(lease_id, wanted)
             if reply[0] == "unannounced":
-                await self._shared.announce()
+                await self._shared.announce(self._model.state_of)
                 reply = await self._ask(lease_id, wanted)
         except StoreUnavailable:
             return self._lease_alone(lease_id, wanted)

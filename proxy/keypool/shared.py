@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
@@ -112,14 +112,19 @@ class SharedPool:
         bot_hash = f"{self._store.keys.prefix}bot:{lease.bot}"
         return self._store.run(_CLOSE_BREAKER, [bot_hash], [lease.lease_id])
 
-    async def announce(self) -> None:
-        """Makes this instance's keys known; cheap to repeat."""
+    async def announce(self, state_of: Callable[[str], tuple[int, str]]) -> None:
+        """Makes this instance's keys known; cheap to repeat.
+
+        Args:
+            state_of: key id → (ms it still rests, its state), as this worker knows it; used for keys that Redis does
+                not know, as after a restart that lost everything.
+        """
         names = self._store.keys
-        pairs = [part for key in self._keys for part in (key.key_id, key.account_id)]
+        known = [part for key in self._keys for part in (key.key_id, key.account_id, *state_of(key.key_id))]
         await self._store.run(
             _ANNOUNCE_KEYS,
             [names.ring, names.resting, names.out, self._keyset, names.announced, names.probes],
-            [names.prefix, KEEP_MS, *pairs],
+            [names.prefix, KEEP_MS, *known],
         )
 
     async def heartbeat(self, leases: Iterable[Lease], *, alive_s: float) -> Heartbeat:

@@ -552,3 +552,18 @@ async def test_a_bot_that_poe_does_not_list_can_take_no_key_from_other_bots(
     assert evil.status_code >= 400
     assert keys["ready"] == 2
     assert good.status_code == 200
+
+
+async def test_a_bot_that_no_account_may_use_stays_forbidden_on_the_next_request(
+    settings: Settings, poe: ScriptedPoe
+) -> None:
+    """It is no rate limit, and its Retry-After is when it is tried again."""
+    poe.script = lambda _: error_event("no", error_type="subscription_required")
+    async with serving(settings) as base_url, http(base_url) as raw:
+        chat = {"model": "Opus", "messages": [{"role": "user", "content": "hi"}]}
+        first, second = [await raw.post("/v1/chat/completions", json=chat) for _ in range(2)]
+
+    assert (first.status_code, second.status_code) == (403, 403)
+    assert second.json()["error"]["code"] == "model_not_available"
+    assert 3500 < int(second.headers["retry-after"]) <= 3600
+    assert len(poe.queries) == 2, "one a key, and none for the second request"

@@ -85,7 +85,7 @@ async def test_restoring_keys_from_everywhere_at_once_leaves_each_in_one_place(
         parked = await world.counts()
         await asyncio.gather(
             *(pool.record_probe(key, "points", 100, next_s=600) for pool in pools for key in keys),
-            *(pool._shared.announce() for pool in pools),  # noqa: SLF001 - what every worker does each minute
+            *(pool._shared.announce(lambda _: (0, "")) for pool in pools),  # noqa: SLF001 - what every worker does each minute
             *(
                 pool.settle(lease, judge(RateLimited(retry_after_s=0.0)))
                 for pool, lease in zip(pools, leases, strict=True)

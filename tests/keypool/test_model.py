@@ -111,7 +111,7 @@ class PoolHistory(RuleBasedStateMachine):
         self.instances = [SharedPool(keys, store, LIMITS, COOLDOWN) for keys in (KEYS, KEYS[:-1])]
         self.key_ids = [[key.key_id for key in keys] for keys in (KEYS, KEYS[:-1])]
         for instance in self.instances:
-            finish(instance.announce())
+            finish(instance.announce(lambda _: (0, "")))
         self.model = ModelPool(KEYS, LIMITS, COOLDOWN, now_ms=lambda: self.now)
         self.names = (f"lease-{number}" for number in itertools.count())
         self.numbers = itertools.count(1)
@@ -168,7 +168,7 @@ class PoolHistory(RuleBasedStateMachine):
     @rule(which=st.integers(0, 1))
     def announce(self, which: int) -> None:
         """Announcing again changes nothing."""
-        finish(self.instances[which].announce())
+        finish(self.instances[which].announce(lambda _: (0, "")))
 
 
 def read(name: str, bot: str, reply: list[Any]) -> LeaseReply:

@@ -498,3 +498,18 @@ async def test_the_first_text_of_the_request_that_tries_a_bot_opens_it_to_everyb
     assert tries[0].tries_bot
     assert isinstance(before, BotRests)
     assert not (await leased(pool)).tries_bot
+
+
+async def test_a_redis_that_lost_everything_learns_the_rests_again(bench: Bench) -> None:
+    pool = bench.pool([*keys(3), PoeKey("spent", "spent")])
+    lease = await leased(pool, tried=[key.key_id for key in keys(3)])
+    await pool.settle(lease, judge(OutOfPoints()))
+    rested = await rest(pool, judge(RateLimited(retry_after_s=60)))
+    for name in await bench.redis.keys(f"{bench.namespace}:*"):
+        await bench.redis.delete(name)
+
+    used = {(await leased(pool)).key.key_id for _ in range(6)}
+    count = await pool.count()
+
+    assert used == {key.key_id for key in keys(3)} - {rested}
+    assert (count.ready, count.cooling, count.parked) == (2, 1, 1)

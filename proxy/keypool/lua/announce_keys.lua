@@ -8,7 +8,8 @@
 --      6 probes     zset key id -> time its balance is to be asked for
 -- ARGV 1 prefix     of the keys named after a key id or an account
 --      2 keep ms    after which a key that nobody announces is forgotten
---      3.. key id, account, key id, account...
+--      3.. key id, account, ms it still rests, 'parked', 'retired' or '', key id...   as the worker knows it, for keys
+--          that are not known here
 -- Returns how many keys were new
 local ring, resting, out, keyset, announced, probes = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local prefix, keep_ms = ARGV[1], tonumber(ARGV[2])
@@ -17,8 +18,8 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local new = 0
 
-for i = 3, #ARGV, 2 do
-  local key_id, account = ARGV[i], ARGV[i + 1]
+for i = 3, #ARGV, 4 do
+  local key_id, account, rest_ms, state = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2]), ARGV[i + 3]
   local key_hash, account_keys = prefix .. 'key:' .. key_id, prefix .. 'account_keys:' .. account
   local before = redis.call('HGET', key_hash, 'account')
   if before and before ~= account then redis.call('SREM', prefix .. 'account_keys:' .. before, key_id) end
@@ -31,7 +32,13 @@ for i = 3, #ARGV, 2 do
   redis.call('ZADD', probes, 'NX', now, key_id)
   local known = redis.call('ZSCORE', ring, key_id) or redis.call('ZSCORE', resting, key_id)
   if not known and redis.call('HEXISTS', out, key_id) == 0 then
-    redis.call('ZADD', ring, 0, key_id)
+    if state ~= '' then
+      redis.call('HSET', out, key_id, state)
+    elseif rest_ms > 0 then
+      redis.call('ZADD', resting, now + rest_ms, key_id)
+    else
+      redis.call('ZADD', ring, 0, key_id)
+    end
     new = new + 1
   end
 end
