@@ -13,7 +13,6 @@ ProxyError             500    server_error           internal_error          nob
 ├─ BodyTooLarge        413    invalid_request_error  request_too_large       caller      no
 ├─ NoKeyReady          429    requests               rate_limit_exceeded     nobody      no
 ├─ StoreUnavailable    503    server_error           store_unavailable       nobody      no
-├─ Draining            503    server_error           draining                nobody      no
 └─ PoeError            the answer of Poe, read by ``poe_api.faults``
    ├─ RateLimited      429    requests               rate_limit_exceeded     account     yes
    ├─ OutOfPoints      429    insufficient_quota     insufficient_quota      account     yes
@@ -158,14 +157,6 @@ class StoreUnavailable(ProxyError):
     status = 503
     code = "store_unavailable"
     default_message = "The shared state of the proxy is unavailable."
-
-
-class Draining(ProxyError):
-    """The server is shutting down and ended this stream at its deadline."""
-
-    status = 503
-    code = "draining"
-    default_message = "The server is shutting down; please try again."
 
 
 class PoeError(ProxyError):
