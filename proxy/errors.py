@@ -12,6 +12,8 @@ ProxyError             500    server_error           internal_error          nob
 ├─ RequestTimeout      408    invalid_request_error  request_timeout         caller      no
 ├─ BodyTooLarge        413    invalid_request_error  request_too_large       caller      no
 ├─ NoKeyReady          429    requests               rate_limit_exceeded     nobody      no
+├─ NotTheJsonAskedFor  502    server_error           invalid_json_answer     nobody      no
+├─ NoPicture           400    invalid_request_error  no_image_generated      caller      no
 ├─ StoreUnavailable    503    server_error           store_unavailable       nobody      no
 └─ PoeError            the answer of Poe, read by ``poe_api.faults``
    ├─ RateLimited      429    requests               rate_limit_exceeded     account     yes
@@ -159,6 +161,25 @@ class StoreUnavailable(ProxyError):
     default_message = "The shared state of the proxy is unavailable."
 
 
+class NotTheJsonAskedFor(ProxyError):
+    """The bot was asked for JSON twice and gave something else."""
+
+    status = 502
+    code = "invalid_json_answer"
+    blame = Blame.NOBODY
+    default_message = "The model did not answer with the JSON that 'response_format' asks for, even when told again."
+
+
+class NoPicture(ProxyError):
+    """The bot was asked for a picture and gave none."""
+
+    status = 400
+    type = "invalid_request_error"
+    code = "no_image_generated"
+    blame = Blame.CALLER
+    default_message = "The model answered without an image. Is it one that makes images?"
+
+
 class PoeError(ProxyError):
     """Poe answered with a failure, or not at all."""
 
@@ -254,6 +275,16 @@ class RefusedByBot(PoeError):
     code = "invalid_value"
     blame = Blame.CALLER
     default_message = "The bot refused this request as invalid."
+
+
+class FeatureRefused(PoeError):
+    """The bot cannot do what the request asks for, such as calling tools."""
+
+    status = 400
+    type = "invalid_request_error"
+    code = "unsupported_feature"
+    blame = Blame.CALLER
+    default_message = "This model does not support something that the request needs, such as tools."
 
 
 class PoeFailed(PoeError):

@@ -17,12 +17,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from pydantic import AliasChoices, BeforeValidator, Field, ValidationError
 from pydantic.fields import FieldInfo
-from pydantic_settings import (
-    BaseSettings,
-    NoDecode,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-)
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 #: Settings that may also come as ``NAME_FILE``: the path of a file that holds the value.
 SECRET_NAMES: Final = ("POE_API_KEYS", "ACCESS_TOKENS", "ADMIN_TOKENS", "REDIS_URL")
@@ -149,7 +144,14 @@ def _parse_globs(value: object) -> tuple[str, ...]:
 
 
 def _parse_base_url(value: object) -> str:
-    url = str(value).strip().rstrip("/").removesuffix("/bot")
+    return _parse_web_url(str(value).strip().rstrip("/").removesuffix("/bot"))
+
+
+def _parse_upload_url(value: object) -> str:
+    return _parse_web_url(str(value).strip().rstrip("/")) + "/"
+
+
+def _parse_web_url(url: str) -> str:
     parts = _split(url)
     if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("must be an http:// or https:// URL")
@@ -252,6 +254,9 @@ class Settings(BaseSettings):
         validation_alias=AliasChoices("poe_base_url", "base"),
         description="Poe's API; also read from `BASE`, with or without a trailing `/bot/`.",
     )
+    poe_upload_url: Annotated[str, BeforeValidator(_parse_upload_url)] = Field(
+        default="https://www.quora.com/poe_api/", description="Where Poe takes files that come with a message."
+    )
     default_model: str = Field(
         default="Assistant",
         min_length=1,
@@ -306,6 +311,9 @@ class Settings(BaseSettings):
     drain_timeout_s: Seconds = Field(default=25, description="Seconds running streams get to finish at shutdown.")
     max_body_bytes: int = Field(
         default=33_554_432, ge=1024, le=1 << 30, description="Largest request body accepted, in bytes."
+    )
+    max_attachment_bytes: int = Field(
+        default=20_971_520, ge=1024, le=1 << 30, description="Largest file within a request, decoded, in bytes."
     )
 
     @property

@@ -53,6 +53,7 @@ def demo(port: int) -> None:
             POE_API_KEYS=",".join(_KEYS),
             ACCESS_TOKENS=f"demo:{_TOKEN}",
             POE_BASE_URL=poe_url,
+            POE_UPLOAD_URL=f"{poe_url}/poe_api/",
             DEFAULT_MODEL="Echo",
             HOST="127.0.0.1",
             PORT=str(port),

@@ -12,6 +12,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 
 from proxy.demo.bots import BOTS
+from proxy.demo.files import UPLOAD_PATH, add_file_routes, is_public
 
 _POINTS = 1_000_000
 
@@ -22,7 +23,7 @@ def build_local_poe(keys: Collection[str]) -> FastAPI:
 
     @app.middleware("http")
     async def require_key(request: Request, answer: Callable[[Request], Awaitable[Response]]) -> Response:
-        if request.url.path != "/v1/models" and request.headers.get("authorization") not in accepted:
+        if not _may_pass(request.url.path, request.headers.get("authorization", ""), keys):
             error = {
                 "message": "Incorrect API key provided. You can find your API key at https://poe.com/api_key.",
                 "type": "authentication_error",
@@ -39,9 +40,17 @@ def build_local_poe(keys: Collection[str]) -> FastAPI:
     async def models() -> dict[str, object]:
         return {"object": "list", "data": [_card(name) for name in BOTS]}
 
-    accepted = {f"Bearer {key}" for key in keys}
+    add_file_routes(app)
     fp.make_app([bot(path=f"/bot/{name}") for name, bot in BOTS.items()], allow_without_key=True, app=app)
     return app
+
+
+def _may_pass(path: str, authorization: str, keys: Collection[str]) -> bool:
+    """Poe takes an upload's key bare, any other's as a bearer."""
+    if path == "/v1/models" or is_public(path):
+        return True
+    scheme = "" if path == UPLOAD_PATH else "Bearer "
+    return authorization in {f"{scheme}{key}" for key in keys}
 
 
 def _card(name: str) -> dict[str, object]:

@@ -1,292 +1,126 @@
-"""Relays one chat: lease a key, attempt, fail over until something visible came, stream, settle.
+"""Relays one chat: finds the bot, plans the query, carries each choice through its attempts, counts what was used.
 
-Everything before the first visible text may fail over unseen; after it nothing is ever sent to Poe
-again. Whole (non-streamed) answers fail over until they are whole. Yields OpenAI deltas and knows nothing of
-sockets or Redis.
+Yields OpenAI deltas and knows nothing of sockets or Redis.
 """
 
 import asyncio
-import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
 
-from proxy.clients.tokens import Client
-from proxy.errors import (
-    Blame,
-    KeyRefused,
-    NoKeyReady,
-    OutOfPoints,
-    PoeError,
-    PoeFailed,
-    RateLimited,
-    SubscriptionRequired,
-)
+from proxy.gateway.attempts import Attempts, Failover, Upstream
+from proxy.gateway.call import ChatCall
 from proxy.gateway.catalogue import Catalogue
-from proxy.gateway.keyring import Keyring, OwnKey, PooledKeys
-from proxy.keypool.lease import RESTS_FOR_BOT, BotRests, Lease, LeaseReply, NoneReady, Wanted
+from proxy.gateway.checked_json import CheckedJson
+from proxy.gateway.keyring import OwnKey, PooledKeys
+from proxy.gateway.merge import merged
 from proxy.keypool.pool import KeyPool
-from proxy.keypool.verdict import ABANDONED, ANSWERED, BOT_FAILED, POE_FAILED_HERE_ONLY, Verdict, judge, judge_hearsay
-from proxy.openai_api.request import ChatCompletionRequest
-from proxy.openai_api.response import ContentDelta, Delta, Finish, Usage
-from proxy.poe_api.client import PoeClient
-from proxy.poe_api.query import build_query_body
-from proxy.translator.answer import AnswerText
-from proxy.translator.request import build_query
-from proxy.translator.usage import TokenCounter
-
-#: What a client is told to wait when keys are ready again already, or nobody knows.
-_SOONEST_RETRY_S = 1.0
-#: How many keys must fail alike within one request for the bot to be blamed.
-_KEYS_TO_BLAME_A_BOT = 2
-
-
-@dataclass(frozen=True, slots=True)
-class Failover:
-    """How long a request is carried from key to key before its first visible text.
-
-    Attributes:
-        max_attempts: keys tried at most.
-        budget_s: no further key is tried after so long.
-        key_wait_s: how long a request waits for a key when none is ready.
-    """
-
-    max_attempts: int
-    budget_s: float
-    key_wait_s: float
-
-
-@dataclass(slots=True)
-class AttemptRecord:
-    """One upstream call: the key's public name, which keys stood before it and why, how it ended, how long it took."""
-
-    key_id: str
-    skipped: Sequence[tuple[str, str]] = ()
-    outcome: str = "running"
-    duration_ms: int = 0
-
-
-@dataclass(slots=True)
-class RelayRecord:
-    """What happened to one client call; filled in as it happens, read by the log and the why-trail."""
-
-    bot: str = ""
-    attempts: list[AttemptRecord] = field(default_factory=list)
-    skipped: Sequence[tuple[str, str]] = ()
-    waited_ms: int = 0
-    first_text_ms: int | None = None
-    usage: Usage | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ChatCall:
-    """One client call, and the record it leaves."""
-
-    client: Client
-    request: ChatCompletionRequest
-    record: RelayRecord = field(default_factory=RelayRecord)
+from proxy.openai_api.response import Batch, Finish, Usage
+from proxy.poe_api.query import Query
+from proxy.translator.reply import Reply
+from proxy.translator.request import Plan, build_plan
+from proxy.translator.usage import Encoder, TokenCounter
 
 
 class Relay:
     """Carries chats from clients to Poe."""
 
     def __init__(
-        self, *, poe: PoeClient, pool: KeyPool, catalogue: Catalogue, tokens: TokenCounter, failover: Failover
+        self, *, upstream: Upstream, pool: KeyPool, catalogue: Catalogue, tokens: TokenCounter, failover: Failover
     ) -> None:
-        self._poe = poe
+        self._upstream = upstream
         self._pool = pool
         self._catalogue = catalogue
         self._tokens = tokens
         self._failover = failover
 
-    async def answer(self, call: ChatCall) -> AsyncGenerator[list[Delta], None]:
-        """The deltas of the answer, in batches as they arrive; the last batch is one Finish.
+    async def answer(self, call: ChatCall) -> AsyncGenerator[Batch, None]:
+        """The answer, in batches as they arrive; at the end each choice has its Finish, and the last batch the Usage.
 
-        By the time the Finish comes, the lease is settled. Close the generator to abandon the answer: the
-        connection to Poe closes at once. A call that does not stream gets its text in one batch.
+        By the time a Finish comes, the leases are settled. Close the generator to abandon the answer: the
+        connections to Poe close at once. A call that does not stream gets each choice in one batch.
 
         Raises:
             ProxyError: before the first batch, nothing was sent and the error is the whole answer; after
                 it, the answer is incomplete.
         """
-        call.record.bot = await self._catalogue.resolve(call.request.model)
-        query = build_query(call.request)
-        attempts = _Attempts(
-            call=call,
-            keyring=OwnKey(call.client.own_key) if call.client.own_key else PooledKeys(self._pool),
-            poe=self._poe,
-            body=build_query_body(query),
-            failover=self._failover,
-            trusted=self._catalogue.vouches_for(call.record.bot),
-        )
-        prompt_tokens: asyncio.Future[int] | None = None
+        bot = call.record.bot = await self._catalogue.resolve(call.request.model)
+        plan = build_plan(call.request, self._catalogue.parameters(bot))
+        is_counted = plan.visible_tokens is not None or plan.all_tokens is not None
+        encoder = await self._tokens.open_encoder() if is_counted else None
+        choices = [self._choice(call, plan, encoder, choice) for choice in range(plan.choices)]
+        counting = _Counting(self._tokens, plan, choices)
+        batches = choices[0].run() if len(choices) == 1 else merged([choice.run() for choice in choices])
         try:
-            async with aclosing(attempts.run()) as batches:
+            async with aclosing(batches):
                 async for batch in batches:
-                    if prompt_tokens is None:  # not before: a call that gets no answer costs no counting
-                        prompt_tokens = self._tokens.count_prompt(query.messages)
+                    counting.begin()
                     yield batch
-            prompt_tokens = prompt_tokens or self._tokens.count_prompt(query.messages)
-            call.record.usage = Usage(
-                prompt_tokens=await prompt_tokens, completion_tokens=await self._tokens.count(attempts.text)
-            )
-        finally:
-            if prompt_tokens is not None:
-                prompt_tokens.cancel()
-        yield [Finish("stop", call.record.usage)]
-
-
-class _Attempts:
-    """The attempts of one call, each with another key.
-
-    Args:
-        trusted: whether the bot's own words about a key are Poe's.
-    """
-
-    def __init__(
-        self, *, call: ChatCall, keyring: Keyring, poe: PoeClient, body: bytes, failover: Failover, trusted: bool
-    ) -> None:
-        self._call = call
-        self._keyring = keyring
-        self._poe = poe
-        self._body = body
-        self._failover = failover
-        self._trusted = trusted
-        self._started_at = time.monotonic()
-        self._tried: list[str] = []
-        self._left_out: list[str] = []
-        self._suspects: list[Lease] = []
-        self._answer = AnswerText()
-        self._committed = False
-        self._rpm = 0
-
-    @property
-    def text(self) -> str:
-        """The answer so far."""
-        return self._answer.text
-
-    async def run(self) -> AsyncGenerator[list[Delta], None]:
-        """The deltas of the first attempt that gets anything across; raises what the last one failed with."""
-        failure: PoeError | None = None
-        while failure is None or self._may_try_again(failure):
-            reply = await self._lease()
-            if not isinstance(reply, Lease):
-                raise await self._no_key(failure, reply)
-            self._tried.append(reply.key.key_id)
-            try:
-                async with aclosing(self._attempt(reply)) as batches:
-                    async for batch in batches:
-                        yield batch
-            except PoeError as error:
-                failure = error
-            else:
-                return
-        raise await self._final(failure)
-
-    async def _lease(self) -> LeaseReply:
-        """A key not tried yet, of no account that had its say; waits for one as long as the request may."""
-        asked_at = time.monotonic()
-        left_s = self._failover.budget_s - (asked_at - self._started_at)
-        wanted = Wanted(self._call.record.bot, self._tried, self._left_out)
-        reply = await self._keyring.lease(wanted, wait_s=max(0.0, min(self._failover.key_wait_s, left_s)))
-        self._call.record.waited_ms += _ms_since(asked_at)
-        return reply
-
-    async def _attempt(self, lease: Lease) -> AsyncGenerator[list[Delta], None]:
-        """One upstream call. Its lease is settled when this ends, however it ends."""
-        record = AttemptRecord(lease.key.key_id, lease.skipped)
-        self._call.record.attempts.append(record)
-        self._answer = AnswerText()
-        self._rpm = 0
-        started_at = time.monotonic()
-        verdict = ABANDONED
-        try:
-            async with aclosing(self._deltas(lease)) as batches:
-                async for batch in batches:
-                    yield batch
-            verdict = ANSWERED
-        except PoeError as error:
-            verdict = self._judge(error, lease)
-            record.outcome = f"{verdict.outcome}: {error.said}" if error.said else verdict.outcome
+            usage = await counting.usage()
+        except BaseException:
+            call.record.usage = await counting.usage_so_far()
             raise
-        finally:
-            if record.outcome == "running":
-                record.outcome = verdict.outcome
-            record.duration_ms = _ms_since(started_at)
-            await self._keyring.settle(lease, verdict, rpm=self._rpm)
-        if len(self._suspects) == 1:  # one key failed where another was answered: it was the key, not the bot
-            await self._keyring.settle(self._suspects[0], POE_FAILED_HERE_ONLY)
+        call.record.usage = usage
+        for number, choice in enumerate(choices):
+            finish = Finish(choice.reply.finish_reason)
+            yield Batch(number, [finish, usage] if choice is choices[-1] else [finish])
 
-    def _judge(self, error: PoeError, lease: Lease) -> Verdict:
-        """The verdict on a failed attempt. The same failure with a second key is the bot's."""
-        if error.blame in (Blame.ACCOUNT, Blame.ACCOUNT_BOT):
-            self._left_out.append(lease.key.account_id)
-        if not isinstance(error, PoeFailed):
-            is_poes_word = error.http_status is not None or self._trusted
-            return judge(error) if is_poes_word or error.blame is Blame.CALLER else judge_hearsay(error)
-        self._suspects.append(lease)
-        return BOT_FAILED if len(self._suspects) == _KEYS_TO_BLAME_A_BOT else judge(error)
+    def _choice(self, call: ChatCall, plan: Plan, encoder: Encoder | None, number: int) -> Attempts | CheckedJson:
+        """The attempts to get one of the choices."""
+        own_key = call.client.own_key
+        streaming = bool(call.request.stream) and plan.json_format is None
 
-    async def _deltas(self, lease: Lease) -> AsyncGenerator[list[Delta], None]:
-        """What Poe says, as far as it may be shown already. A whole answer is shown when it is whole."""
-        streaming = bool(self._call.request.stream)
-        async with self._poe.ask(bot=self._call.record.bot, body=self._body, key=lease.key.secret) as answer:
-            if answer.rate_limits is not None:
-                self._rpm = answer.rate_limits.limit or 0
-            async for events in answer.reads:
-                deltas = self._answer.feed(events)
-                if deltas and streaming:
-                    self._commit(lease)
-                    yield list(deltas)
-        rest = self._answer.finish() if streaming else _whole(self._answer.text)
-        if rest:
-            self._commit(lease)
-            yield list(rest)
-
-    def _commit(self, lease: Lease) -> None:
-        if not self._committed:
-            self._committed = True
-            self._keyring.note_answering(lease)
-            self._call.record.first_text_ms = _ms_since(self._started_at)
-
-    def _may_try_again(self, failure: PoeError) -> bool:
-        return (
-            failure.another_key_may_help
-            and not self._committed
-            and len(self._tried) < self._failover.max_attempts
-            and time.monotonic() - self._started_at < self._failover.budget_s
-        )
-
-    async def _no_key(self, failure: PoeError | None, reply: NoneReady | BotRests) -> Exception:
-        """No key is to be had: what the last one failed with, or why none could be tried and how long to wait."""
-        if isinstance(reply, NoneReady):
-            self._call.record.skipped = reply.skipped
-        if failure is not None:
-            return await self._final(failure)
-        if isinstance(reply, BotRests):
-            return PoeFailed(
-                "This model failed for several keys in a row; it is tried again soon.", retry_after_s=reply.ready_in_s
+        def new_attempts(query: Query) -> Attempts:
+            return Attempts(
+                call=call,
+                choice=number,
+                query=query,
+                new_reply=lambda: Reply(plan, encoder, keep=not streaming),
+                streaming=streaming,
+                keyring=OwnKey(own_key) if own_key else PooledKeys(self._pool),
+                upstream=self._upstream,
+                failover=self._failover,
+                trusted=self._catalogue.vouches_for(call.record.bot),
             )
-        if reply.skipped and all(why == RESTS_FOR_BOT for _, why in reply.skipped):
-            return SubscriptionRequired(
-                "No account of this proxy may use this model now.", retry_after_s=reply.any_ready_in_s
-            )
-        if reply.any_ready_in_s is not None:
-            return NoKeyReady(retry_after_s=reply.any_ready_in_s)
-        if reply.parked:
-            return OutOfPoints()
-        return KeyRefused() if reply.retired else NoKeyReady("There is no Poe key that could serve this request.")
 
-    async def _final(self, failure: PoeError) -> Exception:
-        """The last failure as the caller sees it, with the true time to wait where waiting helps."""
-        if isinstance(failure, RateLimited) and isinstance(self._keyring, PooledKeys):
-            failure.retry_after_s = await self._keyring.ready_in_s() or _SOONEST_RETRY_S
-        return self._keyring.as_seen_by_caller(failure)
+        if plan.json_format is None:
+            return new_attempts(plan.query)
+        return CheckedJson(plan.json_format, plan.query, new_attempts)
 
 
-def _whole(text: str) -> list[ContentDelta]:
-    return [ContentDelta(text)] if text else []
+class _Counting:
+    """Counts the tokens of one call; the prompt's while the answer arrives, and only if there is one."""
 
+    def __init__(self, tokens: TokenCounter, plan: Plan, choices: Sequence[Attempts | CheckedJson]) -> None:
+        self._tokens = tokens
+        self._plan = plan
+        self._choices = choices
+        self._prompt: asyncio.Future[int] | None = None
 
-def _ms_since(started_at: float) -> int:
-    return round((time.monotonic() - started_at) * 1000)
+    def begin(self) -> None:
+        """Something of the answer has come."""
+        if self._prompt is None:
+            self._prompt = self._tokens.count_prompt(self._plan.query)
+
+    async def usage(self) -> Usage:
+        """What was used, as it stands."""
+        prompt = self._prompt = self._prompt or self._tokens.count_prompt(self._plan.query)
+        completion = reasoning = 0
+        for choice in self._choices:
+            said = choice.reply.said()
+            thoughts = await self._tokens.count(said.reasoning) if said.reasoning else 0
+            visible = await self._tokens.count(said.text + said.calls)
+            if choice.reply.finish_reason == "length":
+                visible, thoughts = self._within_limits(visible, thoughts)
+            reasoning += thoughts
+            completion += visible + thoughts
+        return Usage(await prompt, completion, reasoning)
+
+    async def usage_so_far(self) -> Usage | None:
+        """The same for a call that ends early; None when nothing came."""
+        return None if self._prompt is None else await self.usage()
+
+    def _within_limits(self, visible: int, thoughts: int) -> tuple[int, int]:
+        """A text that a limit cut, counted in one piece, may come to a token more than it did in pieces."""
+        visible = min(visible, self._plan.visible_tokens or visible)
+        thoughts = min(thoughts, self._plan.all_tokens or thoughts)
+        return min(visible, (self._plan.all_tokens or visible + thoughts) - thoughts), thoughts

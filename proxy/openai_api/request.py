@@ -1,4 +1,4 @@
-"""Chat completion requests as clients send them: known fields are checked strictly, unknown ones ignored.
+"""Chat completion requests as clients send them: known fields are checked strictly.
 
 Refuses to know what Poe can do with a field; that is the translator's business. Field names and ranges:
 https://platform.openai.com/docs/api-reference/chat/create
@@ -6,46 +6,129 @@ https://platform.openai.com/docs/api-reference/chat/create
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import ConfigDict, Field
 
-from proxy.errors import InvalidRequest
-
-
-class _Strict(BaseModel):
-    """JSON types are taken as they are: ``"0.5"`` is no number and ``1`` is no boolean."""
-
-    model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
-
+from proxy.openai_api.validation import Strict, parse_body
 
 #: A key of ``logit_bias``; what tokens there are is the bot's business.
 TokenId = Annotated[str, Field(max_length=32)]
+#: The name of a function. OpenAI takes up to 64 of A-Z a-z 0-9 _ -; some clients use dots, and longer ones.
+FunctionName = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9_.-]+$")]
+StopSequence = Annotated[str, Field(max_length=1_000)]
+CallId = Annotated[str, Field(min_length=1, max_length=512)]
 
 
-class ContentPart(_Strict):
-    """One part of a message whose content is an array. Only ``text`` (and ``refusal``) parts have text."""
+class ImageUrl(Strict):
+    """A picture: an http(s) or data URL. ``detail`` has no counterpart at Poe."""
+
+    url: str
+
+
+class FileObject(Strict):
+    """A file within the request (``file_data``, base64 or a data URL), or one uploaded to OpenAI (``file_id``)."""
+
+    file_data: str | None = None
+    file_id: str | None = None
+    filename: Annotated[str, Field(max_length=512)] | None = None
+
+
+class InputAudio(Strict):
+    """A recording in base64."""
+
+    data: str
+    format: Annotated[str, Field(max_length=16, pattern=r"^[a-z0-9]+$")]
+
+
+class ContentPart(Strict):
+    """One part of a message whose content is an array; ``type`` says which of the other fields counts."""
 
     type: str
     text: str | None = None
     refusal: str | None = None
+    image_url: ImageUrl | str | None = None
+    file: FileObject | None = None
+    input_audio: InputAudio | None = None
 
 
-class ChatMessage(_Strict):
+class CalledFunction(Strict):
+    """Which function the model called; ``arguments`` is JSON as the model wrote it."""
+
+    name: Annotated[str, Field(min_length=1, max_length=512)]
+    arguments: str
+
+
+class ToolCall(Strict):
+    """A call that an earlier answer made."""
+
+    id: CallId
+    function: CalledFunction
+
+
+class ChatMessage(Strict):
     """One turn of the conversation."""
 
     role: Literal["system", "developer", "user", "assistant", "tool", "function"]
     content: str | Annotated[list[ContentPart], Field(max_length=1_000, fail_fast=True)] | None = None
-    tool_calls: list[Any] | None = None
+    name: Annotated[str, Field(max_length=512)] | None = None
+    tool_calls: Annotated[list[ToolCall], Field(max_length=1_000, fail_fast=True)] | None = None
+    tool_call_id: CallId | None = None
 
 
-class StreamOptions(_Strict):
+class FunctionDefinition(Strict):
+    """A function that the model may call. Kept whole, whatever else it says."""
+
+    model_config = ConfigDict(extra="allow")
+
+    name: FunctionName
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+
+
+class Tool(Strict):
+    """A tool that the model may call; only those of type ``function`` have a counterpart at Poe."""
+
+    type: str
+    function: FunctionDefinition | None = None
+
+
+class FunctionReference(Strict):
+    """A function by its name."""
+
+    name: str
+
+
+class NamedToolChoice(Strict):
+    """The one tool that the model must call."""
+
+    type: str
+    function: FunctionReference | None = None
+
+
+class StreamOptions(Strict):
     """``include_usage``: send a last chunk with the token counts."""
 
     include_usage: bool | None = None
 
 
-class ChatCompletionRequest(_Strict):
-    """The body of ``POST /v1/chat/completions``."""
+class JsonSchemaFormat(Strict):
+    """The JSON Schema that the answer must satisfy."""
+
+    name: Annotated[str, Field(max_length=128)] | None = None
+    description: str | None = None
+    json_schema: dict[str, Any] | None = Field(default=None, alias="schema")
+
+
+class ResponseFormat(Strict):
+    """What the answer must be: text, a JSON object, or JSON after a schema."""
+
+    type: Literal["text", "json_object", "json_schema"]
+    json_schema: JsonSchemaFormat | None = None
+
+
+class ChatCompletionRequest(Strict):
+    """The body of ``POST /v1/chat/completions``. Unknown fields are kept: a bot may have a parameter of that name."""
+
+    model_config = ConfigDict(extra="allow")
 
     messages: Annotated[list[ChatMessage], Field(min_length=1, max_length=10_000, fail_fast=True)]
     model: Annotated[str, Field(min_length=1, max_length=256)] | None = None
@@ -53,68 +136,28 @@ class ChatCompletionRequest(_Strict):
     stream_options: StreamOptions | None = None
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     top_p: Annotated[float, Field(ge=0, le=1)] | None = None
-    stop: str | Annotated[list[str], Field(max_length=16)] | None = None
+    stop: StopSequence | Annotated[list[StopSequence], Field(max_length=16)] | None = None
     logit_bias: Annotated[dict[TokenId, Annotated[float, Field(ge=-100, le=100)]], Field(max_length=1_024)] | None = (
         None
     )
     max_tokens: Annotated[int, Field(ge=1)] | None = None
     max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
     n: Annotated[int, Field(ge=1, le=128)] | None = None
-    tools: list[Any] | None = None
+    tools: Annotated[list[Tool], Field(max_length=1_024, fail_fast=True)] | None = None
+    tool_choice: Literal["none", "auto", "required"] | NamedToolChoice | None = None
+    parallel_tool_calls: bool | None = None
+    response_format: ResponseFormat | None = None
+    reasoning_effort: Annotated[str, Field(max_length=32)] | None = None
     functions: list[Any] | None = None
     logprobs: bool | None = None
+    top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
+    modalities: Annotated[list[str], Field(max_length=16)] | None = None
     presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
     frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
     seed: int | None = None
     user: str | None = None
 
 
-#: A name that the client chose is quoted no longer than this.
-_MAX_STEP = 64
-
-_FIELD_NAMES = frozenset(
-    name for model in (ChatCompletionRequest, ChatMessage, ContentPart, StreamOptions) for name in model.model_fields
-)
-
-
 def parse_chat_request(body: bytes) -> ChatCompletionRequest:
-    """The request in ``body``.
-
-    Raises:
-        InvalidRequest: the body is not JSON, or a known field is wrong; ``param`` names it as OpenAI would,
-            for example ``messages[2].role``.
-    """
-    try:
-        return ChatCompletionRequest.model_validate_json(body)
-    except ValidationError as error:
-        raise _invalid_request(error) from None
-
-
-def _invalid_request(error: ValidationError) -> InvalidRequest:
-    faults = error.errors(include_url=False, include_context=False, include_input=False)
-    fault = _most_telling(faults)
-    if fault["type"] == "json_invalid":
-        return InvalidRequest("We could not parse the JSON body of your request.")
-    param = _param(fault["loc"])
-    if fault["type"] == "missing":
-        return InvalidRequest(f"Missing required parameter: '{param}'.", param=param)
-    if not param:
-        return InvalidRequest("The body of your request must be a JSON object.")
-    return InvalidRequest(f"Invalid value for '{param}': {fault['msg']}.", param=param)
-
-
-def _most_telling(faults: list[ErrorDetails]) -> ErrorDetails:
-    """The first field's fault; of the several that a union gives for one field, the one deepest inside."""
-    first = _param(faults[0]["loc"])
-    return max((fault for fault in faults if _param(fault["loc"]).startswith(first)), key=lambda f: len(f["loc"]))
-
-
-def _param(location: tuple[int | str, ...]) -> str:
-    """``("messages", 2, "content", "str")`` → ``messages[2].content``: what pydantic adds for unions is dropped."""
-    path = ""
-    for step in location:
-        if isinstance(step, int):
-            path += f"[{step}]"
-        elif step in _FIELD_NAMES or path == "logit_bias":
-            path += f".{step[:_MAX_STEP]}" if path else step
-    return path
+    """The request in ``body``. Raises InvalidRequest, as ``parse_body`` does."""
+    return parse_body(ChatCompletionRequest, body)

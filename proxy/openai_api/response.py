@@ -1,11 +1,12 @@
 """Answers as clients expect them: completions, stream chunks, model lists and error bodies, as bytes. Pure.
 
-Shapes: https://platform.openai.com/docs/api-reference/chat/object and …/chat/streaming. A stream's
-chunks differ only in a few bytes, so everything around those is built once a stream.
+Shapes: https://platform.openai.com/docs/api-reference/chat/object and …/chat/streaming; thinking goes into
+``reasoning_content``, the field that DeepSeek's API made common. A stream's chunks differ only in a few bytes, so
+everything around those is built once a stream.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal, NamedTuple
 
 import orjson
@@ -13,9 +14,9 @@ import orjson
 from proxy.errors import ProxyError
 
 PING: Final = b": ping\n\n"
-_DONE: Final = b"data: [DONE]\n\n"
+DONE: Final = b"data: [DONE]\n\n"
 
-FinishReason = Literal["stop", "length"]
+FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
 
 
 class ContentDelta(NamedTuple):
@@ -24,39 +25,79 @@ class ContentDelta(NamedTuple):
     text: str
 
 
+class ReasoningDelta(NamedTuple):
+    """More of what the model thought before it answered."""
+
+    text: str
+
+
+class ToolCallDelta(NamedTuple):
+    """A call that begins (with ``id`` and ``name``), or more of its arguments (then both are empty)."""
+
+    position: int
+    id: str
+    name: str
+    arguments: str
+
+    def as_json(self) -> dict[str, Any]:
+        """An entry of a chunk's ``tool_calls``."""
+        if not self.id:
+            return {"index": self.position, "function": {"arguments": self.arguments}}
+        function = {"name": self.name, "arguments": self.arguments}
+        return {"index": self.position, "id": self.id, "type": "function", "function": function}
+
+
+class Finish(NamedTuple):
+    """One choice is whole."""
+
+    reason: FinishReason
+
+
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Token counts of one call; estimates, since Poe reports none."""
+    """Token counts of one call, the end of every answer; estimates, since Poe reports none.
+
+    Attributes:
+        completion_tokens: of all choices, reasoning included.
+    """
 
     prompt_tokens: int
     completion_tokens: int
+    reasoning_tokens: int = 0
 
-    def as_json(self) -> dict[str, int]:
+    def as_json(self) -> dict[str, Any]:
         """OpenAI's ``usage`` object."""
         return {
             "prompt_tokens": self.prompt_tokens,
             "completion_tokens": self.completion_tokens,
             "total_tokens": self.prompt_tokens + self.completion_tokens,
+            "prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 0},
+            "completion_tokens_details": {"reasoning_tokens": self.reasoning_tokens, "audio_tokens": 0},
         }
 
 
-class Finish(NamedTuple):
-    """The answer is whole."""
-
-    reason: FinishReason
-    usage: Usage
+Delta = ContentDelta | ReasoningDelta | ToolCallDelta | Finish | Usage
 
 
-Delta = ContentDelta | Finish
+class Batch(NamedTuple):
+    """What arrived at once for one of the choices of an answer."""
+
+    choice: int
+    deltas: Sequence[Delta]
+
+    @property
+    def is_last(self) -> bool:
+        """Whether the answer ends with it."""
+        return isinstance(self.deltas[-1], Usage)
 
 
 class ChunkWriter:
     """The server-sent events of one streamed completion.
 
-    ``opening`` comes first and carries the role; all chunks share one id and one ``created``.
+    The first chunk of each choice carries the role; all chunks share one id and one ``created``.
     """
 
-    __slots__ = ("_after", "_before", "_head", "_include_usage", "_usage_null")
+    __slots__ = ("_after", "_before", "_head", "_include_usage", "_opened", "_usage_null")
 
     def __init__(self, *, completion_id: str, created: int, model: str, include_usage: bool) -> None:
         self._include_usage = include_usage
@@ -68,23 +109,24 @@ class ChunkWriter:
         )
         self._before = self._head + b'{"index":0,"delta":{"content":'
         self._after = b'},"logprobs":null,"finish_reason":null}]' + self._usage_null + b"}\n\n"
+        self._opened: set[int] = set()
 
     def opening(self) -> bytes:
-        """The first chunk."""
-        return (
-            self._head
-            + b'{"index":0,"delta":{"role":"assistant","content":"","refusal":null},"logprobs":null,'
-            + b'"finish_reason":null}]'
-            + self._usage_null
-            + b"}\n\n"
-        )
+        """The first chunk of the first choice, when it must go out before anything else is known."""
+        return self._open(0, b"null")
 
-    def write(self, deltas: Sequence[Delta]) -> bytes:
-        """The chunks for these deltas, one each; a Finish brings the closing chunks with it."""
+    def write(self, batch: Batch) -> bytes:
+        """The chunks for these deltas, one each, and an opening before the first ones; Usage brings the end."""
+        choice, deltas = batch
+        head = b"" if choice in self._opened else self._open(choice, _first_content(deltas[0]))
+        if choice:
+            return head + b"".join([self._any_chunk(choice, delta) for delta in deltas])
         before, after = self._before, self._after
-        return b"".join(
+        return head + b"".join(
             [
-                before + orjson.dumps(delta.text) + after if isinstance(delta, ContentDelta) else self._closing(delta)
+                before + orjson.dumps(delta.text) + after
+                if isinstance(delta, ContentDelta)
+                else self._any_chunk(0, delta)
                 for delta in deltas
             ]
         )
@@ -93,35 +135,130 @@ class ChunkWriter:
         """The event that ends a failed stream. No ``[DONE]`` follows, so that clients raise."""
         return b"data: " + error_body(error) + b"\n\n"
 
-    def _closing(self, finish: Finish) -> bytes:
-        last = self._head + b'{"index":0,"delta":{},"logprobs":null,"finish_reason":"%b"}]%b}\n\n' % (
-            finish.reason.encode(),
-            self._usage_null,
-        )
+    def _open(self, choice: int, content: bytes) -> bytes:
+        self._opened.add(choice)
+        return self._chunk(choice, b'{"role":"assistant","content":%b,"refusal":null}' % content)
+
+    def _any_chunk(self, choice: int, delta: Delta) -> bytes:
+        match delta:
+            case ContentDelta(text):
+                return self._chunk(choice, b'{"content":%b}' % orjson.dumps(text))
+            case ReasoningDelta(text):
+                return self._chunk(choice, b'{"reasoning_content":%b}' % orjson.dumps(text))
+            case ToolCallDelta():
+                return self._chunk(choice, b'{"tool_calls":[%b]}' % orjson.dumps(delta.as_json()))
+            case Finish(reason):
+                return self._chunk(choice, b"{}", b'"%b"' % reason.encode())
+            case Usage():
+                return self._end(delta)
+
+    def _chunk(self, choice: int, delta: bytes, finish_reason: bytes = b"null") -> bytes:
+        body = b'{"index":%d,"delta":%b,"logprobs":null,"finish_reason":%b}]' % (choice, delta, finish_reason)
+        return self._head + body + self._usage_null + b"}\n\n"
+
+    def _end(self, usage: Usage) -> bytes:
         if not self._include_usage:
-            return last + _DONE
-        return last + self._head + b'],"usage":%b}\n\n' % orjson.dumps(finish.usage.as_json()) + _DONE
+            return DONE
+        return self._head + b'],"usage":%b}\n\n' % orjson.dumps(usage.as_json()) + DONE
 
 
-def completion_body(*, completion_id: str, created: int, model: str, deltas: Iterable[Delta]) -> bytes:
-    """A whole completion from the same deltas that a stream would carry."""
-    text, finish = [], None
-    for delta in deltas:
-        if isinstance(delta, ContentDelta):
-            text.append(delta.text)
-        else:
-            finish = delta
-    if finish is None:
-        raise ValueError("an answer without a Finish is not whole")
-    message = {"role": "assistant", "content": "".join(text), "refusal": None}
+def _first_content(delta: Delta) -> bytes:
+    """Null where thoughts or calls come first: there may be no text at all, and then the content is null."""
+    return b"null" if isinstance(delta, ReasoningDelta | ToolCallDelta) else b'""'
+
+
+@dataclass(slots=True)
+class _Call:
+    id: str
+    name: str
+    arguments: str
+
+
+@dataclass(slots=True)
+class Choice:
+    """One whole choice, gathered from its deltas."""
+
+    text: list[str] = field(default_factory=list)
+    reasoning: list[str] = field(default_factory=list)
+    calls: dict[int, _Call] = field(default_factory=dict)
+    reason: FinishReason | None = None
+
+    def add(self, delta: Delta) -> None:
+        """Takes in one delta."""
+        match delta:
+            case ContentDelta(text):
+                self.text.append(text)
+            case ReasoningDelta(text):
+                self.reasoning.append(text)
+            case ToolCallDelta(position, call_id, name, arguments):
+                self.calls.setdefault(position, _Call(call_id, name, "")).arguments += arguments
+            case Finish(reason):
+                self.reason = reason
+            case Usage():
+                pass
+
+    def message(self) -> dict[str, Any]:
+        """OpenAI's ``message`` object. Content is null where there is none beside thoughts or calls."""
+        text = "".join(self.text)
+        beside = bool(self.calls or self.reasoning)
+        message: dict[str, Any] = {
+            "role": "assistant",
+            "content": None if beside and not text else text,
+            "refusal": None,
+        }
+        if self.reasoning:
+            message["reasoning_content"] = "".join(self.reasoning)
+        if self.calls:
+            message["tool_calls"] = [
+                {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+                for _, call in sorted(self.calls.items())
+            ]
+        return message
+
+    def as_json(self, index: int) -> dict[str, Any]:
+        """OpenAI's ``choice`` object."""
+        if self.reason is None:
+            raise ValueError("a choice without a Finish is not whole")
+        return {"index": index, "message": self.message(), "logprobs": None, "finish_reason": self.reason}
+
+
+class Gathered:
+    """A whole answer, gathered from the batches that a stream would carry."""
+
+    def __init__(self) -> None:
+        self.choices: dict[int, Choice] = {}
+        self._usage: Usage | None = None
+
+    @property
+    def usage(self) -> Usage:
+        """The counts the answer ended with. Raises ValueError: it did not end."""
+        if self._usage is None:
+            raise ValueError("an answer without its Usage is not whole")
+        return self._usage
+
+    def add(self, batch: Batch) -> None:
+        """Takes in one batch."""
+        choice = self.choices.setdefault(batch.choice, Choice())
+        for delta in batch.deltas:
+            choice.add(delta)
+            if isinstance(delta, Usage):
+                self._usage = delta
+
+    def in_order(self) -> list[tuple[int, Choice]]:
+        """The choices with their indexes."""
+        return sorted(self.choices.items())
+
+
+def completion_body(*, completion_id: str, created: int, model: str, answer: Gathered) -> bytes:
+    """A whole completion."""
     return orjson.dumps(
         {
             "id": completion_id,
             "object": "chat.completion",
             "created": created,
             "model": model,
-            "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": finish.reason}],
-            "usage": finish.usage.as_json(),
+            "choices": [choice.as_json(index) for index, choice in answer.in_order()],
+            "usage": answer.usage.as_json(),
         }
     )
 

@@ -13,19 +13,26 @@ from typing import Any, Final, Self
 from urllib.parse import quote
 
 import aiohttp
-import orjson
 from yarl import URL
 
-from proxy import __version__
 from proxy.errors import ModelNotFound, PoeFailed, PoeTimeout, StreamCut
 from proxy.poe_api.events import Done, Event, EventDecoder, Failure
-from proxy.poe_api.faults import RateLimits, fault_of_event, fault_of_response, parse_rate_limits
+from proxy.poe_api.faults import RateLimits, fault_of_event, parse_rate_limits
+from proxy.poe_api.network import (
+    MAX_ERROR_BYTES,
+    in_our_terms,
+    network_fault,
+    open_session,
+    read_capped,
+    read_fault,
+    read_object,
+)
 
-_MAX_ERROR_BYTES: Final = 64 * 1024
 _MAX_CATALOGUE_BYTES: Final = 32 * 1024 * 1024
+_POES_FILES: Final = "poecdn.net"
+#: How long fetching a file may take, in seconds.
+_FILE_S: Final = 60.0
 _BOT_NAME: Final = re.compile(r"[^\x00-\x1f\x7f/\\?#%\ud800-\udfff]{1,100}")
-#: A POST on a connection that Poe has just closed fails, so idle ones are given up early.
-_KEEPALIVE_S: Final = 15.0
 #: How long, and for how much, an HTTP body that goes on after ``done`` is waited for.
 _ENDING_S: Final = 1.0
 _MAX_ENDING_BYTES: Final = 64
@@ -55,12 +62,7 @@ class PoeClient:
     def __init__(self, base_url: str, timeouts: Timeouts) -> None:
         self._base_url = base_url
         self._timeouts = timeouts
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE_S, ttl_dns_cache=300),
-            headers={"User-Agent": f"poe-proxy/{__version__}", "Accept-Encoding": "identity"},
-            cookie_jar=aiohttp.DummyCookieJar(),
-            auto_decompress=False,
-        )
+        self._session = open_session()
         self._ending: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
@@ -104,13 +106,13 @@ class PoeClient:
                     url, data=body, headers=headers, allow_redirects=False, timeout=self._aiohttp_timeout()
                 )
                 if response.status != 200 or response.content_type != "text/event-stream":
-                    raise await _fault(response, key)
+                    raise await read_fault(response, key)
                 reads = _reads(response, decoder, late, key)
                 yield Answer(reads=reads, rate_limits=parse_rate_limits(response.headers))
         except TimeoutError:
             raise PoeTimeout(said="no event in time") from None
         except aiohttp.ClientError as error:
-            raise _network_fault(error) from error
+            raise network_fault(error) from error
         finally:
             if response is not None:
                 self._let_go(response, whole=decoder.ended)
@@ -122,7 +124,7 @@ class PoeClient:
             KeyRefused: Poe does not know the key.
             PoeError: it could not be found out.
         """
-        payload = await self._get_json("/usage/current_balance", max_bytes=_MAX_ERROR_BYTES, key=key)
+        payload = await self._get_json("/usage/current_balance", max_bytes=MAX_ERROR_BYTES, key=key)
         balance = payload.get("current_point_balance")
         if isinstance(balance, bool) or not isinstance(balance, int | float):
             raise PoeFailed(said="a balance without current_point_balance")
@@ -136,24 +138,33 @@ class PoeClient:
             raise PoeFailed(said="a list of models without data")
         return [model for model in models if isinstance(model, dict)]
 
+    async def fetch_file(self, url: str, *, max_bytes: int) -> bytes:
+        """A file that a bot made. Asks without a key, and no host but Poe's: a bot's author chose the URL.
+
+        Raises:
+            PoeFailed: it is elsewhere, larger than ``max_bytes``, or could not be had.
+        """
+        target = URL(url, encoded=True)
+        if not _is_poes(target) and target.origin() != URL(self._base_url).origin():
+            raise PoeFailed(
+                "The file is not at Poe, so it cannot be fetched; ask for its URL.", said="a file elsewhere"
+            )
+        timeout = aiohttp.ClientTimeout(total=_FILE_S, sock_connect=self._timeouts.connect_s)
+        with in_our_terms():
+            async with self._session.get(target, allow_redirects=False, timeout=timeout) as response:
+                if response.status != 200:
+                    raise PoeFailed(said=f"{response.status} for a file")
+                return await read_capped(response, max_bytes)
+
     async def _get_json(self, path: str, *, max_bytes: int, key: str = "") -> dict[str, Any]:
         url = URL(self._base_url + path, encoded=True)
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         timeout = aiohttp.ClientTimeout(total=20, sock_connect=self._timeouts.connect_s)
-        try:
+        with in_our_terms():
             async with self._session.get(url, headers=headers, allow_redirects=False, timeout=timeout) as response:
                 if response.status != 200:
-                    raise await _fault(response, key)
-                payload = orjson.loads(await _read_capped(response, max_bytes))
-        except TimeoutError:
-            raise PoeTimeout from None
-        except aiohttp.ClientError as error:
-            raise _network_fault(error) from error
-        except orjson.JSONDecodeError:
-            raise PoeFailed(said="a body that is not JSON") from None
-        if not isinstance(payload, dict):
-            raise PoeFailed(said="a body that is not a JSON object")
-        return payload
+                    raise await read_fault(response, key)
+                return await read_object(response, max_bytes)
 
     def _let_go(self, response: aiohttp.ClientResponse, *, whole: bool) -> None:
         """Closes the connection at once, or keeps it for the next request when the answer was whole.
@@ -172,6 +183,11 @@ class PoeClient:
         return aiohttp.ClientTimeout(
             total=self._timeouts.total_s, sock_connect=self._timeouts.connect_s, sock_read=self._timeouts.idle_s
         )
+
+
+def _is_poes(url: URL) -> bool:
+    host = url.host or ""
+    return url.scheme == "https" and (host == _POES_FILES or host.endswith(f".{_POES_FILES}")) and url.port == 443
 
 
 def encode_bot_name(bot: str) -> str:
@@ -215,34 +231,3 @@ async def _read_to_the_end(response: aiohttp.ClientResponse) -> None:
                 left -= len(data)
     except (TimeoutError, aiohttp.ClientError):
         pass  # the connection is of no more use, and will be closed
-
-
-async def _fault(response: aiohttp.ClientResponse, key: str) -> Exception:
-    try:
-        body = await _read_capped(response, _MAX_ERROR_BYTES, cut=True)
-    except aiohttp.ClientError:  # the status was said
-        body = b""
-    if response.status < 400:
-        return PoeFailed(said=f"{response.status} with {response.content_type}", http_status=response.status)
-    return fault_of_response(response.status, response.headers, body, key=key)
-
-
-async def _read_capped(response: aiohttp.ClientResponse, max_bytes: int, *, cut: bool = False) -> bytes:
-    """At most ``max_bytes`` of the body; more is cut off, or refused as PoeFailed."""
-    parts: list[bytes] = []
-    size = 0
-    async for part in response.content.iter_any():
-        parts.append(part)
-        size += len(part)
-        if size > max_bytes:
-            if not cut:
-                raise PoeFailed(said="a body over the size limit")
-            break
-    return b"".join(parts)[:max_bytes]
-
-
-def _network_fault(error: aiohttp.ClientError) -> PoeFailed:
-    """An aiohttp failure in our terms; its text may quote the URL, so only its name is kept."""
-    was_connected = not isinstance(error, aiohttp.ClientConnectorError)
-    cut = aiohttp.ClientPayloadError | aiohttp.ServerDisconnectedError | aiohttp.ClientOSError
-    return (StreamCut if was_connected and isinstance(error, cut) else PoeFailed)(said=type(error).__name__)

@@ -16,6 +16,7 @@ from typing import Final
 import orjson
 
 from proxy.errors import (
+    FeatureRefused,
     KeyRefused,
     ModelNotFound,
     OutOfPoints,
@@ -54,7 +55,7 @@ _BY_TYPE: Final[dict[str, type[PoeError]]] = {
     "moderation_error": RefusedByPolicy,
     "privacy_authorization_error": RefusedByPolicy,
     "user_caused_error": RefusedByBot,
-    "unsupported_feature_for_model": RefusedByBot,
+    "unsupported_feature_for_model": FeatureRefused,
     "timeout_error": PoeTimeout,
 }
 
@@ -67,6 +68,7 @@ _BY_WORDS: Final[tuple[tuple[re.Pattern[str], type[PoeError]], ...]] = tuple(
         (r"(incorrect|invalid) api key", KeyRefused),
         (r"bot does not exist|cannot access private bots|does not support api access", ModelNotFound),
         (r"does not exist or you do not have access|^model \S+ not found", ModelNotFound),
+        (r"does not support (tool|function)|(tool|function) calling is not supported", FeatureRefused),
         (r"message (is )?too long|maximum context length|context window", PromptTooLong),
     )
 )

@@ -3,19 +3,33 @@
 Pure. Knows Poe's roles and fields, nothing of OpenAI's.
 """
 
+import dataclasses
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from fastapi_poe.client import PROTOCOL_VERSION
+from fastapi_poe.types import Attachment as PoeAttachment
 from fastapi_poe.types import ProtocolMessage, QueryRequest
+
+from proxy.poe_api.attachments import Attachment, FileToAttach
 
 
 class Message(NamedTuple):
-    """One turn of a conversation in Poe's terms."""
+    """One turn of a conversation in Poe's terms.
 
-    role: Literal["system", "user", "bot"]
+    Attributes:
+        message_type: ``function_call`` for a bot's message that is the JSON list of the tools it called.
+        files: what goes beside the text; Poe must have each before the query can be sent.
+        parameters: of the bot, by name; they belong to the last message of the user.
+    """
+
+    role: Literal["system", "user", "bot", "tool"]
     content: str
+    message_type: Literal["function_call"] | None = None
+    files: Sequence[FileToAttach] = ()
+    parameters: Mapping[str, Any] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,20 +40,47 @@ class Query:
         temperature: 0 to 2, or None for the bot's own.
         stop_sequences: the answer ends before any of these.
         logit_bias: token id → −100 to 100.
+        tools: function definitions as OpenAI has them, each with a description and parameters.
     """
 
     messages: Sequence[Message]
     temperature: float | None = None
     stop_sequences: Sequence[str] = ()
     logit_bias: Mapping[str, float] = field(default_factory=dict)
+    tools: Sequence[Mapping[str, Any]] = ()
+
+    @property
+    def files(self) -> list[FileToAttach]:
+        """Every file of every message, in order."""
+        return [file for message in self.messages for file in message.files]
+
+    def with_files(self, attachments: Sequence[Attachment]) -> "Query":
+        """The same with what Poe calls its files, in the order of ``files``."""
+        known = iter(attachments)
+        messages = [message._replace(files=[next(known) for _ in message.files]) for message in self.messages]
+        return dataclasses.replace(self, messages=messages)
+
+    def followed_by(self, *messages: Message) -> "Query":
+        """The same conversation, continued; the last message, the user's, takes over the parameters."""
+        before = [message._replace(parameters={}) for message in self.messages]
+        parameters = {name: value for message in self.messages for name, value in message.parameters.items()}
+        *between, last = messages
+        return dataclasses.replace(self, messages=[*before, *between, last._replace(parameters=parameters)])
 
 
 def build_query_body(query: Query) -> bytes:
-    """The JSON body for ``POST /bot/<name>``. External callers leave the conversation's ids empty."""
+    """The JSON body for ``POST /bot/<name>``. External callers leave the conversation's ids empty.
+
+    Tools go in as they are: fastapi-poe's type for them drops what it does not know, ``$defs`` and
+    ``additionalProperties`` among it.
+
+    Raises:
+        TypeError: a file is not at Poe yet.
+    """
     request = QueryRequest(
         version=PROTOCOL_VERSION,
         type="query",
-        query=[ProtocolMessage(role=message.role, content=message.content) for message in query.messages],
+        query=[_message(message) for message in query.messages],
         user_id="",
         conversation_id="",
         message_id="",
@@ -47,4 +88,23 @@ def build_query_body(query: Query) -> bytes:
         stop_sequences=list(query.stop_sequences),
         logit_bias=dict(query.logit_bias),
     )
-    return request.model_dump_json().encode()
+    if not query.tools:
+        return request.model_dump_json().encode()
+    body = request.model_dump_json(exclude={"tools"}).removesuffix("}")
+    return f'{body},"tools":{json.dumps(list(query.tools), ensure_ascii=False)}}}'.encode()
+
+
+def _message(message: Message) -> ProtocolMessage:
+    return ProtocolMessage(
+        role=message.role,
+        content=message.content,
+        message_type=message.message_type,
+        attachments=[_attachment(file) for file in message.files],
+        parameters=dict(message.parameters),
+    )
+
+
+def _attachment(file: FileToAttach) -> PoeAttachment:
+    if not isinstance(file, Attachment):
+        raise TypeError("a file that Poe does not have cannot be attached")
+    return PoeAttachment(url=file.url, content_type=file.content_type, name=file.name)

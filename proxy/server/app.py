@@ -9,7 +9,7 @@ from proxy.server.errors import install_error_handlers
 from proxy.server.headers import install_headers
 from proxy.server.lifecycle import install_lifecycle
 from proxy.server.logs import configure_logs
-from proxy.server.routes import chat, health, models
+from proxy.server.routes import chat, completions, health, images, models
 from proxy.server.why import install_why
 from proxy.settings import Settings
 
@@ -31,7 +31,8 @@ def create_app(*_: object, settings: Settings, own_process: bool = False) -> App
         FALLBACK_ERROR_FORMAT="json",
         REQUEST_MAX_SIZE=settings.max_body_bytes,
         # Every send resets it, and heartbeats see to it that something is sent; a whole answer may take this long.
-        RESPONSE_TIMEOUT=settings.upstream_total_s + settings.failover_budget_s + settings.heartbeat_s,
+        # A whole answer in JSON may have to be asked for twice.
+        RESPONSE_TIMEOUT=2 * settings.upstream_total_s + settings.failover_budget_s + settings.heartbeat_s,
         KEEP_ALIVE_TIMEOUT=75,
         GRACEFUL_SHUTDOWN_TIMEOUT=settings.drain_timeout_s,
     )
@@ -39,5 +40,5 @@ def create_app(*_: object, settings: Settings, own_process: bool = False) -> App
     install_why(app)
     install_error_handlers(app)
     install_lifecycle(app, settings, own_process=own_process)
-    app.blueprint([chat.blueprint, models.blueprint, health.blueprint])
+    app.blueprint([chat.blueprint, completions.blueprint, images.blueprint, models.blueprint, health.blueprint])
     return app

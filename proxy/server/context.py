@@ -11,14 +11,18 @@ from typing import Any, Final
 from sanic import Config, Sanic
 
 from proxy.clients.tokens import ClientRegistry
+from proxy.gateway.attempts import Failover, Upstream
 from proxy.gateway.catalogue import Catalogue
+from proxy.gateway.images import ImageMaker
 from proxy.gateway.probes import Prober
-from proxy.gateway.relay import Failover, Relay
+from proxy.gateway.relay import Relay
+from proxy.gateway.uploads import Uploads
 from proxy.keypool.lease import KeyCount, PoolLimits
 from proxy.keypool.pool import KeyPool
 from proxy.keypool.verdict import Cooldown
 from proxy.ledger.trail import RequestTrail
 from proxy.poe_api.client import PoeClient, Timeouts
+from proxy.poe_api.upload import UploadClient
 from proxy.server.fresh import Fresh
 from proxy.settings import Settings
 from proxy.store.redis import RedisStore
@@ -43,6 +47,7 @@ class Worker:
     pool: KeyPool
     catalogue: Catalogue
     relay: Relay
+    images: ImageMaker
     trail: RequestTrail
     key_count: Fresh[KeyCount]
     admin_digests: frozenset[bytes]
@@ -56,6 +61,10 @@ async def open_worker(settings: Settings) -> AsyncIterator[Worker]:
         store = RedisStore(settings.redis_url, settings.redis_namespace)
         stack.push_async_callback(store.close)
         poe = await stack.enter_async_context(PoeClient(settings.poe_base_url, _timeouts(settings)))
+        upload_client = UploadClient(settings.poe_upload_url, connect_s=settings.connect_timeout_s)
+        await stack.enter_async_context(upload_client)
+        uploads = Uploads(store, upload_client, max_bytes=settings.max_attachment_bytes)
+        stack.push_async_callback(uploads.close)
         tokens = TokenCounter()
         stack.callback(tokens.close)
         pool = KeyPool(
@@ -78,7 +87,7 @@ async def open_worker(settings: Settings) -> AsyncIterator[Worker]:
         prober = Prober(pool, poe, every_s=settings.balance_every_s)
         await stack.enter_async_context(_running(pool.keep_up, prober.run))
         relay = Relay(
-            poe=poe,
+            upstream=Upstream(poe, uploads),
             pool=pool,
             catalogue=catalogue,
             tokens=tokens,
@@ -92,6 +101,7 @@ async def open_worker(settings: Settings) -> AsyncIterator[Worker]:
             pool=pool,
             catalogue=catalogue,
             relay=relay,
+            images=ImageMaker(relay, catalogue, poe, max_bytes=settings.max_attachment_bytes),
             trail=RequestTrail(store),
             key_count=Fresh(pool.count),
             admin_digests=frozenset(token.digest for token in settings.admin_tokens),

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from sanic import Request
 
 from proxy.errors import ProxyError
-from proxy.gateway.relay import ChatCall
+from proxy.gateway.call import ChatCall
 from proxy.server.context import Worker
 from proxy.server.why import why
 

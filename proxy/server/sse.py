@@ -7,14 +7,27 @@ that takes longer than the hold time, it opens anyway and heartbeats fill the si
 import asyncio
 from collections.abc import AsyncIterator
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Protocol, Self
 
 from sanic import HTTPResponse, Request
 
 from proxy.errors import ProxyError
-from proxy.openai_api.response import PING, ChunkWriter, Delta, Finish
+from proxy.openai_api.response import PING, Batch
 
 _HEADERS: Final = {"cache-control": "no-cache", "x-accel-buffering": "no"}
+
+
+class Writer(Protocol):
+    """Puts an answer into the bytes of one kind of stream."""
+
+    def opening(self) -> bytes:
+        """What may go out before anything of the answer is known, or nothing."""
+
+    def write(self, batch: Batch) -> bytes:
+        """The events for a batch."""
+
+    def error(self, error: ProxyError) -> bytes:
+        """The event that ends a failed stream."""
 
 
 class EventStream:
@@ -25,7 +38,7 @@ class EventStream:
         heartbeat_s: seconds of silence after which a comment is sent.
     """
 
-    def __init__(self, request: Request, writer: ChunkWriter, *, hold_s: float, heartbeat_s: float) -> None:
+    def __init__(self, request: Request, writer: Writer, *, hold_s: float, heartbeat_s: float) -> None:
         self._request = request
         self._writer = writer
         self._heartbeat_s = heartbeat_s
@@ -52,10 +65,10 @@ class EventStream:
         if self._beat is not None:
             self._beat.cancel()
 
-    async def send_all(self, batches: AsyncIterator[list[Delta]]) -> None:
-        """Sends every batch; the one that brings the Finish ends the stream. Raises what ``batches`` raises."""
+    async def send_all(self, batches: AsyncIterator[Batch]) -> None:
+        """Sends every batch; the one that brings the Usage ends the stream. Raises what ``batches`` raises."""
         async for batch in batches:
-            await self._send(self._writer.write(batch), last=isinstance(batch[-1], Finish))
+            await self._send(self._writer.write(batch), last=batch.is_last)
 
     async def fail(self, error: ProxyError) -> None:
         """Ends an opened stream with an error event, and without ``[DONE]``."""
@@ -68,7 +81,6 @@ class EventStream:
             response = self._response
             if response is None:
                 response = await self._open()
-                data = self._writer.opening() + data
             self._quiet_until = self._loop.time() + self._heartbeat_s
             if last:
                 self._ended = True
@@ -86,5 +98,5 @@ class EventStream:
         now = self._loop.time()
         if now >= self._quiet_until and not self._sending.locked():
             self._quiet_until = now + self._heartbeat_s
-            self._beat = self._loop.create_task(self._send(b"" if self._response is None else PING))
+            self._beat = self._loop.create_task(self._send(PING if self.opened else self._writer.opening()))
         self._timer = self._loop.call_at(max(self._quiet_until, now + 0.01), self._on_silence)

@@ -7,7 +7,7 @@ import orjson
 from sanic import Request
 from sanic.response import BaseHTTPResponse
 
-from proxy.gateway.relay import ChatCall, RelayRecord
+from proxy.gateway.call import ChatCall, RelayRecord
 from proxy.server.context import App, Worker
 
 #: Longest header value; a longer story is cut down to the keys that were used.

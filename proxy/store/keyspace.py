@@ -66,3 +66,7 @@ class KeySpace:
     def keyset(self, digest: str) -> str:
         """SET of key ids: the keys of the instances whose configuration has this digest."""
         return f"{self.prefix}keyset:{digest}"
+
+    def upload(self, account: str, digest: str) -> str:
+        """STRING: what Poe calls a file that was uploaded with this account, as JSON."""
+        return f"{self.prefix}upload:{account}:{digest}"

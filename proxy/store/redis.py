@@ -101,6 +101,10 @@ class RedisStore:
         value = await self._ask(self._redis.get(name))
         return None if value is None else str(value)
 
+    async def get_many(self, names: Sequence[str]) -> list[str | None]:
+        """The strings under ``names``, at least one, in one round trip. Raises StoreUnavailable."""
+        return [None if value is None else str(value) for value in await self._ask(self._redis.mget(names))]
+
     async def put(self, name: str, value: str, ttl_s: int) -> None:
         """Stores a string for ``ttl_s`` seconds. Raises StoreUnavailable."""
         await self._ask(self._redis.set(name, value, ex=ttl_s))

@@ -1,20 +1,25 @@
-"""Poe's events as a text that only grows, which is all an OpenAI stream can carry. Pure.
+"""Poe's events as deltas that only ever add, which is all an OpenAI stream can carry. Pure.
 
 Poe may replace what it said; a stream cannot take back what it sent. So a replacement is held until
 the next event tells what it was: a progress line ("Thinking... (12s elapsed)") that the next one
 replaces, a growing answer of which the settled part can go out, or the beginning of the answer that
 the following texts continue. What was sent and is said again after a replacement is not sent twice.
 
-Files stand beside the text in Poe, whatever replaces it; here their links follow it at the end.
+A text goes through ``thinking`` (thoughts or answer?), ``growing`` (what of it is new?), and ``files`` (links).
+Tool calls take no part in replacements.
 """
 
-import os
 import re
 from collections.abc import Sequence
-from typing import Final
+from dataclasses import dataclass
+from typing import Any, Final
 
-from proxy.openai_api.response import ContentDelta
+from proxy.openai_api.response import ContentDelta, Delta, FinishReason, ReasoningDelta
 from proxy.poe_api.events import Event, File, Json, Replace, Text
+from proxy.translator.files import FileLinks
+from proxy.translator.growing import GrowingText
+from proxy.translator.thinking import Parted, ThinkingSplitter, part
+from proxy.translator.tool_calls import ToolCallReader
 
 #: What bots show while they work, alone in the answer: "Thinking...", "Generating image (3s elapsed)".
 _PROGRESS: Final = re.compile(
@@ -23,102 +28,169 @@ _PROGRESS: Final = re.compile(
 )
 #: Longer texts are not even looked at for progress, which keeps the time for it small.
 _MAX_PROGRESS_CHARACTERS: Final = 200
+#: What a bot's backend may say of how its answer ended, beside what is seen here.
+_TOLD_REASONS: Final[dict[object, FinishReason]] = {"length": "length", "content_filter": "content_filter"}
 
 
-class AnswerText:
-    """The visible text of one answer.
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a bot said, in whole texts: thoughts, answer with the links to its files, and calls."""
 
-    Feed it the events of each read and ``finish`` it at the end; the deltas joined are the final text,
-    unless a replacement contradicts text already sent. Then the changed part follows in a new
-    paragraph, from the first line that differs: nothing is lost, and at most one line is repeated.
+    reasoning: str
+    text: str
+    calls: str
+
+
+class AnswerBuilder:
+    """One answer, as it arrives.
+
+    Feed it the events of each read and ``finish`` it at the end. The deltas joined are the final answer, unless a
+    replacement contradicts text already sent (``growing``). ``whole`` is the final answer for callers that did
+    not stream.
+
+    Args:
+        calls: reads tool calls; None when the request offered no tools, and then there are none to report.
     """
 
-    __slots__ = ("_files", "_held", "_sent")
+    __slots__ = ("_calls", "_content", "_files", "_held", "_links", "_reasoning", "_stated", "_thinking", "_told")
 
-    def __init__(self) -> None:
-        self._sent: list[str] = []
+    def __init__(self, calls: ToolCallReader | None = None) -> None:
+        self._stated: list[str] = []
         self._held: str | None = ""
-        self._files: list[str] = []
+        self._thinking = ThinkingSplitter()
+        self._reasoning = GrowingText()
+        self._content = GrowingText()
+        self._links = FileLinks()
+        self._files: list[File] = []
+        self._calls = calls
+        self._told: FinishReason = "stop"
 
     @property
-    def text(self) -> str:
-        """The answer as Poe last stated it, whether sent or held, and the links to its files."""
-        stated = "".join(self._sent) if self._held is None else self._held
-        if not self._files:
-            return stated
-        if _is_progress(stated):
-            stated = ""
-        separator = "\n\n" if stated and not stated.endswith("\n\n") else ""
-        return stated + separator + "\n\n".join(self._files)
+    def files(self) -> Sequence[File]:
+        """The files so far."""
+        return self._files
 
-    def feed(self, events: Sequence[Event]) -> list[ContentDelta]:
-        """What these events let through."""
-        deltas: list[ContentDelta] = []
+    @property
+    def finish_reason(self) -> FinishReason:
+        """Why the answer ended, if it ended now."""
+        return "tool_calls" if self._calls else self._told
+
+    def feed(self, events: Sequence[Event]) -> list[Delta]:
+        """What these events let through. Plain text, the usual case, goes straight on."""
+        deltas: list[Delta] = []
         for event in events:
             if isinstance(event, Text):
                 deltas += self._append(event.text)
             elif isinstance(event, Json):
-                deltas += self._append(_content_of(event))
+                deltas += self._read(event.data)
             elif isinstance(event, Replace):
                 deltas += self._replace(event.text)
             elif isinstance(event, File):
-                self._files.append(_markdown(event))
+                self._files.append(event)
+                deltas += _content(self._links.add(event))
         return deltas
 
-    def finish(self) -> list[ContentDelta]:
+    def finish(self) -> list[Delta]:
         """What was still held when Poe said it was done."""
-        whole, self._files = self.text, []
-        return self._release(whole)
+        deltas: list[Delta] = []
+        if self._held is not None:
+            held, self._held = self._final(self._held), None
+            deltas += self._show(held)
+        deltas += self._let(self._thinking.finish())
+        deltas += _content(self._links.finish())
+        return [*deltas, *(self._calls.finish() if self._calls else ())]
 
-    def _append(self, text: str) -> list[ContentDelta]:
-        """The usual case comes first: nothing is held, and every text goes out as it came."""
-        if self._held is None:
-            self._sent.append(text)
-            return [ContentDelta(text)] if text else []
-        whole = self._held + text
-        if not text or _is_progress(whole):
-            self._held = whole
-            return []
-        return self._release(whole)
+    def said(self) -> Said:
+        """The answer as Poe last stated it, sent or not."""
+        stated = "".join(self._stated) if self._held is None else self._final(self._held)
+        reasoning, content = part(stated)
+        links = FileLinks()
+        for file in self._files:
+            links.add(file)
+        text = links.feed(content)
+        return Said(reasoning, text + links.finish(), self._calls.text if self._calls else "")
 
-    def _replace(self, text: str) -> list[ContentDelta]:
+    def whole(self) -> list[Delta]:
+        """Text and thoughts of the final answer; calls have been reported as they came."""
+        said = self.said()
+        return [*_reasoning(said.reasoning), *_content(said.text)]
+
+    def _append(self, text: str) -> list[Delta]:
+        if self._held is not None:
+            whole = self._held + text
+            if not text or _is_progress(whole):
+                self._held = whole
+                return []
+            return self._show(whole)
+        self._stated.append(text)
+        return self._let(self._thinking.feed(text))
+
+    def _replace(self, text: str) -> list[Delta]:
         """Holds the new text. What it shares with the replacement before it has settled, and goes out."""
-        settled = self._held
-        deltas = []
-        if settled and text.startswith(settled) and not _is_progress(settled):
-            deltas = self._release(settled)
+        settled, deltas = self._held, []
+        if settled and not _is_progress(settled) and _goes_on(settled, text):
+            deltas = self._show(settled)
         self._held = text
         return deltas
 
-    def _release(self, text: str) -> list[ContentDelta]:
-        """Makes ``text`` the sent state; the delta is what it adds. A part of what was sent stays held instead."""
-        sent = "".join(self._sent)
-        if len(text) < len(sent) and sent.startswith(text):
-            self._sent, self._held = [sent], text
-            return []
-        self._sent, self._held = [text], None
-        if text.startswith(sent):
-            added = text[len(sent) :]
-        else:
-            shared = os.path.commonprefix([sent, text])  # noqa: RUF071 - characters are what is meant
-            added = "\n\n" + text[shared.rfind("\n") + 1 :]
-        return [ContentDelta(added)] if added else []
+    def _show(self, stated: str) -> list[Delta]:
+        """Makes ``stated`` what Poe has said; the deltas are what that adds to what was sent."""
+        self._stated, self._held = [stated], None
+        self._thinking = ThinkingSplitter()
+        reasoning, content = self._thinking.feed(stated)
+        thoughts = self._reasoning.show(reasoning)
+        return [*_reasoning(thoughts), *_content(self._links.feed(self._content.show(content)))]
+
+    def _let(self, parted: Parted) -> list[Delta]:
+        """More of thoughts and text, as they go out."""
+        content = self._content.append(parted.content)
+        if parted.reasoning:
+            thoughts = self._reasoning.append(parted.reasoning)
+            return [*_reasoning(thoughts), *_content(self._links.feed(content))]
+        return _content(self._links.feed(content))
+
+    def _final(self, held: str) -> str:
+        """A progress line that nothing replaced says nothing beside the file it was about."""
+        return "" if self._files and _is_progress(held) else held
+
+    def _read(self, chunk: dict[str, Any]) -> list[Delta]:
+        """An OpenAI chunk, as far as it is well-formed: text, thoughts, calls, and why it ended."""
+        choice = _first(chunk.get("choices"))
+        delta = choice.get("delta") or choice.get("message")
+        delta = delta if isinstance(delta, dict) else {}
+        self._told = _TOLD_REASONS.get(choice.get("finish_reason"), self._told)
+        deltas: list[Delta] = []
+        thoughts = delta.get("reasoning_content") or delta.get("reasoning")
+        if isinstance(thoughts, str):
+            deltas += _reasoning(self._reasoning.append(thoughts))
+        content = delta.get("content")
+        if isinstance(content, str):
+            deltas += self._append(content)
+        if self._calls is not None:
+            deltas += self._calls.feed(delta.get("tool_calls"))
+        return deltas
 
 
 def _is_progress(text: str) -> bool:
     return len(text) <= _MAX_PROGRESS_CHARACTERS and _PROGRESS.fullmatch(text) is not None
 
 
-def _markdown(file: File) -> str:
-    mark = "!" if file.content_type.startswith("image/") else ""
-    name = file.name.replace("[", "(").replace("]", ")").replace("\n", " ")
-    return f"{mark}[{name}]({file.url.replace(')', '%29').replace(' ', '%20')})"
+def _goes_on(settled: str, text: str) -> bool:
+    """Whether ``text`` continues what ``settled`` said, whatever a marker of thoughts counts meanwhile."""
+    if text.startswith(settled):
+        return True
+    before, after = ThinkingSplitter().feed(settled), ThinkingSplitter().feed(text)
+    return after.reasoning.startswith(before.reasoning) and after.content.startswith(before.content)
 
 
-def _content_of(event: Json) -> str:
-    """The text of an OpenAI-shaped chunk, wherever it is well-formed enough to have one."""
-    choices = event.data.get("choices")
+def _reasoning(text: str) -> list[Delta]:
+    return [ReasoningDelta(text)] if text else []
+
+
+def _content(text: str) -> list[Delta]:
+    return [ContentDelta(text)] if text else []
+
+
+def _first(choices: object) -> dict[str, Any]:
     first = choices[0] if isinstance(choices, list) and choices else None
-    delta = first.get("delta") if isinstance(first, dict) else None
-    content = delta.get("content") if isinstance(delta, dict) else None
-    return content if isinstance(content, str) else ""
+    return first if isinstance(first, dict) else {}

@@ -1,61 +1,161 @@
 """OpenAI chat requests as Poe queries. Pure; says plainly what cannot be carried over."""
 
+from dataclasses import dataclass
+from typing import Final, Literal
+
 from proxy.errors import InvalidRequest, UnsupportedFeature
-from proxy.openai_api.request import ChatCompletionRequest, ChatMessage, ContentPart
+from proxy.openai_api.request import ChatCompletionRequest, ChatMessage
+from proxy.poe_api.attachments import FileToAttach
 from proxy.poe_api.query import Message, Query
+from proxy.translator.parameters import Schemas, build_parameters
+from proxy.translator.parts import read_content
+from proxy.translator.structured import JsonFormat, build_json_format
+from proxy.translator.thinking import part
+from proxy.translator.tools import Offer, ResultReader, build_offer, calls_content, results_content
 
-_ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "bot"}
+#: Most choices of one request: each is a request to Poe of its own.
+MAX_CHOICES: Final = 8
+
+_Role = Literal["system", "user", "bot"]
+_ROLES: Final[dict[str, _Role]] = {"system": "system", "developer": "system", "user": "user", "assistant": "bot"}
 
 
-def build_query(request: ChatCompletionRequest) -> Query:
-    """What to ask the bot.
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to ask the bot, and what to make of its answer.
 
-    ``top_p``, ``seed``, ``user``, the penalties and the token limits have no place in Poe's protocol and are
-    left out.
+    Attributes:
+        call_ids: the ids of all tool calls of the conversation.
+        stops: sequences that end the answer, blank ones too, which Poe does not take.
+        visible_tokens, all_tokens: most tokens without and with thoughts, or None.
+    """
+
+    query: Query
+    offer: Offer
+    call_ids: frozenset[str]
+    json_format: JsonFormat | None
+    stops: tuple[str, ...]
+    visible_tokens: int | None
+    all_tokens: int | None
+    choices: int
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether the answer may have to be ended before the bot ends it."""
+        return bool(self.stops or self.visible_tokens or self.all_tokens)
+
+
+def build_plan(request: ChatCompletionRequest, schemas: Schemas | None = None) -> Plan:
+    """What to do about a request to a bot with these parameters (name → JSON Schema).
 
     Raises:
-        UnsupportedFeature: the request needs tools, pictures, several choices or log probabilities.
-        InvalidRequest: a message has no content.
+        UnsupportedFeature: the request needs what has no counterpart at Poe.
+        InvalidRequest: a message or a value makes no sense.
     """
     _refuse_unsupported(request)
-    return Query(
-        messages=[_message(position, message) for position, message in enumerate(request.messages)],
+    offer = build_offer(request)
+    json_format = build_json_format(request.response_format)
+    reader = _ConversationReader()
+    messages = _instructed(reader.read(request.messages), offer.instruction, json_format)
+    stops = tuple(filter(None, [request.stop] if isinstance(request.stop, str) else request.stop or []))
+    query = Query(
+        messages=_with_parameters(messages, build_parameters(request, schemas or {})),
         temperature=request.temperature,
-        stop_sequences=_stop_sequences(request),
+        stop_sequences=[stop for stop in stops if stop.strip()],
         logit_bias=request.logit_bias or {},
+        tools=offer.tools,
+    )
+    return Plan(
+        query=query,
+        offer=offer,
+        call_ids=reader.results.ids,
+        json_format=json_format,
+        stops=stops,
+        visible_tokens=request.max_tokens,
+        all_tokens=request.max_completion_tokens,
+        choices=request.n or 1,
     )
 
 
 def _refuse_unsupported(request: ChatCompletionRequest) -> None:
-    for param in ("tools", "functions", "logprobs"):
-        if getattr(request, param):
-            raise UnsupportedFeature(f"'{param}' is not supported.", param=param)
-    if request.n is not None and request.n > 1:
-        raise UnsupportedFeature("Only one choice ('n': 1) is supported.", param="n")
+    if request.functions:
+        raise UnsupportedFeature("'functions' is not supported; send 'tools' instead.", param="functions")
+    if request.logprobs or request.top_logprobs:
+        param = "logprobs" if request.logprobs else "top_logprobs"
+        raise UnsupportedFeature("Poe gives no log probabilities.", param=param)
+    if request.modalities and "audio" in request.modalities:
+        raise UnsupportedFeature("Answers in audio are not supported.", param="modalities")
+    if (request.n or 1) > MAX_CHOICES:
+        raise UnsupportedFeature(f"At most {MAX_CHOICES} choices are supported.", param="n")
 
 
-def _message(position: int, message: ChatMessage) -> Message:
-    param = f"messages[{position}]"
-    if message.tool_calls or message.role not in _ROLES:
-        raise UnsupportedFeature("Tool calls and their results are not supported.", param=param)
-    content = message.content
-    if isinstance(content, list):
-        content = "\n".join(_text_of(part, f"{param}.content[{at}]") for at, part in enumerate(content))
-    if content is None and message.role != "assistant":
-        raise InvalidRequest(f"Invalid value for '{param}.content': must not be null.", param=f"{param}.content")
-    return Message(role=_ROLES[message.role], content=content or "")  # type: ignore[arg-type]  # the values are Poe's roles
+class _ConversationReader:
+    """Turns a conversation into Poe's messages; the results of one turn's calls become one message."""
+
+    def __init__(self) -> None:
+        self.results = ResultReader()
+        self._messages: list[Message] = []
+        self._open_results: list[dict[str, str]] = []
+        self._open_files: list[FileToAttach] = []
+
+    def read(self, messages: list[ChatMessage]) -> list[Message]:
+        """The whole conversation."""
+        for position, message in enumerate(messages):
+            param = f"messages[{position}]"
+            if message.role == "tool":
+                self._read_result(message, param)
+                continue
+            self._close_results()
+            if message.role == "assistant":
+                self._read_assistant(message, param)
+            else:
+                self._read_said(message, param)
+        self._close_results()
+        return self._messages
+
+    def _read_said(self, message: ChatMessage, param: str) -> None:
+        if message.role == "function":
+            raise UnsupportedFeature("Results of 'functions' are not supported; use 'tools'.", param=f"{param}.role")
+        if message.tool_calls:
+            raise InvalidRequest("Only messages of the assistant have tool calls.", param=f"{param}.tool_calls")
+        if message.content is None:
+            raise InvalidRequest(f"Invalid value for '{param}.content': must not be null.", param=f"{param}.content")
+        content = read_content(message.content, f"{param}.content")
+        self._messages.append(Message(_ROLES[message.role], content.text, files=content.files))
+
+    def _read_assistant(self, message: ChatMessage, param: str) -> None:
+        """Text and calls are two messages at Poe. Thoughts are not sent back: bots would take them for the answer."""
+        content = read_content(message.content, f"{param}.content")
+        calls = message.tool_calls or []
+        text = part(content.text).content
+        if text or content.files or not calls:
+            self._messages.append(Message("bot", text, files=content.files))
+        if calls:
+            self.results.note(calls)
+            self._messages.append(Message("bot", calls_content(calls), message_type="function_call"))
+
+    def _read_result(self, message: ChatMessage, param: str) -> None:
+        content = read_content(message.content, f"{param}.content")
+        self._open_results.append(self.results.read(message, content.text, param))
+        self._open_files += content.files
+
+    def _close_results(self) -> None:
+        if self._open_results:
+            self._messages.append(Message("tool", results_content(self._open_results), files=self._open_files))
+            self._open_results, self._open_files = [], []
 
 
-def _text_of(part: ContentPart, param: str) -> str:
-    if part.type not in ("text", "refusal"):
-        raise UnsupportedFeature(f"Content of type '{part.type[:40]}' is not supported.", param=param)
-    text = part.text if part.type == "text" else part.refusal
-    if text is None:
-        raise InvalidRequest(f"Missing required parameter: '{param}.{part.type}'.", param=f"{param}.{part.type}")
-    return text
+def _instructed(messages: list[Message], about_tools: str, json_format: JsonFormat | None) -> list[Message]:
+    """The conversation with what the bot must be told, behind the caller's own system messages."""
+    instructions = [about_tools, json_format.instruction if json_format else ""]
+    at = next((at for at, message in enumerate(messages) if message.role != "system"), len(messages))
+    told = [Message("system", text) for text in instructions if text]
+    return [*messages[:at], *told, *messages[at:]]
 
 
-def _stop_sequences(request: ChatCompletionRequest) -> list[str]:
-    """Poe takes only sequences that are not blank."""
-    stop = [request.stop] if isinstance(request.stop, str) else request.stop or []
-    return [sequence for sequence in stop if sequence.strip()]
+def _with_parameters(messages: list[Message], parameters: dict[str, object]) -> list[Message]:
+    """Parameters stand at the user's last message, where Poe looks for them."""
+    if not parameters:
+        return messages
+    last = max((at for at, message in enumerate(messages) if message.role == "user"), default=len(messages) - 1)
+    return [message._replace(parameters=parameters) if at == last else message for at, message in enumerate(messages)]

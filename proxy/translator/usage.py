@@ -9,14 +9,15 @@ import base64
 import functools
 import gzip
 import hashlib
+import json
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from importlib.resources import files
 from typing import Final
 
 import tiktoken
 
-from proxy.poe_api.query import Message
+from proxy.poe_api.query import Query
 
 #: SHA-256 of the vocabulary; the same figure that tiktoken itself checks its download against.
 VOCABULARY_SHA256: Final = "446a9538cb6c348e3516120d7c08b09f57c36495e2acfffe59a5bf8b0cfb1a2d"
@@ -64,22 +65,46 @@ def load_encoding() -> tiktoken.Encoding:
     return tiktoken.Encoding("o200k_base", pat_str=_PATTERN, mergeable_ranks=ranks, special_tokens={})
 
 
+class Encoder:
+    """Texts as tokens and back, at once and on the caller's thread: for short texts."""
+
+    def __init__(self, encoding: tiktoken.Encoding) -> None:
+        self._encoding = encoding
+
+    def encode(self, text: str) -> list[int]:
+        """The tokens of ``text``."""
+        slices = (text[at : at + _SLICE_CHARACTERS] for at in range(0, len(text), _SLICE_CHARACTERS))
+        return [token for one in slices for token in self._encoding.encode_ordinary(one)]
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """The text of ``tokens``, without a character that is cut in half at the end."""
+        return self._encoding.decode_bytes(tokens).decode(errors="ignore")
+
+
 class TokenCounter:
     """Counts off the event loop. The vocabulary is loaded in a thread, so start-up does not wait for it."""
 
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(max_workers=1, thread_name_prefix="tokens")
         self._encoding: tiktoken.Encoding | None = None
-        self._loading = self._threads.submit(self._load)
+        self._loading: Future[tiktoken.Encoding] = self._threads.submit(self._load)
 
     def close(self) -> None:
         """Ends the thread, dropping counts nobody waits for."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    def count_prompt(self, messages: Sequence[Message]) -> "asyncio.Future[int]":
-        """Starts counting a prompt at once; await the result when it is needed, or cancel it."""
-        overhead = _TOKENS_PER_PROMPT + _TOKENS_PER_MESSAGE * len(messages)
-        return self.count("\n".join([message.content for message in messages]), overhead)
+    def count_prompt(self, query: Query) -> "asyncio.Future[int]":
+        """Starts counting a prompt, its tools included, at once; await the result when needed, or cancel it."""
+        overhead = _TOKENS_PER_PROMPT + _TOKENS_PER_MESSAGE * len(query.messages)
+        texts = [message.content for message in query.messages]
+        if query.tools:
+            texts.append(json.dumps(query.tools, ensure_ascii=False))
+        return self.count("\n".join(texts), overhead)
+
+    async def open_encoder(self) -> Encoder:
+        """The vocabulary for counting at once, as soon as it is loaded."""
+        encoding = self._encoding
+        return Encoder(await asyncio.wrap_future(self._loading) if encoding is None else encoding)
 
     def count(self, text: str, overhead: int = 0) -> "asyncio.Future[int]":
         """Starts counting ``text``; the result has ``overhead`` added."""
@@ -89,14 +114,12 @@ class TokenCounter:
             return done
         return asyncio.get_running_loop().run_in_executor(self._threads, self._count_in_thread, text, overhead)
 
-    def _load(self) -> None:
-        self._encoding = load_encoding()
+    def _load(self) -> tiktoken.Encoding:
+        encoding = self._encoding = load_encoding()
+        return encoding
 
     def _count_in_thread(self, text: str, overhead: int) -> int:
-        self._loading.result()
-        if self._encoding is None:
-            raise RuntimeError("the token vocabulary is not loaded")
-        return _count(self._encoding, text) + overhead
+        return _count(self._loading.result(), text) + overhead
 
 
 def _count(encoding: tiktoken.Encoding, text: str) -> int:

@@ -1,0 +1,236 @@
+"""The attempts of one choice of an answer: lease a key, ask, fail over until something visible came, stream, settle.
+
+Everything before the first visible text may fail over unseen; after it nothing is ever sent to Poe
+again. Whole (non-streamed) answers fail over until they are whole.
+"""
+
+import time
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from dataclasses import dataclass
+
+from proxy.errors import (
+    Blame,
+    FeatureRefused,
+    KeyRefused,
+    NoKeyReady,
+    OutOfPoints,
+    PoeError,
+    PoeFailed,
+    RateLimited,
+    SubscriptionRequired,
+)
+from proxy.gateway.call import AttemptRecord, ChatCall
+from proxy.gateway.keyring import Keyring, PooledKeys
+from proxy.gateway.uploads import Uploads
+from proxy.keypool.lease import RESTS_FOR_BOT, BotRests, Lease, LeaseReply, NoneReady, Wanted
+from proxy.keypool.verdict import ABANDONED, ANSWERED, BOT_FAILED, POE_FAILED_HERE_ONLY, Verdict, judge, judge_hearsay
+from proxy.openai_api.response import Batch
+from proxy.poe_api.client import PoeClient
+from proxy.poe_api.query import Query, build_query_body
+from proxy.settings import PoeKey
+from proxy.translator.reply import Reply
+
+#: What a client is told to wait when keys are ready again already, or nobody knows.
+_SOONEST_RETRY_S = 1.0
+#: How many keys must fail alike within one request for the bot to be blamed.
+_KEYS_TO_BLAME_A_BOT = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Failover:
+    """How long a request is carried from key to key before its first visible text.
+
+    Attributes:
+        max_attempts: keys tried at most.
+        budget_s: no further key is tried after so long.
+        key_wait_s: how long a request waits for a key when none is ready.
+    """
+
+    max_attempts: int
+    budget_s: float
+    key_wait_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """Poe, as attempts see it: where they ask, and where files go first."""
+
+    poe: PoeClient
+    uploads: Uploads
+
+
+class Attempts:
+    """The attempts to get one answer, each with another key.
+
+    Args:
+        new_reply: what the events of an attempt are fed to.
+        streaming: whether text is shown as it comes, or an answer when it is whole.
+        trusted: whether the bot's own words about a key are Poe's.
+    """
+
+    def __init__(
+        self,
+        *,
+        call: ChatCall,
+        choice: int,
+        query: Query,
+        new_reply: Callable[[], Reply],
+        streaming: bool,
+        keyring: Keyring,
+        upstream: Upstream,
+        failover: Failover,
+        trusted: bool,
+    ) -> None:
+        self._call = call
+        self._choice = choice
+        self._query = query
+        self._new_reply = new_reply
+        self._streaming = streaming
+        self._keyring = keyring
+        self._upstream = upstream
+        self._failover = failover
+        self._trusted = trusted
+        self._body = b"" if query.files else build_query_body(query)
+        self._started_at = time.monotonic()
+        self._tried: list[str] = []
+        self._left_out: list[str] = []
+        self._suspects: list[Lease] = []
+        self._committed = False
+        self._rpm = 0
+        self.reply = new_reply()
+
+    async def run(self) -> AsyncGenerator[Batch, None]:
+        """The deltas of the first attempt that gets anything across; raises what the last one failed with."""
+        failure: PoeError | None = None
+        while failure is None or self._may_try_again(failure):
+            reply = await self._lease()
+            if not isinstance(reply, Lease):
+                raise await self._no_key(failure, reply)
+            self._tried.append(reply.key.key_id)
+            try:
+                async with aclosing(self._attempt(reply)) as batches:
+                    async for batch in batches:
+                        yield batch
+            except PoeError as error:
+                failure = error
+            else:
+                return
+        raise await self._final(failure)
+
+    async def _lease(self) -> LeaseReply:
+        """A key not tried yet, of no account that had its say; waits for one as long as the request may."""
+        asked_at = time.monotonic()
+        left_s = self._failover.budget_s - (asked_at - self._started_at)
+        wanted = Wanted(self._call.record.bot, self._tried, self._left_out)
+        reply = await self._keyring.lease(wanted, wait_s=max(0.0, min(self._failover.key_wait_s, left_s)))
+        self._call.record.waited_ms += _ms_since(asked_at)
+        return reply
+
+    async def _attempt(self, lease: Lease) -> AsyncGenerator[Batch, None]:
+        """One upstream call. Its lease is settled when this ends, however it ends."""
+        record = AttemptRecord(lease.key.key_id, lease.skipped)
+        self._call.record.attempts.append(record)
+        self.reply = self._new_reply()
+        self._rpm = 0
+        started_at = time.monotonic()
+        verdict = ABANDONED
+        try:
+            async with aclosing(self._deltas(lease)) as batches:
+                async for batch in batches:
+                    yield batch
+            verdict = ANSWERED
+        except PoeError as error:
+            verdict = self._judge(error, lease)
+            record.outcome = f"{verdict.outcome}: {error.said}" if error.said else verdict.outcome
+            raise
+        finally:
+            if record.outcome == "running":
+                record.outcome = verdict.outcome
+            record.duration_ms = _ms_since(started_at)
+            await self._keyring.settle(lease, verdict, rpm=self._rpm)
+        if len(self._suspects) == 1:  # one key failed where another was answered: it was the key, not the bot
+            await self._keyring.settle(self._suspects[0], POE_FAILED_HERE_ONLY)
+
+    def _judge(self, error: PoeError, lease: Lease) -> Verdict:
+        """The verdict on a failed attempt. The same failure with a second key is the bot's."""
+        if error.blame in (Blame.ACCOUNT, Blame.ACCOUNT_BOT):
+            self._left_out.append(lease.key.account_id)
+        if not isinstance(error, PoeFailed):
+            is_poes_word = error.http_status is not None or self._trusted
+            return judge(error) if is_poes_word or error.blame is Blame.CALLER else judge_hearsay(error)
+        self._suspects.append(lease)
+        return BOT_FAILED if len(self._suspects) == _KEYS_TO_BLAME_A_BOT else judge(error)
+
+    async def _deltas(self, lease: Lease) -> AsyncGenerator[Batch, None]:
+        """What Poe says, as far as it may be shown already. A whole answer is shown when it is whole."""
+        reply = self.reply
+        body = self._body or await self._body_with_files(lease.key)
+        async with self._upstream.poe.ask(bot=self._call.record.bot, body=body, key=lease.key.secret) as answer:
+            if answer.rate_limits is not None:
+                self._rpm = answer.rate_limits.limit or 0
+            async for events in answer.reads:
+                deltas = reply.feed(events)
+                if deltas and self._streaming:
+                    self._commit(lease)
+                    yield Batch(self._choice, deltas)
+                if reply.ended:  # leaving closes the connection, so that Poe stops too
+                    break
+        rest = reply.finish()
+        if not self._streaming:
+            rest = reply.whole()
+        if rest:
+            self._commit(lease)
+            yield Batch(self._choice, rest)
+
+    async def _body_with_files(self, key: PoeKey) -> bytes:
+        """The query, when Poe has its files: each account uploads its own."""
+        attachments = await self._upstream.uploads.attach(self._query.files, key)
+        return build_query_body(self._query.with_files(attachments))
+
+    def _commit(self, lease: Lease) -> None:
+        if not self._committed:
+            self._committed = True
+            self._keyring.note_answering(lease)
+            if self._call.record.first_text_ms is None:
+                self._call.record.first_text_ms = _ms_since(self._started_at)
+
+    def _may_try_again(self, failure: PoeError) -> bool:
+        return (
+            failure.another_key_may_help
+            and not self._committed
+            and len(self._tried) < self._failover.max_attempts
+            and time.monotonic() - self._started_at < self._failover.budget_s
+        )
+
+    async def _no_key(self, failure: PoeError | None, reply: NoneReady | BotRests) -> Exception:
+        """No key is to be had: what the last one failed with, or why none could be tried and how long to wait."""
+        if isinstance(reply, NoneReady):
+            self._call.record.skipped = reply.skipped
+        if failure is not None:
+            return await self._final(failure)
+        if isinstance(reply, BotRests):
+            return PoeFailed(
+                "This model failed for several keys in a row; it is tried again soon.", retry_after_s=reply.ready_in_s
+            )
+        if reply.skipped and all(why == RESTS_FOR_BOT for _, why in reply.skipped):
+            return SubscriptionRequired(
+                "No account of this proxy may use this model now.", retry_after_s=reply.any_ready_in_s
+            )
+        if reply.any_ready_in_s is not None:
+            return NoKeyReady(retry_after_s=reply.any_ready_in_s)
+        if reply.parked:
+            return OutOfPoints()
+        return KeyRefused() if reply.retired else NoKeyReady("There is no Poe key that could serve this request.")
+
+    async def _final(self, failure: PoeError) -> Exception:
+        """The last failure as the caller sees it, with the true time to wait where waiting helps."""
+        if isinstance(failure, FeatureRefused) and self._query.tools:
+            failure.param = "tools"
+        if isinstance(failure, RateLimited) and isinstance(self._keyring, PooledKeys):
+            failure.retry_after_s = await self._keyring.ready_in_s() or _SOONEST_RETRY_S
+        return self._keyring.as_seen_by_caller(failure)
+
+
+def _ms_since(started_at: float) -> int:
+    return round((time.monotonic() - started_at) * 1000)

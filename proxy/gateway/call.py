@@ -1,0 +1,39 @@
+"""One call of a client, and the record it leaves. No decisions."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from proxy.clients.tokens import Client
+from proxy.openai_api.request import ChatCompletionRequest
+from proxy.openai_api.response import Usage
+
+
+@dataclass(slots=True)
+class AttemptRecord:
+    """One upstream call: the key's public name, which keys stood before it and why, how it ended, how long it took."""
+
+    key_id: str
+    skipped: Sequence[tuple[str, str]] = ()
+    outcome: str = "running"
+    duration_ms: int = 0
+
+
+@dataclass(slots=True)
+class RelayRecord:
+    """What happened to one client call; filled in as it happens, read by the log and the why-trail."""
+
+    bot: str = ""
+    attempts: list[AttemptRecord] = field(default_factory=list)
+    skipped: Sequence[tuple[str, str]] = ()
+    waited_ms: int = 0
+    first_text_ms: int | None = None
+    usage: Usage | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ChatCall:
+    """One client call, and the record it leaves."""
+
+    client: Client
+    request: ChatCompletionRequest
+    record: RelayRecord = field(default_factory=RelayRecord)

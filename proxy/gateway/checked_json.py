@@ -1,0 +1,66 @@
+"""Answers that must be JSON: checked when they are whole, and asked for once more when they are not what was wanted."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+
+from proxy.errors import NotTheJsonAskedFor
+from proxy.gateway.attempts import Attempts
+from proxy.openai_api.response import Batch, ContentDelta, Delta
+from proxy.poe_api.query import Message, Query
+from proxy.translator.reply import Reply
+from proxy.translator.structured import JsonFormat, NotAsAsked
+
+
+class CheckedJson:
+    """The attempts to get one answer in a format. Nothing is shown before it is checked.
+
+    Args:
+        new_attempts: the attempts for a query; they must not stream.
+    """
+
+    def __init__(self, json_format: JsonFormat, query: Query, new_attempts: Callable[[Query], Attempts]) -> None:
+        self._format = json_format
+        self._new_attempts = new_attempts
+        self._attempts = new_attempts(query)
+        self._query = query
+
+    @property
+    def reply(self) -> Reply:
+        """The answer so far."""
+        return self._attempts.reply
+
+    async def run(self) -> AsyncGenerator[Batch, None]:
+        """The answer in one batch. One that a limit cut, or that calls tools, is no JSON yet, and goes out as it is.
+
+        Raises:
+            NotTheJsonAskedFor: the second answer was wrong too.
+            InvalidRequest: the schema cannot be checked.
+        """
+        try:
+            yield await self._checked()
+        except NotAsAsked as problem:
+            wrong = Message("bot", self.reply.said().text)
+            self._attempts = self._new_attempts(
+                self._query.followed_by(wrong, Message("user", self._format.correction(problem)))
+            )
+        else:
+            return
+        try:
+            yield await self._checked()
+        except NotAsAsked:
+            raise NotTheJsonAskedFor from None
+
+    async def _checked(self) -> Batch:
+        """The whole answer, its text without what stood around the JSON. Raises NotAsAsked."""
+        deltas: list[Delta] = []
+        choice = 0
+        async with aclosing(self._attempts.run()) as batches:
+            async for batch in batches:
+                choice = batch.choice
+                deltas += batch.deltas
+        if self.reply.finish_reason != "stop":
+            return Batch(choice, deltas)
+        text = "".join(delta.text for delta in deltas if isinstance(delta, ContentDelta))
+        text = await asyncio.to_thread(self._format.read, text)
+        return Batch(choice, [*(delta for delta in deltas if not isinstance(delta, ContentDelta)), ContentDelta(text)])

@@ -1,0 +1,64 @@
+"""Makes images: asks a bot for them in a chat, and finds them in its answer."""
+
+import asyncio
+import base64
+from collections.abc import Sequence
+from contextlib import aclosing
+from typing import Final
+
+from proxy.clients.tokens import Client
+from proxy.errors import NoPicture
+from proxy.gateway.call import ChatCall
+from proxy.gateway.catalogue import Catalogue
+from proxy.gateway.relay import Relay
+from proxy.openai_api.images import ImageRequest
+from proxy.openai_api.response import Gathered
+from proxy.poe_api.client import PoeClient
+from proxy.translator.older import chat_of_image, picture_urls
+
+#: The bot that makes images when a request names none.
+_DEFAULT_BOT: Final = "GPT-Image-1"
+
+
+class ImageMaker:
+    """Has bots make images.
+
+    Args:
+        max_bytes: the largest image that is handed on in base64.
+    """
+
+    def __init__(self, relay: Relay, catalogue: Catalogue, poe: PoeClient, *, max_bytes: int) -> None:
+        self._relay = relay
+        self._catalogue = catalogue
+        self._poe = poe
+        self._max_bytes = max_bytes
+
+    async def plan(self, client: Client, request: ImageRequest) -> ChatCall:
+        """The chat that a request comes to. Raises ProxyError: there is no such bot, or it cannot do that."""
+        bot = await self._catalogue.resolve(request.model or _DEFAULT_BOT)
+        return ChatCall(client, chat_of_image(request, bot, self._catalogue.parameters(bot)))
+
+    async def create(self, call: ChatCall) -> list[str]:
+        """The URLs of the images, as many as were asked for where the bot made so many.
+
+        Raises:
+            NoPicture: there is none in any of the answers.
+            ProxyError: as ``Relay.answer``.
+        """
+        answer = Gathered()
+        async with aclosing(self._relay.answer(call)) as batches:
+            async for batch in batches:
+                answer.add(batch)
+        urls = [url for _, choice in answer.in_order() for url in picture_urls("".join(choice.text))]
+        if not urls:
+            raise NoPicture
+        return urls[: call.request.n or 1]
+
+    async def as_base64(self, urls: Sequence[str]) -> list[str]:
+        """The images themselves, fetched from Poe's hosts and no others.
+
+        Raises:
+            PoeFailed: one could not be had, or is too large.
+        """
+        contents = await asyncio.gather(*(self._poe.fetch_file(url, max_bytes=self._max_bytes) for url in urls))
+        return [base64.b64encode(content).decode() for content in contents]

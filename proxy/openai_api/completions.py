@@ -1,0 +1,98 @@
+"""Legacy completions: requests as clients send them, and answers. Shapes: …/docs/api-reference/completions."""
+
+from typing import Annotated, Any
+
+import orjson
+from pydantic import ConfigDict, Field
+
+from proxy.errors import ProxyError
+from proxy.openai_api.request import StopSequence, StreamOptions, TokenId
+from proxy.openai_api.response import DONE, Batch, ContentDelta, Finish, Gathered, Usage, error_body
+from proxy.openai_api.validation import Strict, parse_body
+
+
+class CompletionRequest(Strict):
+    """The body of ``POST /v1/completions``. Unknown fields are kept: a bot may have a parameter of that name."""
+
+    model_config = ConfigDict(extra="allow")
+
+    prompt: str | Annotated[list[Any], Field(min_length=1, max_length=100_000)]
+    model: Annotated[str, Field(min_length=1, max_length=256)] | None = None
+    suffix: str | None = None
+    max_tokens: Annotated[int, Field(ge=1)] | None = None
+    n: Annotated[int, Field(ge=1, le=128)] | None = None
+    best_of: Annotated[int, Field(ge=1, le=20)] | None = None
+    echo: bool | None = None
+    logprobs: Annotated[int, Field(ge=0, le=5)] | None = None
+    stop: StopSequence | Annotated[list[StopSequence], Field(max_length=16)] | None = None
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+    top_p: Annotated[float, Field(ge=0, le=1)] | None = None
+    logit_bias: Annotated[dict[TokenId, Annotated[float, Field(ge=-100, le=100)]], Field(max_length=1_024)] | None = (
+        None
+    )
+
+
+def parse_completion_request(body: bytes) -> CompletionRequest:
+    """The request in ``body``. Raises InvalidRequest, as ``parse_body`` does."""
+    return parse_body(CompletionRequest, body)
+
+
+class CompletionWriter:
+    """The server-sent events of one streamed legacy completion. Thoughts have no place in it and are left out."""
+
+    def __init__(self, *, completion_id: str, created: int, model: str, include_usage: bool, echo: str = "") -> None:
+        """Args: ``echo`` what stands before each choice's text."""
+        self._head = {"id": completion_id, "object": "text_completion", "created": created, "model": model}
+        self._include_usage = include_usage
+        self._echo = echo
+        self._opened: set[int] = set()
+
+    def opening(self) -> bytes:
+        """Nothing goes out before the first text."""
+        return b""
+
+    def write(self, batch: Batch) -> bytes:
+        """The chunks for these deltas, one each; Usage brings the end."""
+        return b"".join([self._chunk(batch.choice, delta) for delta in batch.deltas])
+
+    def error(self, error: ProxyError) -> bytes:
+        """The event that ends a failed stream. No ``[DONE]`` follows, so that clients raise."""
+        return b"data: " + error_body(error) + b"\n\n"
+
+    def _chunk(self, choice: int, delta: object) -> bytes:
+        match delta:
+            case ContentDelta(text):
+                return self._event(_choice(choice, self._before(choice) + text, None))
+            case Finish(reason):
+                return self._event(_choice(choice, self._before(choice), reason))
+            case Usage():
+                counts = {"choices": [], "usage": delta.as_json()}
+                return (self._sent(counts) if self._include_usage else b"") + DONE
+            case _:
+                return b""
+
+    def _before(self, choice: int) -> str:
+        """The echoed prompt, once a choice."""
+        if choice in self._opened:
+            return ""
+        self._opened.add(choice)
+        return self._echo
+
+    def _event(self, choice: dict[str, Any]) -> bytes:
+        return self._sent({"choices": [choice]} | ({"usage": None} if self._include_usage else {}))
+
+    def _sent(self, body: dict[str, Any]) -> bytes:
+        return b"data: " + orjson.dumps(self._head | body) + b"\n\n"
+
+
+def text_completion_body(*, completion_id: str, created: int, model: str, answer: Gathered, echo: str = "") -> bytes:
+    """A whole legacy completion; ``echo`` stands before each choice's text."""
+    choices = [_choice(index, echo + "".join(choice.text), choice.reason) for index, choice in answer.in_order()]
+    body = {"id": completion_id, "object": "text_completion", "created": created, "model": model, "choices": choices}
+    return orjson.dumps({**body, "usage": answer.usage.as_json()})
+
+
+def _choice(index: int, text: str, reason: str | None) -> dict[str, Any]:
+    return {"text": text, "index": index, "logprobs": None, "finish_reason": reason}

@@ -1,0 +1,83 @@
+"""Reads request bodies strictly, and says what is wrong with one in OpenAI's words."""
+
+import functools
+from collections.abc import Mapping
+from typing import TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
+
+from proxy.errors import InvalidRequest
+
+#: A name that the client chose is quoted no longer than this.
+_MAX_STEP = 64
+#: Fields whose keys are the client's own.
+_MAPPINGS = ("logit_bias",)
+
+
+class Strict(BaseModel):
+    """JSON types are taken as they are: ``"0.5"`` is no number and ``1`` is no boolean. Unknown fields are ignored."""
+
+    model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
+
+
+_Model = TypeVar("_Model", bound=Strict)
+
+
+def parse_body(model: type[_Model], body: bytes) -> _Model:
+    """The request in ``body``.
+
+    Raises:
+        InvalidRequest: the body is not JSON, or a known field is wrong; ``param`` names it as OpenAI would,
+            for example ``messages[2].role``.
+    """
+    try:
+        return model.model_validate_json(body)
+    except ValidationError as error:
+        raise _invalid_request(error) from None
+
+
+def parse_fields(model: type[_Model], fields: Mapping[str, object]) -> _Model:
+    """The request with these fields, some of them a client's. Raises InvalidRequest."""
+    try:
+        return model.model_validate(fields)
+    except ValidationError as error:
+        raise _invalid_request(error) from None
+
+
+def _invalid_request(error: ValidationError) -> InvalidRequest:
+    faults = error.errors(include_url=False, include_context=False, include_input=False)
+    fault = _most_telling(faults)
+    if fault["type"] == "json_invalid":
+        return InvalidRequest("We could not parse the JSON body of your request.")
+    param = _param(fault["loc"])
+    if fault["type"] == "missing":
+        return InvalidRequest(f"Missing required parameter: '{param}'.", param=param)
+    if not param:
+        return InvalidRequest("The body of your request must be a JSON object.")
+    return InvalidRequest(f"Invalid value for '{param}': {fault['msg']}.", param=param)
+
+
+def _most_telling(faults: list[ErrorDetails]) -> ErrorDetails:
+    """The first field's fault; of the several that a union gives for one field, the one deepest inside."""
+    first = _param(faults[0]["loc"])
+    return max((fault for fault in faults if _param(fault["loc"]).startswith(first)), key=lambda f: len(f["loc"]))
+
+
+def _param(location: tuple[int | str, ...]) -> str:
+    """``("messages", 2, "content", "str")`` → ``messages[2].content``: what pydantic adds for unions is dropped."""
+    path = ""
+    for step in location:
+        if isinstance(step, int):
+            path += f"[{step}]"
+        elif step in _field_names() or path in _MAPPINGS:
+            path += f".{step[:_MAX_STEP]}" if path else step
+    return path
+
+
+@functools.cache
+def _field_names() -> frozenset[str]:
+    """The names of all fields of all requests, as they stand on the wire."""
+    return frozenset(
+        field.alias or name for model in Strict.__subclasses__() for name, field in model.model_fields.items()
+    )

@@ -1,0 +1,60 @@
+"""What Poe's public list says of a bot: its name, its parameters, whether it takes tools. Pure.
+
+Source: recorded answers of ``GET /v1/models``. Every field may be missing or null.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+_MAX_PARAMETERS: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Bot:
+    """A bot on Poe's list.
+
+    Attributes:
+        name: the display name, which is what ``/bot/`` takes; Poe's id is the same in lower case.
+        created: Unix seconds.
+        parameters: name → JSON Schema of its value.
+    """
+
+    name: str
+    created: int = 0
+    owned_by: str = "poe"
+    parameters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def as_json(self) -> list[object]:
+        """For a copy in Redis."""
+        return [self.name, self.created, self.owned_by, self.parameters]
+
+    @classmethod
+    def from_json(cls, copy: Any) -> "Bot":
+        """What ``as_json`` made. Raises ValueError or TypeError: it is none."""
+        name, created, owned_by, parameters = copy
+        return cls(str(name), int(created), str(owned_by), _by_name(dict(parameters).items()))
+
+
+def parse_bot(entry: Mapping[str, Any]) -> Bot | None:
+    """One entry of Poe's list; None when it has no name."""
+    metadata = entry.get("metadata")
+    name = metadata.get("display_name") if isinstance(metadata, dict) else None
+    name = name or entry.get("id")
+    if not isinstance(name, str) or not name:
+        return None
+    created, owner = entry.get("created"), entry.get("owned_by")
+    listed = entry.get("parameters")
+    return Bot(
+        name=name,
+        created=int(created / 1000) if isinstance(created, int | float) else 0,  # Poe's is in milliseconds
+        owned_by=owner if isinstance(owner, str) else "poe",
+        parameters=_by_name((one.get("name"), one.get("schema")) for one in listed if isinstance(one, dict))
+        if isinstance(listed, list)
+        else {},
+    )
+
+
+def _by_name(parameters: Any) -> dict[str, Mapping[str, Any]]:
+    named = ((name, schema) for name, schema in parameters if isinstance(name, str) and isinstance(schema, dict))
+    return dict(list(named)[:_MAX_PARAMETERS])

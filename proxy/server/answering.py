@@ -1,0 +1,46 @@
+"""Answers a call, streamed or whole, in whichever of OpenAI's forms it came."""
+
+import logging
+from contextlib import aclosing
+
+from sanic import Request
+
+from proxy.errors import ProxyError
+from proxy.gateway.call import ChatCall
+from proxy.openai_api.response import Gathered
+from proxy.server.context import Worker
+from proxy.server.request_log import Outcome
+from proxy.server.sse import EventStream, Writer
+
+_log = logging.getLogger(__name__)
+
+
+async def gather(request: Request, call: ChatCall) -> Gathered:
+    """The whole answer."""
+    worker: Worker = request.app.ctx.worker
+    answer = Gathered()
+    async with aclosing(worker.relay.answer(call)) as batches:
+        async for batch in batches:
+            answer.add(batch)
+    return answer
+
+
+async def stream(request: Request, call: ChatCall, outcome: Outcome, writer: Writer) -> None:
+    """Streams the answer. A failure before the response opened is raised, and becomes a plain HTTP error."""
+    worker: Worker = request.app.ctx.worker
+    settings = worker.settings
+    with EventStream(request, writer, hold_s=settings.commit_hold_s, heartbeat_s=settings.heartbeat_s) as events:
+        try:
+            async with aclosing(worker.relay.answer(call)) as batches:
+                await events.send_all(batches)
+        except ProxyError as error:
+            if not events.opened:
+                raise
+            outcome.fail(error)
+            await events.fail(error)
+        except Exception:
+            if not events.opened:
+                raise
+            _log.exception("unexpected error in a stream", extra={"request_id": request.ctx.request_id})
+            outcome.fail(ProxyError())
+            await events.fail(ProxyError())

@@ -1,0 +1,48 @@
+"""``POST /v1/completions``, for programs older than chats."""
+
+import secrets
+import time
+
+from sanic import Blueprint, HTTPResponse, Request
+
+from proxy.gateway.call import ChatCall
+from proxy.openai_api.completions import CompletionWriter, parse_completion_request, text_completion_body
+from proxy.server.answering import gather, stream
+from proxy.server.auth import authenticate
+from proxy.server.body import read_body
+from proxy.server.context import Worker
+from proxy.server.request_log import logged
+from proxy.server.routes import add_api_route
+from proxy.translator.older import chat_of_completion
+
+blueprint = Blueprint("completions")
+
+
+async def create_completion(request: Request) -> HTTPResponse | None:
+    """Answers one prompt, streamed or whole."""
+    client = authenticate(request)
+    worker: Worker = request.app.ctx.worker
+    body = await read_body(request, max_bytes=worker.settings.max_body_bytes)
+    wanted = parse_completion_request(body)
+    chat = chat_of_completion(wanted)
+    call = request.ctx.call = ChatCall(client, chat)
+    completion_id, created = f"cmpl-{secrets.token_hex(14)}", int(time.time())
+    model = chat.model or worker.settings.default_model
+    echo = str(chat.messages[0].content) if wanted.echo else ""
+    with logged(request, call) as outcome:
+        if chat.stream:
+            writer = CompletionWriter(
+                completion_id=completion_id,
+                created=created,
+                model=model,
+                include_usage=bool(chat.stream_options and chat.stream_options.include_usage),
+                echo=echo,
+            )
+            await stream(request, call, outcome, writer)
+            return None
+        answer = await gather(request, call)
+        body = text_completion_body(completion_id=completion_id, created=created, model=model, answer=answer, echo=echo)
+        return HTTPResponse(body, content_type="application/json")
+
+
+add_api_route(blueprint, create_completion, "/completions", "POST")

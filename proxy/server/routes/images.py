@@ -1,0 +1,35 @@
+"""``POST /v1/images/generations``."""
+
+import time
+
+from sanic import Blueprint, HTTPResponse, Request
+
+from proxy.errors import ProxyError
+from proxy.openai_api.images import images_body, parse_image_request
+from proxy.server.auth import authenticate
+from proxy.server.body import read_body
+from proxy.server.context import Worker
+from proxy.server.request_log import logged
+from proxy.server.routes import add_api_route
+
+blueprint = Blueprint("images")
+
+
+async def create_image(request: Request) -> HTTPResponse:
+    """Answers with images, as URLs or in base64."""
+    client = authenticate(request)
+    worker: Worker = request.app.ctx.worker
+    wanted = parse_image_request(await read_body(request, max_bytes=worker.settings.max_body_bytes))
+    call = request.ctx.call = await worker.images.plan(client, wanted)
+    with logged(request, call):
+        urls = await worker.images.create(call)
+        contents = await worker.images.as_base64(urls) if wanted.response_format == "b64_json" else []
+        if call.record.usage is None:
+            raise ProxyError
+        body = images_body(
+            created=int(time.time()), urls=[] if contents else urls, base64=contents, usage=call.record.usage
+        )
+    return HTTPResponse(body, content_type="application/json")
+
+
+add_api_route(blueprint, create_image, "/images/generations", "POST")

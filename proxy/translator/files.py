@@ -1,0 +1,119 @@
+"""Files of an answer as markdown, at the place where the text refers to them or after it. Pure.
+
+A bot refers to a file as ``![title][ref]``, before or after Poe sends the file with that ``inline_ref``. fastapi-poe's
+servers make refs of eight letters and digits.
+"""
+
+import re
+from typing import Final
+
+from proxy.poe_api.events import File
+
+#: A reference, whole.
+_REFERENCE: Final = re.compile(r"\[(?P<title>[^\[\]\n]{0,300})\]\[(?P<ref>[A-Za-z0-9_-]{1,64})\]")
+#: The end of a text that may be the beginning of a reference.
+_BEGINNING: Final = re.compile(r"\[[^\[\]\n]{0,300}(?:\](?:\[[A-Za-z0-9_-]{0,64})?)?\Z")
+#: The longest that a reference can be, in characters.
+_MAX_REFERENCE: Final = 300 + 64 + len("[][]")
+_POES_REF: Final = re.compile(r"[A-Za-z0-9]{8}")
+#: How much text waits for a file that the text refers to and that has not come yet, in characters.
+_MAX_HELD: Final = 2_000
+
+
+class FileLinks:
+    """Puts the links to an answer's files into its text, which arrives in pieces.
+
+    A reference to a file that is known becomes a link at once. The text from a picture's reference on waits for its
+    file, but not for ever: then the reference goes out as it is, and when the file comes after all, a markdown
+    definition at the end makes it a link. Files that nothing refers to stand at the end.
+    """
+
+    __slots__ = ("_after_bang", "_files", "_held", "_linked", "_referred", "_said")
+
+    def __init__(self) -> None:
+        self._files: list[File] = []
+        self._held = ""
+        self._after_bang = False
+        self._linked: set[str] = set()
+        self._referred: set[str] = set()
+        self._said = "\n\n"
+
+    def add(self, file: File) -> str:
+        """A file has come; returns text that waited for it."""
+        self._files.append(file)
+        return self.feed("") if self._held else ""
+
+    def feed(self, text: str) -> str:
+        """The text as far as it can go out. Without a bracket, and nothing waiting, that is all of it."""
+        if not self._held and "[" not in text:
+            self._note(text)
+            return text
+        text, self._held = self._held + text, ""
+        out: list[str] = []
+        at = 0
+        for found in _REFERENCE.finditer(text):
+            url = self._url_of(found["ref"])
+            if url is None and self._may_come(found, text) and len(text) - found.start() <= _MAX_HELD:
+                return self._let("".join([*out, text[at : found.start()]]), text[found.start() :])
+            if url is None:
+                self._referred.add(found["ref"])
+                continue
+            self._linked.add(found["ref"])
+            out += [text[at : found.start()], f"[{found['title']}]({url})"]
+            at = found.end()
+        begins = _BEGINNING.search(text, max(at, len(text) - _MAX_REFERENCE))
+        certain = begins.start() if begins and self._is_worth_waiting(begins.start(), text) else len(text)
+        return self._let("".join([*out, text[at:certain]]), text[certain:])
+
+    def finish(self) -> str:
+        """What still waited, the definitions of references that found no file in time, and the other files."""
+        held, self._held = self._held, ""
+        rest = [_REFERENCE.sub(self._as_link, held)]
+        self._note(rest[0])
+        definitions = [
+            f"[{file.inline_ref}]: {_target(file)}" for file in self._files if file.inline_ref in self._referred
+        ]
+        others = [_link(file) for file in self._files if file.inline_ref not in self._referred | self._linked]
+        for paragraph in (*definitions, *others):
+            rest.append(("" if self._said.endswith("\n\n") else "\n\n") + paragraph)
+            self._note(rest[-1])
+        return "".join(rest)
+
+    def _as_link(self, found: re.Match[str]) -> str:
+        url = self._url_of(found["ref"])
+        (self._referred if url is None else self._linked).add(found["ref"])
+        return found[0] if url is None else f"[{found['title']}]({url})"
+
+    def _url_of(self, ref: str) -> str | None:
+        return next((_target(file) for file in self._files if file.inline_ref == ref), None)
+
+    def _may_come(self, found: re.Match[str], text: str) -> bool:
+        """Whether a reference is a picture's as Poe's servers write them, so that its file can be expected."""
+        return self._is_picture(found.start(), text) and _POES_REF.fullmatch(found["ref"]) is not None
+
+    def _is_worth_waiting(self, at: int, text: str) -> bool:
+        """Pictures may always be Poe's; other references only when a file with a ref has come."""
+        return self._is_picture(at, text) or any(file.inline_ref for file in self._files)
+
+    def _is_picture(self, at: int, text: str) -> bool:
+        return text[at - 1] == "!" if at else self._after_bang
+
+    def _let(self, text: str, held: str) -> str:
+        self._note(text)
+        self._held = held
+        return text
+
+    def _note(self, text: str) -> None:
+        if text:
+            self._after_bang = text[-1] == "!"
+            self._said = (self._said + text)[-2:] if len(text) < 2 else text[-2:]
+
+
+def _link(file: File) -> str:
+    mark = "!" if file.content_type.startswith("image/") else ""
+    name = file.name.replace("[", "(").replace("]", ")").replace("\n", " ")
+    return f"{mark}[{name}]({_target(file)})"
+
+
+def _target(file: File) -> str:
+    return file.url.replace(")", "%29").replace(" ", "%20").replace("\n", "%0A")

@@ -1,0 +1,168 @@
+"""Ends an answer where the caller asked for it: at a stop sequence, or after so many tokens. Pure.
+
+Poe's protocol has no limit of tokens, and bots are free to ignore stop sequences; so both are enforced here.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from proxy.openai_api.response import ContentDelta, Delta, FinishReason, ReasoningDelta, ToolCallDelta
+from proxy.translator.usage import Encoder
+
+#: The meter counts text that will not change its tokens any more once, and keeps this much of the end open.
+_OPEN_CHARACTERS: Final = 100
+_SETTLE_FROM_CHARACTERS: Final = 400
+
+
+class TokenMeter:
+    """Lets text through up to a number of tokens.
+
+    A token is at least one byte, so nothing is counted until the text has more bytes than tokens are allowed; after
+    that only the end of the text is counted anew with each piece.
+    """
+
+    __slots__ = ("_bytes", "_encoder", "_left", "_open", "full")
+
+    def __init__(self, limit_tokens: int, encoder: Encoder) -> None:
+        self._left = limit_tokens
+        self._encoder = encoder
+        self._bytes = 0
+        self._open = ""
+        self.full = False
+
+    def take(self, text: str) -> str:
+        """As much of ``text`` as fits; less than all of it means that the meter is full."""
+        if self.full:
+            return ""
+        before, self._open = len(self._open), self._open + text
+        self._bytes += len(text.encode())
+        if self._bytes <= self._left:
+            return text
+        self._settle()
+        tokens = self._encoder.encode(self._open)
+        if len(tokens) <= self._left:
+            return text
+        self.full = True
+        fits = self._encoder.decode(tokens[: self._left])
+        return text[: max(0, len(fits) - (len(self._open) - len(text)))] if before else fits
+
+    def _settle(self) -> None:
+        """Counts all but the end for good, cut before a word, where tokens are cut anyway."""
+        if len(self._open) < _SETTLE_FROM_CHARACTERS:
+            return
+        cut = self._open.rfind(" ", 1, len(self._open) - _OPEN_CHARACTERS)
+        if cut < 0:
+            return
+        settled = self._encoder.encode(self._open[:cut])
+        if len(settled) < self._left:
+            self._left -= len(settled)
+            self._bytes -= len(self._open[:cut].encode())
+            self._open = self._open[cut:]
+
+
+class StopScanner:
+    """Lets text through up to the first of several stop sequences, which may be cut anywhere between pieces."""
+
+    __slots__ = ("_firsts", "_held", "_longest", "_stops", "found")
+
+    def __init__(self, stops: Sequence[str]) -> None:
+        self._stops = stops
+        self._longest = max(map(len, stops))
+        self._firsts = {stop[0] for stop in stops}
+        self._held = ""
+        self.found = False
+
+    def take(self, text: str) -> str:
+        """The text that surely stands before every stop sequence."""
+        if self.found:
+            return ""
+        text, self._held = self._held + text, ""
+        places = [at for stop in self._stops if (at := text.find(stop)) >= 0]
+        if places:
+            self.found = True
+            return text[: min(places)]
+        open_from = self._open_from(text)
+        self._held = text[open_from:]
+        return text[:open_from]
+
+    def finish(self) -> str:
+        """What was held because a stop sequence could have begun with it."""
+        held, self._held = self._held, ""
+        return held
+
+    def _open_from(self, text: str) -> int:
+        """Where the longest end of ``text`` begins that a stop sequence could begin with."""
+        for at in range(max(0, len(text) - self._longest + 1), len(text)):
+            if text[at] in self._firsts and any(stop.startswith(text[at:]) for stop in self._stops):
+                return at
+        return len(text)
+
+
+class AnswerLimits:
+    """The limits of one answer.
+
+    Args:
+        stops: sequences that end the visible text, and are no part of it.
+        visible_tokens: most tokens of text and calls (``max_tokens``).
+        all_tokens: most tokens of thoughts, text and calls (``max_completion_tokens``).
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder | None,
+        *,
+        stops: Sequence[str] = (),
+        visible_tokens: int | None = None,
+        all_tokens: int | None = None,
+    ) -> None:
+        self._stops = StopScanner(stops) if stops else None
+        self._visible = TokenMeter(visible_tokens, encoder) if visible_tokens and encoder else None
+        self._all = TokenMeter(all_tokens, encoder) if all_tokens and encoder else None
+        self.reached: FinishReason | None = None
+
+    def take(self, deltas: Sequence[Delta]) -> list[Delta]:
+        """What of these deltas is within the limits. After ``reached`` nothing is."""
+        taken: list[Delta] = []
+        for delta in deltas:
+            if self.reached is None:
+                taken += self._take(delta)
+        return taken
+
+    def finish(self) -> list[Delta]:
+        """What was held to the end."""
+        held = self._stops.finish() if self._stops and self.reached is None else ""
+        text = self._within_tokens(held, self._visible, self._all)
+        return [ContentDelta(text)] if text else []
+
+    def _take(self, delta: Delta) -> list[Delta]:
+        match delta:
+            case ContentDelta(text):
+                text = self._before_stop(text)
+                fits = self._within_tokens(text, self._visible, self._all)
+                return [ContentDelta(fits)] if fits else []
+            case ReasoningDelta(text):
+                fits = self._within_tokens(text, self._all)
+                return [ReasoningDelta(fits)] if fits else []
+            case ToolCallDelta(_, call_id, name, arguments):
+                if name and self._within_tokens(name, self._visible, self._all) != name:
+                    return []
+                fits = self._within_tokens(arguments, self._visible, self._all)
+                return [delta._replace(arguments=fits)] if fits or call_id else []
+            case _:
+                return [delta]
+
+    def _before_stop(self, text: str) -> str:
+        if self._stops is None:
+            return text
+        text = self._stops.take(text)
+        if self._stops.found:
+            self.reached = "stop"
+        return text
+
+    def _within_tokens(self, text: str, *meters: TokenMeter | None) -> str:
+        for meter in meters:
+            if meter is not None:
+                text = meter.take(text)
+                if meter.full:
+                    self.reached = "length"
+        return text

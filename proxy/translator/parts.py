@@ -1,0 +1,132 @@
+"""Parts of a message's content: text, and files to attach. Pure; nothing is decoded or fetched here."""
+
+import base64
+import mimetypes
+import re
+from collections.abc import Callable
+from typing import Final, NamedTuple, TypeVar
+from urllib.parse import unquote, unquote_to_bytes, urlsplit
+
+from proxy.errors import InvalidRequest, UnsupportedFeature
+from proxy.openai_api.request import ContentPart, ImageUrl
+from proxy.poe_api.attachments import EmbeddedFile, FileToAttach, RemoteFile
+
+_DATA_URL: Final = re.compile(
+    r"data:(?P<type>[\w.+-]+/[\w.+-]+)?(?:;[\w.+-]+=[^;,]{0,200})*(?P<base64>;base64)?,", re.IGNORECASE
+)
+_MAX_URL_CHARACTERS: Final = 8_192
+_MAX_NAME_CHARACTERS: Final = 200
+_AUDIO_TYPES: Final = {"mp3": "audio/mpeg", "wav": "audio/wav"}
+_Value = TypeVar("_Value")
+_UNNAMED_TYPE: Final = "application/octet-stream"
+
+
+class Content(NamedTuple):
+    """What a message says, and what goes beside it."""
+
+    text: str
+    files: list[FileToAttach]
+
+
+def read_content(content: str | list[ContentPart] | None, param: str) -> Content:
+    """The content of one message; texts are joined by line ends. ``param`` names it: ``messages[2].content``.
+
+    Raises:
+        UnsupportedFeature: a part is of a type that has no counterpart at Poe.
+        InvalidRequest: a part lacks the field that its type names, or its URL is none.
+    """
+    if not isinstance(content, list):
+        return Content(content or "", [])
+    texts: list[str] = []
+    files: list[FileToAttach] = []
+    for at, part in enumerate(content):
+        place = f"{param}[{at}]"
+        if part.type in ("text", "refusal"):
+            texts.append(_needed(part.text if part.type == "text" else part.refusal, f"{place}.{part.type}"))
+        elif part.type in _READERS:
+            files.append(_READERS[part.type](part, f"{place}.{part.type}"))
+        else:
+            raise UnsupportedFeature(f"Content of type '{part.type[:40]}' is not supported.", param=place)
+    return Content("\n".join(texts), files)
+
+
+def _needed(value: _Value | None, param: str) -> _Value:
+    if value is None:
+        raise InvalidRequest(f"Missing required parameter: '{param}'.", param=param)
+    return value
+
+
+def _image(part: ContentPart, param: str) -> FileToAttach:
+    if isinstance(part.image_url, ImageUrl):
+        return _by_url(part.image_url.url, f"{param}.url")
+    return _by_url(_needed(part.image_url, param), param)
+
+
+def _by_url(url: str, param: str) -> FileToAttach:
+    if url[:5].lower() == "data:":
+        return _embedded(url, "image", param)
+    return RemoteFile(_checked_url(url, param), _name_in(url) or "image", param)
+
+
+def _file(part: ContentPart, param: str) -> FileToAttach:
+    file = _needed(part.file, param)
+    if file.file_id is not None and file.file_data is None:
+        raise UnsupportedFeature(
+            "Files uploaded to OpenAI are not here; send the file itself as 'file_data'.", param=f"{param}.file_id"
+        )
+    data, name = _needed(file.file_data, f"{param}.file_data"), _safe_name(file.filename or "")
+    if data[:5].lower() == "data:":
+        return _embedded(data, name or "file", f"{param}.file_data")
+    if data[:8].lower().startswith(("http://", "https://")):
+        return RemoteFile(_checked_url(data, f"{param}.file_data"), name or _name_in(data) or "file", param)
+    kind = mimetypes.guess_type(name)[0] or _UNNAMED_TYPE
+    return EmbeddedFile(data, kind, name or "file", f"{param}.file_data")
+
+
+def _audio(part: ContentPart, param: str) -> FileToAttach:
+    audio = _needed(part.input_audio, param)
+    kind = _AUDIO_TYPES.get(audio.format, f"audio/{audio.format}")
+    return EmbeddedFile(audio.data, kind, f"audio.{audio.format}", f"{param}.data")
+
+
+_READERS: Final[dict[str, Callable[[ContentPart, str], FileToAttach]]] = {
+    "image_url": _image,
+    "file": _file,
+    "input_audio": _audio,
+}
+
+
+def _embedded(url: str, name: str, param: str) -> EmbeddedFile:
+    """A data URL; what is percent-encoded in it becomes base64, so that there is one form."""
+    head = _DATA_URL.match(url)
+    if head is None:
+        raise InvalidRequest(f"Invalid value for '{param}': not a data URL with a media type.", param=param)
+    kind = (head["type"] or "text/plain").lower()
+    data = url[head.end() :]
+    data = unquote(data) if head["base64"] else base64.b64encode(unquote_to_bytes(data)).decode()
+    if "." not in name:
+        name += mimetypes.guess_extension(kind) or ""
+    return EmbeddedFile(data, kind, name, param)
+
+
+def _checked_url(url: str, param: str) -> str:
+    """An http(s) URL for Poe to fetch; it is not looked at further."""
+    try:
+        parts = urlsplit(url)
+        is_url = parts.scheme.lower() in ("http", "https") and bool(parts.hostname)
+    except ValueError:
+        is_url = False
+    if not is_url or len(url) > _MAX_URL_CHARACTERS or re.search(r"[\x00-\x20\x7f]", url):
+        raise InvalidRequest(f"Invalid value for '{param}': must be an http(s) or data URL.", param=param)
+    return url
+
+
+def _name_in(url: str) -> str:
+    """The file name that a URL's path ends with, or ""."""
+    return _safe_name(unquote(urlsplit(url).path).rpartition("/")[2])
+
+
+def _safe_name(name: str) -> str:
+    """A file name without directories and control characters."""
+    name = re.split(r"[/\\]", name)[-1]
+    return re.sub(r"[\x00-\x1f\x7f]", "", name)[-_MAX_NAME_CHARACTERS:].strip(". ")

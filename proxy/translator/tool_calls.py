@@ -1,0 +1,96 @@
+"""Tool calls as Poe's ``json`` events carry them, made fit for strict clients. Pure.
+
+Those events are OpenAI chunks that a bot's own backend wrote, and each backend errs in its own way: ids that repeat in
+every turn (``call_0``), several calls with one index, no index, arguments that are no string or missing. A client
+needs ids that are unique in the conversation, indexes that count from 0, and arguments that are JSON.
+"""
+
+import json
+import re
+import secrets
+from collections.abc import Collection
+from typing import Any, Final
+
+from proxy.openai_api.response import ToolCallDelta
+
+#: Ids that are unlikely to come twice are kept: a bot's backend may know its calls by them.
+_LONG_ID: Final = re.compile(r"[A-Za-z0-9_-]{20,64}")
+
+
+class ToolCallReader:
+    """The calls of one answer.
+
+    Args:
+        ids: those of the conversation's earlier calls.
+        one_only: the client asked for no parallel calls, so those after the first are left out.
+    """
+
+    def __init__(self, ids: Collection[str] = (), *, one_only: bool = False) -> None:
+        self._ids = set(ids)
+        self._one_only = one_only
+        self._at: dict[object, int] = {}
+        self._said_id: dict[object, str] = {}
+        self._arguments: list[str] = []
+        self.names: list[str] = []
+
+    @property
+    def text(self) -> str:
+        """What was written in calls, to be counted as tokens."""
+        return "\n".join([*self.names, *self._arguments])
+
+    def __bool__(self) -> bool:
+        """Whether anything was called."""
+        return bool(self.names)
+
+    def feed(self, calls: object) -> list[ToolCallDelta]:
+        """The deltas of one event's ``tool_calls``, whatever that is."""
+        entries = calls if isinstance(calls, list) else []
+        deltas = [self._delta(place, entry) for place, entry in enumerate(entries) if isinstance(entry, dict)]
+        return [delta for delta in deltas if delta is not None]
+
+    def finish(self) -> list[ToolCallDelta]:
+        """Calls without arguments get ``{}``: clients parse them."""
+        empty = [index for index, arguments in enumerate(self._arguments) if not arguments.strip()]
+        for index in empty:
+            self._arguments[index] = "{}"
+        return [ToolCallDelta(index, "", "", "{}") for index in empty]
+
+    def _delta(self, place: int, entry: dict[str, Any]) -> ToolCallDelta | None:
+        function = entry.get("function")
+        function = function if isinstance(function, dict) else {}
+        slot = entry.get("index")
+        slot = slot if isinstance(slot, int) else place
+        name, said_id, arguments = function.get("name"), entry.get("id"), _text(function.get("arguments"))
+        is_new = slot not in self._at or (bool(said_id) and bool(name) and said_id != self._said_id.get(slot))
+        if is_new:
+            if not isinstance(name, str) or not name:
+                return None
+            return self._begin(slot, name, said_id, arguments)
+        index = self._at[slot]
+        if index < 0 or not arguments:
+            return None
+        self._arguments[index] += arguments
+        return ToolCallDelta(index, "", "", arguments)
+
+    def _begin(self, slot: object, name: str, said_id: object, arguments: str) -> ToolCallDelta | None:
+        self._said_id[slot] = said_id if isinstance(said_id, str) else ""
+        if self._one_only and self.names:
+            self._at[slot] = -1
+            return None
+        self._at[slot] = len(self.names)
+        self.names.append(name)
+        self._arguments.append(arguments)
+        return ToolCallDelta(self._at[slot], self._unique(said_id), name, arguments)
+
+    def _unique(self, said: object) -> str:
+        kept = isinstance(said, str) and _LONG_ID.fullmatch(said) and said not in self._ids
+        call_id = str(said) if kept else f"call_{secrets.token_hex(12)}"
+        self._ids.add(call_id)
+        return call_id
+
+
+def _text(arguments: object) -> str:
+    """Arguments as the JSON text they should be."""
+    if arguments is None:
+        return ""
+    return arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)

@@ -1,0 +1,139 @@
+"""Tools of a request in Poe's form: definitions, what the caller wants of them, calls and results of earlier turns.
+
+Pure. Poe's protocol carries definitions whole, but no choice among them: ``none`` and a named function are done by what
+is sent, ``required`` by asking for it. Form of earlier turns:
+https://creator.poe.com/docs/server-bots/function-calling.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from proxy.errors import InvalidRequest, UnsupportedFeature
+from proxy.openai_api.request import ChatCompletionRequest, ChatMessage, FunctionDefinition, NamedToolChoice, ToolCall
+
+_MUST_CALL = "You must answer by calling {which}, and with nothing else."
+_ONE_CALL = "Call at most one function at a time."
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """The tools that a bot is offered.
+
+    Attributes:
+        tools: definitions for Poe; empty when there are none, or the caller wants none used.
+        instruction: what to tell the bot about them, or "".
+        one_only: whether only one call is wanted.
+    """
+
+    tools: Sequence[Mapping[str, Any]] = ()
+    instruction: str = ""
+    one_only: bool = False
+
+
+def build_offer(request: ChatCompletionRequest) -> Offer:
+    """What the request offers.
+
+    Raises:
+        UnsupportedFeature: a tool, or a choice, is of a type other than ``function``.
+        InvalidRequest: a tool has no function, or the one that must be called is not offered.
+    """
+    functions = [_function(tool.type, tool.function, at) for at, tool in enumerate(request.tools or [])]
+    choice = request.tool_choice
+    if choice == "required" and not functions:
+        raise InvalidRequest("'tool_choice' is only allowed when 'tools' are specified.", param="tool_choice")
+    if choice == "none" or (not functions and not isinstance(choice, NamedToolChoice)):
+        return Offer()
+    which = ""
+    if isinstance(choice, NamedToolChoice):
+        name = _chosen(choice)
+        functions = [function for function in functions if function.name == name]
+        if not functions:
+            raise InvalidRequest("Invalid value for 'tool_choice': no such function in 'tools'.", param="tool_choice")
+        which = f"the function {name}"
+    elif choice == "required":
+        which = "one or more of the functions you have"
+    one_only = request.parallel_tool_calls is False
+    instructions = [_MUST_CALL.format(which=which)] * bool(which) + [_ONE_CALL] * one_only
+    return Offer([_definition(function) for function in functions], " ".join(instructions), one_only)
+
+
+def _function(kind: str, function: FunctionDefinition | None, at: int) -> FunctionDefinition:
+    if kind != "function":
+        raise UnsupportedFeature(f"Tools of type '{kind[:40]}' are not supported.", param=f"tools[{at}].type")
+    if function is None:
+        raise InvalidRequest(f"Missing required parameter: 'tools[{at}].function'.", param=f"tools[{at}].function")
+    return function
+
+
+def _chosen(choice: NamedToolChoice) -> str:
+    if choice.type != "function":
+        raise UnsupportedFeature(
+            f"A tool choice of type '{choice.type[:40]}' is not supported.", param="tool_choice.type"
+        )
+    if choice.function is None:
+        raise InvalidRequest("Missing required parameter: 'tool_choice.function'.", param="tool_choice.function")
+    return choice.function.name
+
+
+def _definition(function: FunctionDefinition) -> dict[str, Any]:
+    """The definition whole, with what Poe requires and OpenAI does not: a description, and parameters' properties."""
+    parameters = {"type": "object", "properties": {}, **(function.parameters or {})}
+    given = function.model_dump(exclude_unset=True)
+    return {
+        "type": "function",
+        "function": {**given, "description": function.description or function.name, "parameters": parameters},
+    }
+
+
+def calls_content(calls: Sequence[ToolCall]) -> str:
+    """The content of a bot's message of type ``function_call``."""
+    return json.dumps(
+        [
+            {
+                "id": call.id,
+                "type": "function",
+                "function": {"name": call.function.name, "arguments": call.function.arguments},
+            }
+            for call in calls
+        ],
+        ensure_ascii=False,
+    )
+
+
+class ResultReader:
+    """Results of calls, with the names of the functions they are of, which clients leave out."""
+
+    def __init__(self) -> None:
+        self._names: dict[str, str] = {}
+
+    @property
+    def ids(self) -> frozenset[str]:
+        """The ids of all calls so far."""
+        return frozenset(self._names)
+
+    def note(self, calls: Sequence[ToolCall]) -> None:
+        """The conversation made these calls."""
+        self._names.update((call.id, call.function.name) for call in calls)
+
+    def read(self, message: ChatMessage, text: str, param: str) -> dict[str, str]:
+        """One result as Poe has it.
+
+        Raises:
+            InvalidRequest: it is of no call that was made before.
+        """
+        if message.tool_call_id is None:
+            raise InvalidRequest(f"Missing required parameter: '{param}.tool_call_id'.", param=f"{param}.tool_call_id")
+        name = self._names.get(message.tool_call_id)
+        if name is None:
+            raise InvalidRequest(
+                f"Invalid value for '{param}.tool_call_id': no message before it has a tool call with this id.",
+                param=f"{param}.tool_call_id",
+            )
+        return {"role": "tool", "name": name, "tool_call_id": message.tool_call_id, "content": text}
+
+
+def results_content(results: Sequence[Mapping[str, str]]) -> str:
+    """The content of the one message that holds all results of a turn."""
+    return json.dumps(list(results), ensure_ascii=False)
