@@ -54,13 +54,12 @@ def decoded_slices(data: str) -> Iterator[bytes]:
     rest = b""
     padded = False
     for start in range(0, len(data), _SLICE_CHARACTERS):
-        characters = data[start : start + _SLICE_CHARACTERS].encode("ascii").translate(None, _WHITESPACE)
+        characters = rest + data[start : start + _SLICE_CHARACTERS].encode("ascii").translate(None, _WHITESPACE)
         if padded and characters:
             raise ValueError("something follows the padding")
-        characters = rest + characters
         whole = len(characters) - len(characters) % 4
         rest = characters[whole:]
-        padded = characters.endswith(b"=", 0, whole)
+        padded = padded or characters.endswith(b"=", 0, whole)
         yield binascii.a2b_base64(characters[:whole], strict_mode=True)
     if padded and rest:
         raise ValueError("something follows the padding")

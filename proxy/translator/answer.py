@@ -108,6 +108,8 @@ class AnswerBuilder:
         for file in self._files:
             links.add(file)
         text = links.feed(content)
+        if self._held is None or not reasoning:  # every thought has gone through here, also those replaced since
+            reasoning = self._reasoning.stated
         return Said(reasoning, text + links.finish(), self._calls.text if self._calls else "")
 
     def whole(self) -> list[Delta]:
@@ -126,19 +128,25 @@ class AnswerBuilder:
         return self._let(self._thinking.feed(text))
 
     def _replace(self, text: str) -> list[Delta]:
-        """Holds the new text. What it shares with the replacement before it has settled, and goes out."""
-        settled, deltas = self._held, []
-        if settled and not _is_progress(settled) and _goes_on(settled, text):
-            deltas = self._show(settled)
-        self._held = text
-        return deltas
+        """Holds the new text. What it shares with the replacement before it has settled, and goes out.
+
+        So do thoughts that an answer replaces: they were thought, though they are no part of what is left.
+        """
+        settled, self._held = self._held, text
+        if not settled or _is_progress(settled):
+            return []
+        before, after = ThinkingSplitter().feed(settled), ThinkingSplitter().feed(text)
+        if text.startswith(settled) or _goes_on(before, after):
+            deltas, self._held = self._show(settled), text
+            return deltas
+        return _reasoning(self._reasoning.show(before.reasoning)) if before.reasoning and not after.reasoning else []
 
     def _show(self, stated: str) -> list[Delta]:
         """Makes ``stated`` what Poe has said; the deltas are what that adds to what was sent."""
         self._stated, self._held = [stated], None
         self._thinking = ThinkingSplitter()
         reasoning, content = self._thinking.feed(stated)
-        thoughts = self._reasoning.show(reasoning)
+        thoughts = self._reasoning.show(reasoning) if reasoning else ""
         return [*_reasoning(thoughts), *_content(self._links.feed(self._content.show(content)))]
 
     def _let(self, parted: Parted) -> list[Delta]:
@@ -175,11 +183,8 @@ def _is_progress(text: str) -> bool:
     return len(text) <= _MAX_PROGRESS_CHARACTERS and _PROGRESS.fullmatch(text) is not None
 
 
-def _goes_on(settled: str, text: str) -> bool:
-    """Whether ``text`` continues what ``settled`` said, whatever a marker of thoughts counts meanwhile."""
-    if text.startswith(settled):
-        return True
-    before, after = ThinkingSplitter().feed(settled), ThinkingSplitter().feed(text)
+def _goes_on(before: Parted, after: Parted) -> bool:
+    """Whether one statement continues the other, whatever a marker of thoughts counts meanwhile."""
     return after.reasoning.startswith(before.reasoning) and after.content.startswith(before.content)
 
 

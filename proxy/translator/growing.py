@@ -17,6 +17,11 @@ class GrowingText:
         self._shown: list[str] = []
         self._ahead: str | None = None
 
+    @property
+    def stated(self) -> str:
+        """The text as last stated."""
+        return "".join(self._shown) if self._ahead is None else self._ahead
+
     def append(self, text: str) -> str:
         """The text goes on. In the usual case, which comes first, all of it is shown."""
         if self._ahead is None:

@@ -14,7 +14,7 @@ from proxy.translator.thinking import part
 from proxy.translator.tools import Offer, ResultReader, build_offer, calls_content, results_content
 
 #: Most choices of one request: each is a request to Poe of its own.
-MAX_CHOICES: Final = 8
+MAX_CHOICES: Final = 10
 
 _Role = Literal["system", "user", "bot"]
 _ROLES: Final[dict[str, _Role]] = {"system": "system", "developer": "system", "user": "user", "assistant": "bot"}
@@ -86,7 +86,7 @@ def _refuse_unsupported(request: ChatCompletionRequest) -> None:
     if request.modalities and "audio" in request.modalities:
         raise UnsupportedFeature("Answers in audio are not supported.", param="modalities")
     if (request.n or 1) > MAX_CHOICES:
-        raise UnsupportedFeature(f"At most {MAX_CHOICES} choices are supported.", param="n")
+        raise UnsupportedFeature(f"At most {MAX_CHOICES} choices are supported: 'n' is too large.", param="n")
 
 
 class _ConversationReader:

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.errors import (
+    FeatureRefused,
     KeyRefused,
     ModelNotFound,
     OutOfPoints,
@@ -109,7 +110,7 @@ def test_each_documented_status_means_the_same_with_its_type_or_with_nothing(
         (400, "invalid_request_error", "model_not_found", ModelNotFound),
         (400, "invalid_request_error", "invalid_parameter", RefusedByBot),
         (400, "invalid_request_error", "missing_parameter", RefusedByBot),
-        (400, "invalid_request_error", "unsupported_feature_for_model", RefusedByBot),
+        (400, "invalid_request_error", "unsupported_feature_for_model", FeatureRefused),
         (400, "invalid_request_error", "context_length_exceeded", PromptTooLong),
         (429, "rate_limit_error", "rate_limit_exceeded", RateLimited),
         (402, "insufficient_quota", "insufficient_points", OutOfPoints),
@@ -158,8 +159,9 @@ def test_each_documented_code_means(status: int, error_type: str, code: str, fau
                     "code": "unsupported_feature_for_model",
                 }
             },
-            RefusedByBot,
+            FeatureRefused,
         ),
+        (400, {"error": {"message": "This bot does not support tools."}}, FeatureRefused),
         (400, {"error": {"message": "Unsupported value: 'high'.", "type": "invalid_request_error"}}, RefusedByBot),
         (400, {"error": {"message": "This model's maximum context length is 8192 tokens."}}, PromptTooLong),
         (429, {"error": {"message": USED_UP}}, OutOfPoints),

@@ -135,7 +135,9 @@ async def test_an_unknown_bot_is_not_found(client: AsyncOpenAI, poe: ScriptedPoe
     assert len(poe.queries) == 1, "a caller's mistake is not tried with another key"
 
 
-@pytest.mark.parametrize("name", ["../usage/current_balance", "a?b", "a#b", "..", "x/y", "%2e%2e", "\n", "a" * 101])
+@pytest.mark.parametrize(
+    "name", ["../usage/current_balance", "a?b", "a#b", "..", "/y", "x/", "%2e%2e", "\n", "a" * 101]
+)
 async def test_a_name_that_is_no_bots_never_reaches_poe(client: AsyncOpenAI, poe: ScriptedPoe, name: str) -> None:
     with pytest.raises(openai.NotFoundError) as caught:
         await client.chat.completions.create(model=name, messages=HELLO)
@@ -167,8 +169,8 @@ async def test_a_bots_name_is_one_encoded_path_segment(client: AsyncOpenAI, poe:
         ({"stream": "yes"}, "stream"),
         ({"stream_options": {"include_usage": 1}}, "stream_options.include_usage"),
         ({"max_tokens": 0}, "max_tokens"),
-        ({"n": 2}, "n"),
-        ({"tools": [{"type": "function"}]}, "tools"),
+        ({"n": 11}, "n"),
+        ({"tools": [{"type": "function"}]}, "tools[0].function"),
         ({"model": ""}, "model"),
         ({"model": 5}, "model"),
     ],
