@@ -14,7 +14,8 @@ from proxy.gateway.relay import Relay
 from proxy.openai_api.images import ImageRequest
 from proxy.openai_api.response import Gathered
 from proxy.poe_api.client import PoeClient
-from proxy.translator.older import chat_of_image, picture_urls
+from proxy.translator.files import picture_urls
+from proxy.translator.older import chat_of_image
 
 #: The bot that makes images when a request names none.
 _DEFAULT_BOT: Final = "GPT-Image-1"

@@ -6,7 +6,7 @@ replaces, a growing answer of which the settled part can go out, or the beginnin
 the following texts continue. What was sent and is said again after a replacement is not sent twice.
 
 A text goes through ``thinking`` (thoughts or answer?), ``growing`` (what of it is new?), and ``files`` (links).
-Tool calls take no part in replacements.
+Tool calls, and thoughts that come in ``json`` events, take no part in replacements.
 """
 
 import re
@@ -29,7 +29,7 @@ _PROGRESS: Final = re.compile(
 #: Longer texts are not even looked at for progress, which keeps the time for it small.
 _MAX_PROGRESS_CHARACTERS: Final = 200
 #: What a bot's backend may say of how its answer ended, beside what is seen here.
-_TOLD_REASONS: Final[dict[object, FinishReason]] = {"length": "length", "content_filter": "content_filter"}
+_TOLD_REASONS: Final[dict[str, FinishReason]] = {"length": "length", "content_filter": "content_filter"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +52,27 @@ class AnswerBuilder:
         calls: reads tool calls; None when the request offered no tools, and then there are none to report.
     """
 
-    __slots__ = ("_calls", "_content", "_files", "_held", "_links", "_reasoning", "_stated", "_thinking", "_told")
+    __slots__ = (
+        "_calls",
+        "_content",
+        "_files",
+        "_held",
+        "_links",
+        "_reasoning",
+        "_stated",
+        "_thinking",
+        "_thinks_anew",
+        "_told",
+        "_told_thoughts",
+    )
 
     def __init__(self, calls: ToolCallReader | None = None) -> None:
         self._stated: list[str] = []
         self._held: str | None = ""
         self._thinking = ThinkingSplitter()
+        self._thinks_anew = False
         self._reasoning = GrowingText()
+        self._told_thoughts: list[str] = []
         self._content = GrowingText()
         self._links = FileLinks()
         self._files: list[File] = []
@@ -69,6 +83,11 @@ class AnswerBuilder:
     def files(self) -> Sequence[File]:
         """The files so far."""
         return self._files
+
+    @property
+    def is_as_sent(self) -> bool:
+        """Whether the deltas, joined, are the final answer: no replacement contradicted them or took them back."""
+        return self._reasoning.is_as_shown and self._content.is_as_shown
 
     @property
     def finish_reason(self) -> FinishReason:
@@ -110,6 +129,7 @@ class AnswerBuilder:
         text = links.feed(content)
         if self._held is None or not reasoning:  # every thought has gone through here, also those replaced since
             reasoning = self._reasoning.stated
+        reasoning = "".join([reasoning, *self._told_thoughts])
         return Said(reasoning, text + links.finish(), self._calls.text if self._calls else "")
 
     def whole(self) -> list[Delta]:
@@ -146,6 +166,7 @@ class AnswerBuilder:
         self._stated, self._held = [stated], None
         self._thinking = ThinkingSplitter()
         reasoning, content = self._thinking.feed(stated)
+        self._thinks_anew = not reasoning
         thoughts = self._reasoning.show(reasoning) if reasoning else ""
         return [*_reasoning(thoughts), *_content(self._links.feed(self._content.show(content)))]
 
@@ -153,24 +174,28 @@ class AnswerBuilder:
         """More of thoughts and text, as they go out."""
         content = self._content.append(parted.content)
         if parted.reasoning:
-            thoughts = self._reasoning.append(parted.reasoning)
+            say = self._reasoning.show if self._thinks_anew else self._reasoning.append
+            self._thinks_anew = False
+            thoughts = say(parted.reasoning)
             return [*_reasoning(thoughts), *_content(self._links.feed(content))]
         return _content(self._links.feed(content))
 
     def _final(self, held: str) -> str:
-        """A progress line that nothing replaced says nothing beside the file it was about."""
-        return "" if self._files and _is_progress(held) else held
+        """A progress line that nothing replaced says nothing beside the file or the call it was about."""
+        return "" if (self._files or self._calls) and _is_progress(held) else held
 
     def _read(self, chunk: dict[str, Any]) -> list[Delta]:
         """An OpenAI chunk, as far as it is well-formed: text, thoughts, calls, and why it ended."""
         choice = _first(chunk.get("choices"))
         delta = choice.get("delta") or choice.get("message")
         delta = delta if isinstance(delta, dict) else {}
-        self._told = _TOLD_REASONS.get(choice.get("finish_reason"), self._told)
+        told = choice.get("finish_reason")
+        self._told = _TOLD_REASONS.get(told, self._told) if isinstance(told, str) else self._told
         deltas: list[Delta] = []
         thoughts = delta.get("reasoning_content") or delta.get("reasoning")
         if isinstance(thoughts, str):
-            deltas += _reasoning(self._reasoning.append(thoughts))
+            self._told_thoughts.append(thoughts)
+            deltas += _reasoning(thoughts)
         content = delta.get("content")
         if isinstance(content, str):
             deltas += self._append(content)

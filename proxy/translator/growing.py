@@ -11,11 +11,17 @@ class GrowingText:
     first line that differs: nothing is lost, and at most one line is repeated.
     """
 
-    __slots__ = ("_ahead", "_shown")
+    __slots__ = ("_ahead", "_contradicted", "_shown")
 
     def __init__(self) -> None:
         self._shown: list[str] = []
         self._ahead: str | None = None
+        self._contradicted = False
+
+    @property
+    def is_as_shown(self) -> bool:
+        """Whether what was shown, joined, is the text as last stated."""
+        return self._ahead is None and not self._contradicted
 
     @property
     def stated(self) -> str:
@@ -39,5 +45,6 @@ class GrowingText:
         self._shown, self._ahead = [text], None
         if text.startswith(shown):
             return text[len(shown) :]
+        self._contradicted = True
         shared = os.path.commonprefix([shown, text])  # noqa: RUF071 - characters are what is meant
         return "\n\n" + text[shared.rfind("\n") + 1 :]

@@ -3,6 +3,7 @@
 Poe's protocol has no limit of tokens, and bots are free to ignore stop sequences; so both are enforced here.
 """
 
+import re
 from collections.abc import Sequence
 from typing import Final
 
@@ -12,13 +13,19 @@ from proxy.translator.usage import Encoder
 #: The meter counts text that will not change its tokens any more once, and keeps this much of the end open.
 _OPEN_CHARACTERS: Final = 100
 _SETTLE_FROM_CHARACTERS: Final = 400
+#: The vocabulary's pattern never joins a letter or digit with white space or one of these marks behind it.
+_BETWEEN_TOKENS: Final = re.compile(r"[^\W_](?=[\s.,:;!?()，。、！？：；（）「」])")
+#: Words longer than this are cut anywhere, which costs a token at most; so far back is a better place looked for.
+_MAX_WORD_CHARACTERS: Final = 2_000
+_SEARCHED: Final = 2_000
 
 
 class TokenMeter:
     """Lets text through up to a number of tokens.
 
     A token is at least one byte, so nothing is counted until the text has more bytes than tokens are allowed; after
-    that only the end of the text is counted anew with each piece.
+    that only the end of the text is counted anew with each piece. What was let through stays: where more text makes
+    other tokens of its end, that may be the text of one token more than fit.
     """
 
     __slots__ = ("_bytes", "_encoder", "_left", "_open", "full")
@@ -34,7 +41,7 @@ class TokenMeter:
         """As much of ``text`` as fits; less than all of it means that the meter is full."""
         if self.full:
             return ""
-        before, self._open = len(self._open), self._open + text
+        self._open += text
         self._bytes += len(text.encode())
         if self._bytes <= self._left:
             return text
@@ -44,14 +51,14 @@ class TokenMeter:
             return text
         self.full = True
         fits = self._encoder.decode(tokens[: self._left])
-        return text[: max(0, len(fits) - (len(self._open) - len(text)))] if before else fits
+        return text[: max(0, len(fits) - (len(self._open) - len(text)))]
 
     def _settle(self) -> None:
-        """Counts all but the end for good, cut before a word, where tokens are cut anyway."""
+        """Counts all but the end for good, cut where tokens are cut anyway."""
         if len(self._open) < _SETTLE_FROM_CHARACTERS:
             return
-        cut = self._open.rfind(" ", 1, len(self._open) - _OPEN_CHARACTERS)
-        if cut < 0:
+        cut = self._last_cut(len(self._open) - _OPEN_CHARACTERS)
+        if not cut:
             return
         settled = self._encoder.encode(self._open[:cut])
         if len(settled) < self._left:
@@ -59,9 +66,19 @@ class TokenMeter:
             self._bytes -= len(self._open[:cut].encode())
             self._open = self._open[cut:]
 
+    def _last_cut(self, end: int) -> int:
+        """The last place before ``end`` where a cut changes no token, or 0; in very long words, any place."""
+        places = [found.start() for found in _BETWEEN_TOKENS.finditer(self._open, max(0, end - _SEARCHED), end)]
+        if places:
+            return places[-1] + 1
+        return end if len(self._open) > _MAX_WORD_CHARACTERS else 0
+
 
 class StopScanner:
-    """Lets text through up to the first of several stop sequences, which may be cut anywhere between pieces."""
+    """Lets text through up to the first of several stop sequences, which may be cut anywhere between pieces.
+
+    The first is the one that is whole first, since there generation would have ended.
+    """
 
     __slots__ = ("_firsts", "_held", "_longest", "_stops", "found")
 
@@ -77,10 +94,10 @@ class StopScanner:
         if self.found:
             return ""
         text, self._held = self._held + text, ""
-        places = [at for stop in self._stops if (at := text.find(stop)) >= 0]
+        places = [(at + len(stop), at) for stop in self._stops if (at := text.find(stop)) >= 0]
         if places:
             self.found = True
-            return text[: min(places)]
+            return text[: min(places)[1]]
         open_from = self._open_from(text)
         self._held = text[open_from:]
         return text[:open_from]

@@ -14,8 +14,6 @@ from proxy.translator.parameters import Schemas
 #: What bots call the shape of a picture.
 _SHAPES: Final = ("size", "image_size", "aspect_ratio", "aspect")
 _RATIO: Final = re.compile(r"(\d{1,4})\s*[:x/]\s*(\d{1,4})")
-_PICTURE: Final = re.compile(r"!\[[^\]\n]*\]\((https?://[^\s)]+)\)")
-_POES_URL: Final = re.compile(r"https://(?:[a-z0-9-]+\.)*poecdn\.net/[^\s)\"'>\]]+")
 
 
 def chat_of_completion(request: CompletionRequest) -> ChatCompletionRequest:
@@ -53,11 +51,6 @@ def chat_of_image(request: ImageRequest, bot: str, schemas: Schemas) -> ChatComp
     known = {"model": bot, "n": request.n, "messages": [{"role": "user", "content": request.prompt}]}
     listed = {name: value for name, value in fields.items() if name in schemas}
     return parse_fields(ChatCompletionRequest, {**listed, **known})
-
-
-def picture_urls(text: str) -> list[str]:
-    """The pictures that an answer shows, each once; else whatever of Poe's files it names."""
-    return list(dict.fromkeys(_PICTURE.findall(text) or _POES_URL.findall(text)))
 
 
 def _shape(size: str | None, schemas: Schemas) -> dict[str, Any]:

@@ -59,16 +59,17 @@ class Reply:
     def whole(self) -> list[Delta]:
         """The whole answer for a caller that did not stream; ``finish`` has been called.
 
-        Its text is the one that Poe stated last, where a stream had to repeat what was contradicted.
+        It is what a stream got; where that had to repeat what was contradicted, it is what Poe stated last.
         """
         kept = self._kept or []
-        if self.ended:
+        if self.ended or self._answer.is_as_sent:
             return kept
         stated = [*self._answer.whole(), *(delta for delta in kept if isinstance(delta, ToolCallDelta))]
-        if self._limits is None:
-            return stated
-        self._limits = self._new_limits()
-        return [*self._limits.take(stated), *self._limits.finish()]
+        if self._limits is not None:
+            self._limits = self._new_limits()
+            stated = [*self._limits.take(stated), *self._limits.finish()]
+        self._kept = stated
+        return stated
 
     def said(self) -> Said:
         """What the answer amounts to, to be counted: as Poe stated it, or as far as a limit let it come."""

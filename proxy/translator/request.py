@@ -1,12 +1,14 @@
 """OpenAI chat requests as Poe queries. Pure; says plainly what cannot be carried over."""
 
+import re
 from dataclasses import dataclass
 from typing import Final, Literal
 
 from proxy.errors import InvalidRequest, UnsupportedFeature
 from proxy.openai_api.request import ChatCompletionRequest, ChatMessage
-from proxy.poe_api.attachments import FileToAttach
+from proxy.poe_api.attachments import FileToAttach, RemoteFile
 from proxy.poe_api.query import Message, Query
+from proxy.translator.files import picture_urls
 from proxy.translator.parameters import Schemas, build_parameters
 from proxy.translator.parts import read_content
 from proxy.translator.structured import JsonFormat, build_json_format
@@ -15,6 +17,12 @@ from proxy.translator.tools import Offer, ResultReader, build_offer, calls_conte
 
 #: Most choices of one request: each is a request to Poe of its own.
 MAX_CHOICES: Final = 10
+
+#: So much of a conversation is looked through for thoughts, in characters; a caller could make it slow.
+_MAX_LOOKED_THROUGH: Final = 2_000_000
+#: Most pictures of the answer before that are shown to a bot again.
+_MAX_SHOWN_AGAIN: Final = 8
+_POES_PICTURE: Final = re.compile(r"https://([a-z0-9-]+\.)*poecdn\.net/base/image/")
 
 _Role = Literal["system", "user", "bot"]
 _ROLES: Final[dict[str, _Role]] = {"system": "system", "developer": "system", "user": "user", "assistant": "bot"}
@@ -56,7 +64,7 @@ def build_plan(request: ChatCompletionRequest, schemas: Schemas | None = None) -
     offer = build_offer(request)
     json_format = build_json_format(request.response_format)
     reader = _ConversationReader()
-    messages = _instructed(reader.read(request.messages), offer.instruction, json_format)
+    messages = _instructed(_with_last_pictures(reader.read(request.messages)), offer.instruction, json_format)
     stops = tuple(filter(None, [request.stop] if isinstance(request.stop, str) else request.stop or []))
     query = Query(
         messages=_with_parameters(messages, build_parameters(request, schemas or {})),
@@ -97,6 +105,7 @@ class _ConversationReader:
         self._messages: list[Message] = []
         self._open_results: list[dict[str, str]] = []
         self._open_files: list[FileToAttach] = []
+        self._looked_through = 0
 
     def read(self, messages: list[ChatMessage]) -> list[Message]:
         """The whole conversation."""
@@ -127,12 +136,16 @@ class _ConversationReader:
         """Text and calls are two messages at Poe. Thoughts are not sent back: bots would take them for the answer."""
         content = read_content(message.content, f"{param}.content")
         calls = message.tool_calls or []
-        text = part(content.text).content
+        text = self._without_thoughts(content.text)
         if text or content.files or not calls:
             self._messages.append(Message("bot", text, files=content.files))
         if calls:
             self.results.note(calls)
             self._messages.append(Message("bot", calls_content(calls), message_type="function_call"))
+
+    def _without_thoughts(self, text: str) -> str:
+        self._looked_through += len(text)
+        return part(text).content if self._looked_through <= _MAX_LOOKED_THROUGH else text
 
     def _read_result(self, message: ChatMessage, param: str) -> None:
         content = read_content(message.content, f"{param}.content")
@@ -143,6 +156,19 @@ class _ConversationReader:
         if self._open_results:
             self._messages.append(Message("tool", results_content(self._open_results), files=self._open_files))
             self._open_results, self._open_files = [], []
+
+
+def _with_last_pictures(messages: list[Message]) -> list[Message]:
+    """The pictures that the bot made in its last answer, beside the user's message after it.
+
+    A client sends them back as links within a text, but a bot that is to change a picture looks for it beside the
+    message it is asked with. Only Poe's own files, and only where the user sends no other.
+    """
+    if len(messages) < 2 or messages[-1].role != "user" or messages[-1].files or messages[-2].role != "bot":
+        return messages
+    urls = [url for url in picture_urls(messages[-2].content) if _POES_PICTURE.match(url)][:_MAX_SHOWN_AGAIN]
+    files = [RemoteFile(url, "", "messages") for url in urls]
+    return [*messages[:-1], messages[-1]._replace(files=files)] if files else messages
 
 
 def _instructed(messages: list[Message], about_tools: str, json_format: JsonFormat | None) -> list[Message]:

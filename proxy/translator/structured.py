@@ -10,7 +10,7 @@ from proxy.openai_api.request import ResponseFormat
 from proxy.translator.json_schema import BadSchema, check_schema, problem_of
 
 _PARAM: Final = "response_format.json_schema.schema"
-_FENCED: Final = re.compile(r"```[\w-]*[ \t]*\n(?P<inside>.*?)\n?[ \t]*```", re.DOTALL)
+_FENCE: Final = re.compile(r"```[\w-]{0,20}[ \t]{0,20}\r?\n")
 _ONLY: Final = "No other text before or after it, and no code fence."
 
 
@@ -87,8 +87,7 @@ def build_json_format(wanted: ResponseFormat | None) -> JsonFormat | None:
 
 def _json_in(answer: str) -> tuple[str, Any]:
     """The JSON of an answer: all of it, else what is fenced, else what stands between the outermost brackets."""
-    fenced = _FENCED.search(answer)
-    candidates = [answer.strip(), fenced["inside"].strip() if fenced else "", _between_brackets(answer)]
+    candidates = [answer.strip(), _fenced(answer), _between_brackets(answer)]
     problem = "it is not JSON"
     for text in filter(None, candidates):
         try:
@@ -98,6 +97,11 @@ def _json_in(answer: str) -> tuple[str, Any]:
         except ValueError as error:
             problem = f"it is not JSON ({error})" if text is candidates[0] else problem
     raise NotAsAsked(problem)
+
+
+def _fenced(text: str) -> str:
+    fence = _FENCE.search(text)
+    return text[fence.end() :].partition("```")[0].strip() if fence else ""
 
 
 def _between_brackets(text: str) -> str:

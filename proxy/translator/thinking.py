@@ -21,6 +21,9 @@ _BARE_MARKER: Final = re.compile(r"Thinking(?:\.\.\.|…)")
 _MAX_MARKER_CHARACTERS: Final = 80
 _OPENINGS: Final = ("Thinking", "Thought for ")
 _OPEN_TAG, _CLOSE_TAG = "<think>", "</think>"
+_QUOTED_LINES: Final = re.compile(r"(?:>[^\n]*\n)*")
+#: More blocks of thoughts than this are not looked for: it bounds the time for a text.
+_MAX_BLOCKS: Final = 32
 _BLANK_LINES: Final = re.compile(r"(?:[ \t]*\r?\n)*")
 
 
@@ -49,7 +52,7 @@ class ThinkingSplitter:
     but a marker is an answer: nothing else was said.
     """
 
-    __slots__ = ("_dropped", "_header", "_pending", "_separator", "_stage", "_thought")
+    __slots__ = ("_blocks", "_dropped", "_header", "_pending", "_separator", "_stage", "_thought")
 
     def __init__(self) -> None:
         self._stage = _Stage.START
@@ -58,6 +61,7 @@ class ThinkingSplitter:
         self._dropped = ""  # markers that are certain to be none
         self._separator = ""  # line ends between the thoughts so far and the next
         self._thought = False
+        self._blocks = 0
 
     @property
     def in_answer(self) -> bool:
@@ -84,7 +88,7 @@ class ThinkingSplitter:
         pending, self._pending = self._pending, ""
         stage, self._stage = self._stage, _Stage.ANSWER
         if stage is _Stage.TAGGED:
-            return Parted(self._thoughts(pending.rstrip()), "")
+            return Parted(self._thoughts(pending.rstrip(), tagged=True), "")
         if stage in (_Stage.LINE, _Stage.QUOTED, _Stage.ANSWER):
             return Parted("", "")
         rest = self._header + pending
@@ -94,12 +98,15 @@ class ThinkingSplitter:
 
     def _start(self) -> Parted:
         """Marker, tag or answer? Undecided while the line could still become one of the first two."""
+        if self._blocks >= _MAX_BLOCKS:
+            return self._answer()
         text = self._pending.lstrip()
         line, newline, rest = text.partition("\n")
-        line = line.rstrip()
         if text.startswith(_OPEN_TAG):
+            self._blocks += 1
             self._begin_block(_Stage.TAGGED, text.removeprefix(_OPEN_TAG))
         elif newline and _is_marker(line):
+            self._blocks += 1
             self._header = self._pending[: len(self._pending) - len(rest)]
             self._stage, self._pending = _Stage.MARKED, rest
         elif text and (newline or not _may_become_a_marker(text)) and not _OPEN_TAG.startswith(text):
@@ -125,18 +132,34 @@ class ThinkingSplitter:
 
     def _line(self) -> Parted:
         """A line of the block begins with ``>``; any other line, a blank one too, ends the block."""
+        whole = _QUOTED_LINES.match(self._pending)
+        if whole and whole.end():
+            self._pending = self._pending[whole.end() :]
+            return self._quoted_lines(whole[0])
         if not self._pending.startswith(">"):
             self._stage = _Stage.START
         elif self._pending != ">":
             self._stage, self._pending = _Stage.QUOTED, self._pending[1:].removeprefix(" ")
         return Parted("", "")
 
+    def _quoted_lines(self, block: str) -> Parted:
+        """Whole lines at once: there may be very many."""
+        text = "\n".join([line[1:].removeprefix(" ") for line in block.split("\n")[:-1]])
+        certain = text.rstrip("\n")
+        thoughts = self._thoughts(certain)
+        self._separator += text[len(certain) :] + "\n"
+        return Parted(thoughts, "")
+
     def _quoted(self) -> Parted:
-        text, newline, self._pending = self._pending.partition("\n")
-        thoughts = self._thoughts(text)
+        """The line's end, of which a CR may be the first half, stands between this line and the next."""
+        text, newline, rest = self._pending.partition("\n")
+        line = text.removesuffix("\r")
+        cr = text[len(line) :]
+        self._pending = rest if newline else cr
+        thoughts = self._thoughts(line)
         if newline:
             self._stage = _Stage.LINE
-            self._separator += "\n"
+            self._separator += cr + newline
         return Parted(thoughts, "")
 
     def _tagged(self) -> Parted:
@@ -187,7 +210,8 @@ def part(text: str) -> Parted:
 
 
 def _is_marker(line: str) -> bool:
-    return len(line) <= _MAX_MARKER_CHARACTERS and bool(_MARKER.fullmatch(line) or _BARE_MARKER.fullmatch(line))
+    words = line.rstrip()
+    return len(line) <= _MAX_MARKER_CHARACTERS and bool(_MARKER.fullmatch(words) or _BARE_MARKER.fullmatch(words))
 
 
 def _may_become_a_marker(line: str) -> bool:

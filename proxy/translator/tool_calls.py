@@ -29,14 +29,14 @@ class ToolCallReader:
         self._ids = set(ids)
         self._one_only = one_only
         self._at: dict[object, int] = {}
-        self._said_id: dict[object, str] = {}
-        self._arguments: list[str] = []
+        self._said_id: dict[object, object] = {}
+        self._arguments: list[list[str]] = []
         self.names: list[str] = []
 
     @property
     def text(self) -> str:
         """What was written in calls, to be counted as tokens."""
-        return "\n".join([*self.names, *self._arguments])
+        return "\n".join([*self.names, *map("".join, self._arguments)])
 
     def __bool__(self) -> bool:
         """Whether anything was called."""
@@ -50,9 +50,9 @@ class ToolCallReader:
 
     def finish(self) -> list[ToolCallDelta]:
         """Calls without arguments get ``{}``: clients parse them."""
-        empty = [index for index, arguments in enumerate(self._arguments) if not arguments.strip()]
+        empty = [index for index, arguments in enumerate(self._arguments) if not "".join(arguments).strip()]
         for index in empty:
-            self._arguments[index] = "{}"
+            self._arguments[index] = ["{}"]
         return [ToolCallDelta(index, "", "", "{}") for index in empty]
 
     def _delta(self, place: int, entry: dict[str, Any]) -> ToolCallDelta | None:
@@ -61,25 +61,34 @@ class ToolCallReader:
         slot = entry.get("index")
         slot = slot if isinstance(slot, int) else place
         name, said_id, arguments = function.get("name"), entry.get("id"), _text(function.get("arguments"))
-        is_new = slot not in self._at or (bool(said_id) and bool(name) and said_id != self._said_id.get(slot))
-        if is_new:
+        if slot not in self._at or (name and self._is_another(slot, name, said_id)):
             if not isinstance(name, str) or not name:
                 return None
             return self._begin(slot, name, said_id, arguments)
         index = self._at[slot]
         if index < 0 or not arguments:
             return None
-        self._arguments[index] += arguments
+        self._arguments[index].append(arguments)
         return ToolCallDelta(index, "", "", arguments)
 
+    def _is_another(self, slot: object, name: object, said_id: object) -> bool:
+        """Whether a name that comes again is the next call, under the same index or none, and not said twice.
+
+        Without an id it is the next one when the name is another, or when the arguments so far are whole.
+        """
+        if said_id:
+            return said_id != self._said_id.get(slot)
+        index = self._at[slot]
+        return index < 0 or name != self.names[index] or _is_json("".join(self._arguments[index]))
+
     def _begin(self, slot: object, name: str, said_id: object, arguments: str) -> ToolCallDelta | None:
-        self._said_id[slot] = said_id if isinstance(said_id, str) else ""
+        self._said_id[slot] = said_id
         if self._one_only and self.names:
             self._at[slot] = -1
             return None
         self._at[slot] = len(self.names)
         self.names.append(name)
-        self._arguments.append(arguments)
+        self._arguments.append([arguments])
         return ToolCallDelta(self._at[slot], self._unique(said_id), name, arguments)
 
     def _unique(self, said: object) -> str:
@@ -94,3 +103,11 @@ def _text(arguments: object) -> str:
     if arguments is None:
         return ""
     return arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True

@@ -526,3 +526,34 @@ async def test_a_legacy_completion_is_a_chat(client: AsyncOpenAI, poe: ScriptedP
         assert completion.choices[0].text == "SayOnce upon a time"
         assert completion.object == "text_completion"
     assert poe.queries[0].query["query"][-1]["content"] == "Say"
+
+
+async def test_a_picture_of_the_last_answer_is_shown_to_the_bot_again(client: AsyncOpenAI, poe: ScriptedPoe) -> None:
+    """Beside the message that asks for a change; other hosts' files and other turns' are not."""
+    own, other = "https://pfst.cf2.poecdn.net/base/image/a1?w=1024", "https://elsewhere.example/b.png"
+    history: list[Any] = [
+        *HELLO,
+        {"role": "assistant", "content": f"![cat.png]({own})\n\n![b]({other})"},
+        {"role": "user", "content": "make it blue"},
+    ]
+
+    await client.chat.completions.create(model="Echo", messages=history)
+
+    first, said, last = poe.queries[0].query["query"]
+    assert [(one["url"], one["content_type"]) for one in last["attachments"]] == [(own, "image/png")]
+    assert first["attachments"] == said["attachments"] == []
+    assert poe.uploads == []
+
+
+async def test_leaving_closes_every_choice_at_poe(raw: httpx.AsyncClient, poe: ScriptedPoe) -> None:
+    poe.script = endless
+    body = {"model": "Echo", "messages": HELLO, "stream": True, "n": 2}
+
+    async with raw.stream("POST", "/v1/chat/completions", json=body) as response:
+        async for line in response.aiter_lines():
+            if '"index":1' in line and "word299" in line:
+                break
+
+    for asked in poe.queries:
+        await asyncio.wait_for(asked.left.wait(), 5)
+    assert len(poe.queries) == 2
