@@ -7,7 +7,11 @@ from typing import Any, Final
 import pytest
 import redis.asyncio
 
+from proxy.gateway.uploads import Uploads
+from proxy.poe_api.attachments import RemoteFile
+from proxy.poe_api.upload import UploadClient
 from proxy.settings import Settings, parse_poe_keys
+from proxy.store.redis import RedisStore
 from tests.support.scripted_poe import Asked, Reply, ScriptedPoe, echo, error_event, failure
 from tests.support.serving import http, serving
 from tests.support.waiting import wait_until
@@ -40,6 +44,17 @@ def one_of_each(asked: Asked) -> Reply:
     return replies.get(bot) or echo(asked)
 
 
+async def upload_a_file(settings: Settings) -> None:
+    """Leaves what a chat with a picture leaves in Redis beside the rest."""
+    store = RedisStore(settings.redis_url, settings.redis_namespace)
+    async with UploadClient(settings.poe_upload_url, connect_s=5) as client:
+        uploads = Uploads(store, client, max_bytes=settings.max_attachment_bytes)
+        await uploads.attach(
+            [RemoteFile("https://example.org/cat.png", "cat.png", "messages")], settings.poe_api_keys[0]
+        )
+    await store.close()
+
+
 @pytest.fixture
 async def found(settings: Settings, poe: ScriptedPoe) -> dict[str, tuple[str, bool]]:
     """name without prefix → (type, whether it is kept for ever), after traffic."""
@@ -50,6 +65,7 @@ async def found(settings: Settings, poe: ScriptedPoe) -> dict[str, tuple[str, bo
         for bot in ("Echo", "Opus", "Broken", "Echo", "Costly", "Limited"):
             chat = {"model": bot, "messages": [{"role": "user", "content": "hi"}]}
             await raw.post("/v1/chat/completions", json=chat)
+        await upload_a_file(many)
         store: Any = redis.asyncio.Redis.from_url(settings.redis_url, decode_responses=True)
         async with store:
             prefix = f"{settings.redis_namespace}:1:{{pool}}:"

@@ -34,6 +34,7 @@ DEFAULTS: Final[dict[str, Any]] = {
     "port": 10_000,
     "workers": len(os.sched_getaffinity(0)),
     "poe_base_url": "https://api.poe.com",
+    "poe_upload_url": "https://www.quora.com/poe_api/",
     "default_model": "Assistant",
     "model_aliases": {
         "gpt-3.5-turbo": "GPT-5-mini",
@@ -64,6 +65,7 @@ DEFAULTS: Final[dict[str, Any]] = {
     "catalogue_ttl_s": 3600,
     "drain_timeout_s": 25,
     "max_body_bytes": 32 * 1024 * 1024,
+    "max_attachment_bytes": 20 * 1024 * 1024,
 }
 
 #: name → (least, most) accepted.
@@ -72,6 +74,7 @@ RANGES: Final[dict[str, tuple[float, float]]] = {
     "WORKERS": (1, 256),
     "MAX_ATTEMPTS": (1, 10),
     "MAX_BODY_BYTES": (1024, 1 << 30),
+    "MAX_ATTACHMENT_BYTES": (1024, 1 << 30),
     "KEY_WAIT_S": (0, 3600),
     "KEY_WAIT_QUEUE": (0, 100_000),
     "RPM_PER_ACCOUNT": (0, 100_000),
@@ -309,6 +312,16 @@ def test_poes_address_may_end_as_people_write_it(load: Load, name: str, end: str
 def test_poes_address_must_be_a_web_address(load: Load, name: str, url: str) -> None:
     """The problem names POE_BASE_URL, whichever of the two names was used."""
     assert problems_of(load, **{name: url}) == ["POE_BASE_URL: must be an http:// or https:// URL"]
+
+
+@pytest.mark.parametrize("end", ["", "/", "//", "/ "])
+def test_the_upload_address_ends_in_one_slash(load: Load, end: str) -> None:
+    assert load(POE_UPLOAD_URL=f"https://poe.example/api{end}").poe_upload_url == "https://poe.example/api/"
+
+
+@pytest.mark.parametrize("url", ["poe.example", "ftp://poe.example", "https://", "/", "http://poe:99999"])
+def test_the_upload_address_must_be_a_web_address(load: Load, url: str) -> None:
+    assert problems_of(load, POE_UPLOAD_URL=url) == ["POE_UPLOAD_URL: must be an http:// or https:// URL"]
 
 
 @pytest.mark.parametrize("url", ["redis://h", "rediss://u:p%2Fw@h:6380/1", "unix:///run/redis.sock", "embedded"])

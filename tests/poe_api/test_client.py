@@ -27,9 +27,10 @@ from proxy.errors import (
     RateLimited,
     StreamCut,
 )
-from proxy.poe_api.client import PoeClient, Timeouts, _network_fault, encode_bot_name
+from proxy.poe_api.client import PoeClient, Timeouts, encode_bot_name
 from proxy.poe_api.events import Done, Event, Text
 from proxy.poe_api.faults import RateLimits
+from proxy.poe_api.network import network_fault
 from tests.support.scripted_poe import (
     CUT,
     DONE,
@@ -678,7 +679,7 @@ def all_subclasses(of: type[aiohttp.ClientError]) -> set[type[aiohttp.ClientErro
 @pytest.mark.parametrize("kind", sorted(all_subclasses(aiohttp.ClientError), key=str))
 def test_every_failure_of_the_http_library_is_poes(kind: type[aiohttp.ClientError]) -> None:
     """Only what happens on a connection that stood can have cut an answer."""
-    error = _network_fault(kind.__new__(kind))
+    error = network_fault(kind.__new__(kind))
 
     assert isinstance(error, PoeFailed)
     assert error.said == kind.__name__
@@ -687,4 +688,4 @@ def test_every_failure_of_the_http_library_is_poes(kind: type[aiohttp.ClientErro
 
 @pytest.mark.parametrize("kind", [aiohttp.ClientPayloadError, aiohttp.ServerDisconnectedError, aiohttp.ClientOSError])
 def test_a_connection_that_breaks_is_a_cut_stream(kind: type[aiohttp.ClientError]) -> None:
-    assert isinstance(_network_fault(kind()), StreamCut)
+    assert isinstance(network_fault(kind()), StreamCut)

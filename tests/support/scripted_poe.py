@@ -6,10 +6,18 @@ statuses, headers, splits, silence, cuts and garbage.
 
 import asyncio
 import contextlib
+import email
+import email.message
+import email.policy
+import hashlib
 import json
+import mimetypes
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
+from urllib.parse import parse_qs
+
+UPLOAD_PATH: Final = "/poe_api/file_upload_3RD_PARTY_POST"
 
 
 class Cut:
@@ -66,6 +74,14 @@ def failure(status: int, error: object = None, **headers: str) -> Reply:
     return Reply([json.dumps({"error": error}).encode()], status, {"content-type": "application/json", **named})
 
 
+class Part(NamedTuple):
+    """One field of a form; for a plain value the last two are empty."""
+
+    content: bytes
+    filename: str = ""
+    content_type: str = ""
+
+
 @dataclass
 class Asked:
     """One request that Poe received."""
@@ -87,6 +103,25 @@ class Asked:
         """The parsed body."""
         return json.loads(self.body)
 
+    @property
+    def form(self) -> dict[str, Part]:
+        """The fields of a form, of either kind."""
+        content_type = self.headers.get("content-type", "")
+        if content_type == "application/x-www-form-urlencoded":
+            return {
+                name: Part(values[0].encode())
+                for name, values in parse_qs(self.body.decode(), keep_blank_values=True).items()
+            }
+        head = f"Content-Type: {content_type}\r\n\r\n".encode()
+        return dict(map(_read_part, email.message_from_bytes(head + self.body, policy=email.policy.HTTP).iter_parts()))
+
+
+def _read_part(part: email.message.Message) -> tuple[str, Part]:
+    content = part.get_payload(decode=True)
+    assert isinstance(content, bytes)
+    name = str(part.get_param("name", header="content-disposition"))
+    return name, Part(content, part.get_filename() or "", part.get_content_type())
+
 
 Script = Callable[[Asked], Reply | Awaitable[Reply]]
 
@@ -96,19 +131,37 @@ def echo(asked: Asked) -> Reply:
     return answer(asked.query["query"][-1]["content"])
 
 
+def accept_upload(asked: Asked) -> Reply:
+    """Takes any file; its URL ends in the SHA-256 of its content, or of the URL it was to be fetched from."""
+    form = asked.form
+    name = form.get("download_filename", Part(b"")).content.decode()
+    sent = form.get("file") or Part(
+        form["download_url"].content, content_type=mimetypes.guess_type(name)[0] or "image/png"
+    )
+    url = f"https://pfst.cf2.poecdn.net/base/image/{hashlib.sha256(sent.content).hexdigest()}"
+    return _json({"attachment_url": url, "mime_type": sent.content_type})
+
+
 @dataclass
 class ScriptedPoe:
-    """A running Poe. Set ``script`` for bots; balances and the model list have their own.
+    """A running Poe. Set ``script`` for bots, ``upload_script`` for files; balances and the model list have their own.
 
     Without ``balances`` every key has a million points; with them Poe knows only the keys that are listed.
     """
 
     base_url: str = ""
     script: Script = echo
+    upload_script: Script = accept_upload
     balances: dict[str, int] = field(default_factory=dict)
     models: list[dict[str, Any]] | None = field(default_factory=list)
     queries: list[Asked] = field(default_factory=list)
+    uploads: list[Asked] = field(default_factory=list)
     other: list[Asked] = field(default_factory=list)
+
+    @property
+    def upload_url(self) -> str:
+        """Where it takes files, as POE_UPLOAD_URL has it."""
+        return f"{self.base_url}/poe_api/"
 
     def keys_used(self) -> list[str]:
         """The keys of all bot queries, in order."""
@@ -118,14 +171,21 @@ class ScriptedPoe:
         """Chooses the reply and remembers the question."""
         if asked.path.startswith("/bot/"):
             self.queries.append(asked)
-            reply = self.script(asked)
-            return await reply if isinstance(reply, Awaitable) else reply
+            return await _played(self.script, asked)
+        if asked.path == UPLOAD_PATH:
+            self.uploads.append(asked)
+            return await _played(self.upload_script, asked)
         self.other.append(asked)
         if asked.path == "/v1/models" and self.models is not None:
             return _json({"object": "list", "data": self.models})
         if asked.path == "/usage/current_balance" and (not self.balances or asked.key in self.balances):
             return _json({"current_point_balance": self.balances.get(asked.key, 1_000_000)})
         return failure(401, {"message": "Incorrect API key provided.", "code": "invalid_api_key"})
+
+
+async def _played(script: Script, asked: Asked) -> Reply:
+    reply = script(asked)
+    return await reply if isinstance(reply, Awaitable) else reply
 
 
 def _json(payload: object) -> Reply:

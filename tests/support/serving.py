@@ -17,13 +17,17 @@ KEYS = ("poe-key-one", "poe-key-two")
 
 
 def make_settings(**changes: Any) -> Settings:
-    """Settings for tests: two keys and a token, unless changed. Keys and tokens may be given as strings."""
+    """Settings for tests: two keys and a token, unless changed. Keys and tokens may be given as strings.
+
+    Files go where ``poe_base_url`` leads, so that no test uploads anything to Poe itself.
+    """
     keys = changes.pop("poe_api_keys", ",".join(KEYS))
+    poe_url = changes.get("poe_base_url", "http://127.0.0.1:9")
     tokens = changes.pop("access_tokens", f"tester:{TOKEN}")
     return Settings(
         poe_api_keys=parse_poe_keys(keys) if keys else (),
         access_tokens=parse_access_tokens(tokens) if tokens else (),
-        **{"log_format": "json", "workers": 1, **changes},
+        **{"log_format": "json", "workers": 1, "poe_upload_url": f"{poe_url}/poe_api/", **changes},
     )
 
 
