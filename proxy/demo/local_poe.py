@@ -11,7 +11,7 @@ import uvicorn
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 
-from proxy.demo.bots import BOTS
+from proxy.demo.bots import BOTS, PARAMETERS
 from proxy.demo.files import UPLOAD_PATH, add_file_routes, is_public
 
 _POINTS = 1_000_000
@@ -40,6 +40,10 @@ def build_local_poe(keys: Collection[str]) -> FastAPI:
     async def models() -> dict[str, object]:
         return {"object": "list", "data": [_card(name) for name in BOTS]}
 
+    @app.get("/paintings/{shape}.svg")
+    async def painting(shape: str) -> Response:
+        return Response(_paint(shape), media_type="image/svg+xml")
+
     add_file_routes(app)
     fp.make_app([bot(path=f"/bot/{name}") for name, bot in BOTS.items()], allow_without_key=True, app=app)
     return app
@@ -47,7 +51,7 @@ def build_local_poe(keys: Collection[str]) -> FastAPI:
 
 def _may_pass(path: str, authorization: str, keys: Collection[str]) -> bool:
     """Poe takes an upload's key bare, any other's as a bearer."""
-    if path == "/v1/models" or is_public(path):
+    if path == "/v1/models" or path.startswith("/paintings/") or is_public(path):
         return True
     scheme = "" if path == UPLOAD_PATH else "Bearer "
     return authorization in {f"{scheme}{key}" for key in keys}
@@ -60,7 +64,19 @@ def _card(name: str) -> dict[str, object]:
         "created": 1_763_600_000_000,
         "owned_by": "Demo",
         "metadata": {"display_name": name},
+        "supported_features": ["tools"] if name == "Toolsmith" else [],
+        "parameters": PARAMETERS.get(name, []),
     }
+
+
+def _paint(shape: str) -> str:
+    """A picture with these proportions, such as ``16x9``."""
+    width, _, height = shape.partition("x")
+    sides = [int(side) if side.isdecimal() and len(side) < 3 else 1 for side in (width, height)]
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {sides[0]} {sides[1]}">'
+        '<rect width="100%" height="100%" fill="#5b4bff"/><circle cx="50%" cy="50%" r="20%" fill="#ffd166"/></svg>'
+    )
 
 
 @click.command()

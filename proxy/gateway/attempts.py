@@ -24,7 +24,16 @@ from proxy.gateway.call import AttemptRecord, ChatCall
 from proxy.gateway.keyring import Keyring, PooledKeys
 from proxy.gateway.uploads import Uploads
 from proxy.keypool.lease import RESTS_FOR_BOT, BotRests, Lease, LeaseReply, NoneReady, Wanted
-from proxy.keypool.verdict import ABANDONED, ANSWERED, BOT_FAILED, POE_FAILED_HERE_ONLY, Verdict, judge, judge_hearsay
+from proxy.keypool.verdict import (
+    ABANDONED,
+    ANSWERED,
+    BOT_FAILED,
+    POE_FAILED_HERE_ONLY,
+    UPLOAD_FAILED,
+    Verdict,
+    judge,
+    judge_hearsay,
+)
 from proxy.openai_api.response import Batch
 from proxy.poe_api.client import PoeClient
 from proxy.poe_api.query import Query, build_query_body
@@ -97,6 +106,7 @@ class Attempts:
         self._left_out: list[str] = []
         self._suspects: list[Lease] = []
         self._committed = False
+        self._uploading = False
         self._rpm = 0
         self.reply = new_reply()
 
@@ -132,6 +142,7 @@ class Attempts:
         record = AttemptRecord(lease.key.key_id, lease.skipped)
         self._call.record.attempts.append(record)
         self.reply = self._new_reply()
+        self._uploading = False
         self._rpm = 0
         started_at = time.monotonic()
         verdict = ABANDONED
@@ -156,8 +167,10 @@ class Attempts:
         """The verdict on a failed attempt. The same failure with a second key is the bot's."""
         if error.blame in (Blame.ACCOUNT, Blame.ACCOUNT_BOT):
             self._left_out.append(lease.key.account_id)
+        if self._uploading and isinstance(error, PoeFailed):
+            return UPLOAD_FAILED
         if not isinstance(error, PoeFailed):
-            is_poes_word = error.http_status is not None or self._trusted
+            is_poes_word = self._uploading or error.http_status is not None or self._trusted
             return judge(error) if is_poes_word or error.blame is Blame.CALLER else judge_hearsay(error)
         self._suspects.append(lease)
         return BOT_FAILED if len(self._suspects) == _KEYS_TO_BLAME_A_BOT else judge(error)
@@ -185,7 +198,9 @@ class Attempts:
 
     async def _body_with_files(self, key: PoeKey) -> bytes:
         """The query, when Poe has its files: each account uploads its own."""
+        self._uploading = True
         attachments = await self._upstream.uploads.attach(self._query.files, key)
+        self._uploading = False
         return build_query_body(self._query.with_files(attachments))
 
     def _commit(self, lease: Lease) -> None:

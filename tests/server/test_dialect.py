@@ -557,3 +557,25 @@ async def test_leaving_closes_every_choice_at_poe(raw: httpx.AsyncClient, poe: S
     for asked in poe.queries:
         await asyncio.wait_for(asked.left.wait(), 5)
     assert len(poe.queries) == 2
+
+
+async def test_an_endpoint_for_files_that_fails_is_nobodys_fault(poe: ScriptedPoe, raw: httpx.AsyncClient) -> None:
+    """Neither a key's nor the bot's, whose breaker would open at the third such request in a row."""
+    accept, poe.upload_script = poe.upload_script, lambda _: failure(500)
+    body = {"model": "Echo", "messages": with_picture()}
+
+    statuses = [(await raw.post("/v1/chat/completions", json=body)).status_code for _ in range(4)]
+    poe.upload_script = accept
+    after = await raw.post("/v1/chat/completions", json=body)
+
+    assert statuses == [502] * 4
+    assert after.status_code == 200
+    assert (await raw.get("/ready")).json()["keys"]["ready"] == 2
+
+
+async def test_a_conversation_of_too_many_files_is_refused(client: AsyncOpenAI, poe: ScriptedPoe) -> None:
+    with pytest.raises(openai.BadRequestError) as caught:
+        await client.chat.completions.create(model="Echo", messages=with_picture() * 101)
+
+    assert caught.value.param == "messages"
+    assert poe.uploads == poe.queries == []
