@@ -13,11 +13,12 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
-from urllib.parse import SplitResult, urlsplit
 
 from pydantic import AliasChoices, BeforeValidator, Field, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+
+from proxy.urls import parse_base_url, parse_redis_url, parse_upload_url
 
 #: Settings that may also come as ``NAME_FILE``: the path of a file that holds the value.
 SECRET_NAMES: Final = ("POE_API_KEYS", "ACCESS_TOKENS", "ADMIN_TOKENS", "REDIS_URL")
@@ -25,11 +26,6 @@ SECRET_NAMES: Final = ("POE_API_KEYS", "ACCESS_TOKENS", "ADMIN_TOKENS", "REDIS_U
 _LABEL = re.compile(r"[A-Za-z0-9_.@-]{1,64}")
 _CREDENTIAL = re.compile(r"[!-~]{1,512}")
 _NAMESPACE = re.compile(r"[A-Za-z0-9_.-]{1,32}")
-_HOST = r"([A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?"
-_SEVERAL_REDIS = re.compile(
-    rf"redis\+(?:(?P<sentinel>sentinel)|cluster)://([^@/?#\[\]]*@)?(?P<hosts>{_HOST}(,{_HOST})*)"
-    r"(?(sentinel)/[A-Za-z0-9_.-]+(\?db=[0-9]{1,5})?|/?)"
-)
 
 
 class SettingsError(Exception):
@@ -143,49 +139,10 @@ def _parse_globs(value: object) -> tuple[str, ...]:
     return tuple(glob.lower() for glob in _entries(value)) or ("*",)
 
 
-def _parse_base_url(value: object) -> str:
-    return _parse_web_url(str(value).strip().rstrip("/").removesuffix("/bot"))
-
-
-def _parse_upload_url(value: object) -> str:
-    return _parse_web_url(str(value).strip().rstrip("/")) + "/"
-
-
-def _parse_web_url(url: str) -> str:
-    parts = _split(url)
-    if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("must be an http:// or https:// URL")
-    return url
-
-
-def _split(url: str) -> SplitResult | None:
-    """The parts of a URL, None when it is none; urlsplit's own complaints quote what may be a password."""
-    try:
-        parts = urlsplit(url)
-        _ = parts.port  # raises when it is no number, as after a password with an unescaped slash
-    except ValueError:
-        return None
-    return parts
-
-
 def _parse_redis_url(value: object) -> str:
     if isinstance(value, _UnusableFile):
         raise ValueError(value.problem)  # noqa: TRY004 - pydantic turns ValueErrors into problems
-    url = str(value).strip()
-    parts = _split(url)
-    is_one_server = parts is not None and parts.scheme in ("redis", "rediss", "unix")
-    if url != "embedded" and not is_one_server and not _names_several_redis(url):
-        raise ValueError(
-            "must be 'embedded' or a redis://, rediss://, unix://, redis+sentinel://host,host/name or "
-            "redis+cluster://host,host URL; in a password, write / ? # as %2F %3F %23"
-        )
-    return url
-
-
-def _names_several_redis(url: str) -> bool:
-    """Whether it is a URL of Sentinels or of a cluster, whose hosts urlsplit takes for one with a strange port."""
-    found = _SEVERAL_REDIS.fullmatch(url)
-    return found is not None and all(0 < int(port) < 65_536 for port in re.findall(r":(\d+)(?=,|$)", found["hosts"]))
+    return parse_redis_url(value)
 
 
 def _parse_namespace(value: object) -> str:
@@ -249,12 +206,12 @@ class Settings(BaseSettings):
         le=256,
         description="Worker processes. Default: one per CPU. One worker runs in a single process.",
     )
-    poe_base_url: Annotated[str, BeforeValidator(_parse_base_url)] = Field(
+    poe_base_url: Annotated[str, BeforeValidator(parse_base_url)] = Field(
         default="https://api.poe.com",
         validation_alias=AliasChoices("poe_base_url", "base"),
         description="Poe's API; also read from `BASE`, with or without a trailing `/bot/`.",
     )
-    poe_upload_url: Annotated[str, BeforeValidator(_parse_upload_url)] = Field(
+    poe_upload_url: Annotated[str, BeforeValidator(parse_upload_url)] = Field(
         default="https://www.quora.com/poe_api/", description="Where Poe takes files that come with a message."
     )
     default_model: str = Field(

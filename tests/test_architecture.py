@@ -29,7 +29,8 @@ BELOW_THE_GATEWAY: Final = {
 LAYERS: Final[dict[str, set[str]]] = {
     "proxy": set(),
     "errors": set(),
-    "settings": set(),
+    "urls": set(),
+    "settings": {"urls"},
     "parentage": set(),
     "openai_api": {"errors"},
     "store": {"errors", "parentage"},

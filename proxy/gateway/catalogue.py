@@ -168,8 +168,8 @@ class Catalogue:
         try:
             copy = json.loads(text)
             bots = [Bot.from_json(one) for one in copy["bots"]]
-            age_s = time.time() - float(copy["fetched_at_s"])
-        except (ValueError, TypeError, KeyError):
+            age_s = time.time() - int(copy["fetched_at_s"])
+        except (ValueError, TypeError, KeyError, OverflowError):
             return [], 0.0
         return bots, self._ttl_s - max(age_s, 0.0)
 

@@ -74,6 +74,16 @@ class ChatMessage(Strict):
     tool_call_id: CallId | None = None
 
 
+class FunctionParameters(Strict):
+    """The JSON Schema of a function's arguments. Kept whole; these fields are all that Poe looks at."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str | None = None
+    properties: dict[str, Any] | None = None
+    required: list[str] | None = None
+
+
 class FunctionDefinition(Strict):
     """A function that the model may call. Kept whole, whatever else it says."""
 
@@ -81,7 +91,7 @@ class FunctionDefinition(Strict):
 
     name: FunctionName
     description: str | None = None
-    parameters: dict[str, Any] | None = None
+    parameters: FunctionParameters | None = None
 
 
 class Tool(Strict):

@@ -1,6 +1,7 @@
 """Reads request bodies strictly, and says what is wrong with one in OpenAI's words."""
 
 import functools
+import re
 from collections.abc import Mapping
 from typing import TypeVar
 
@@ -13,6 +14,15 @@ from proxy.errors import InvalidRequest
 _MAX_STEP = 64
 #: Fields whose keys are the client's own.
 _MAPPINGS = ("logit_bias",)
+#: What pydantic says in the words of Python, or of its own doings.
+_WORDS = {
+    "dict_type": "Input should be an object",
+    "list_type": "Input should be a valid array",
+    "model_attributes_type": "Input should be an object",
+    "model_type": "Input should be an object",
+    "too_long": "Input has too many items",
+    "too_short": "Input has too few items",
+}
 
 
 class Strict(BaseModel):
@@ -55,13 +65,18 @@ def _invalid_request(error: ValidationError) -> InvalidRequest:
         return InvalidRequest(f"Missing required parameter: '{param}'.", param=param)
     if not param:
         return InvalidRequest("The body of your request must be a JSON object.")
-    return InvalidRequest(f"Invalid value for '{param}': {fault['msg']}.", param=param)
+    words = _WORDS.get(fault["type"], fault["msg"])
+    return InvalidRequest(f"Invalid value for '{param}': {words}.", param=param)
 
 
 def _most_telling(faults: list[ErrorDetails]) -> ErrorDetails:
-    """The first field's fault; of the several that a union gives for one field, the one deepest inside."""
+    """The first field's fault; of the several that a union gives for one field, the one deepest inside.
+
+    Where that leaves several, one that says more than which type was expected.
+    """
     first = _param(faults[0]["loc"])
-    return max((fault for fault in faults if _param(fault["loc"]).startswith(first)), key=lambda f: len(f["loc"]))
+    within = [fault for fault in faults if re.match(rf"{re.escape(first)}(?![^.\[])", _param(fault["loc"]))]
+    return max(within, key=lambda fault: (len(fault["loc"]), not fault["type"].endswith("_type")))
 
 
 def _param(location: tuple[int | str, ...]) -> str:

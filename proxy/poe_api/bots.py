@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 _MAX_PARAMETERS: Final = 100
+#: The year 9999.
+_MAX_CREATED_MS: Final = 253_402_300_800_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,26 +35,40 @@ class Bot:
     def from_json(cls, copy: Any) -> "Bot":
         """What ``as_json`` made. Raises ValueError or TypeError: it is none."""
         name, created, owned_by, parameters = copy
-        return cls(str(name), int(created), str(owned_by), _by_name(dict(parameters).items()))
+        if not (_printable(name) and _printable(owned_by) and isinstance(created, int)):
+            raise ValueError("not a copy of a bot")
+        return cls(name, created, owned_by, _by_name(dict(parameters).items()))
 
 
 def parse_bot(entry: Mapping[str, Any]) -> Bot | None:
     """One entry of Poe's list; None when it has no name."""
     metadata = entry.get("metadata")
-    name = metadata.get("display_name") if isinstance(metadata, dict) else None
-    name = name or entry.get("id")
-    if not isinstance(name, str) or not name:
+    name = _printable(metadata.get("display_name") if isinstance(metadata, dict) else None) or _printable(
+        entry.get("id")
+    )
+    if name is None:
         return None
-    created, owner = entry.get("created"), entry.get("owned_by")
     listed = entry.get("parameters")
     return Bot(
         name=name,
-        created=int(created / 1000) if isinstance(created, int | float) else 0,  # Poe's is in milliseconds
-        owned_by=owner if isinstance(owner, str) else "poe",
+        created=_seconds(entry.get("created")),
+        owned_by=_printable(entry.get("owned_by")) or "poe",
         parameters=_by_name((one.get("name"), one.get("schema")) for one in listed if isinstance(one, dict))
         if isinstance(listed, list)
         else {},
     )
+
+
+def _printable(value: object) -> str | None:
+    """A text that can stand in any list: no control characters, no half of a surrogate pair."""
+    return value if isinstance(value, str) and value.strip() and value.isprintable() else None
+
+
+def _seconds(created: object) -> int:
+    """Poe's is in milliseconds."""
+    if isinstance(created, int | float) and 0 <= created < _MAX_CREATED_MS:
+        return int(created / 1000)
+    return 0
 
 
 def _by_name(parameters: Any) -> dict[str, Mapping[str, Any]]:

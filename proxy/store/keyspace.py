@@ -59,6 +59,27 @@ class KeySpace:
         return self.prefix + "trail"
 
     @property
+    def clients(self) -> str:
+        """SET of the public ids of all managed clients."""
+        return self.prefix + "clients"
+
+    def client(self, client_id: str) -> str:
+        """HASH: a managed client: its name, the digest of its secret, its limits."""
+        return f"{self.prefix}client:{client_id}"
+
+    def client_minute(self, client_id: str) -> str:
+        """LIST of epoch ms of a managed client's newest requests, newest first."""
+        return f"{self.prefix}client_minute:{client_id}"
+
+    def client_slots(self, client_id: str) -> str:
+        """ZSET slot → epoch ms when it is void: the requests of a managed client that are under way."""
+        return f"{self.prefix}client_slots:{client_id}"
+
+    def client_day(self, client_id: str, day: str) -> str:
+        """HASH ``requests``, ``tokens``: what a managed client has used on a day (``20261120``, UTC)."""
+        return f"{self.prefix}client_day:{client_id}:{day}"
+
+    @property
     def catalogue(self) -> str:
         """STRING: Poe's list of models, as JSON."""
         return self.prefix + "catalogue"

@@ -152,7 +152,7 @@ def _atoms(pattern: str) -> float:
 def _unique_items(
     _: Validator, wanted: object, value: object, __: Mapping[str, Any]
 ) -> Iterator[jsonschema.ValidationError]:
-    """jsonschema compares each item with each other, which takes hours for what fits into an answer."""
+    """As a set: jsonschema compares each item with each other, which takes hours for what fits into an answer."""
     if not wanted or not isinstance(value, list):
         return
     seen = set()
@@ -200,11 +200,11 @@ def _metaschema() -> dict[str, Any]:
         **dict.fromkeys(schemas.split(), _A_SCHEMA),
         **dict.fromkeys(("allOf", "anyOf", "oneOf", "prefixItems"), _SCHEMAS),
         **dict.fromkeys(("$defs", "definitions", "dependentSchemas", "properties"), _NAMED_SCHEMAS),
-        **dict.fromkeys(counts.split(), {"type": "integer", "minimum": 0}),
-        **dict.fromkeys(numbers.split(), {"type": "number"}),
-        **dict.fromkeys((*texts.split(), "format", "title"), {"type": "string"}),
-        **dict.fromkeys(flags.split(), {"type": "boolean"}),
-        **dict.fromkeys(("enum", "examples"), {"type": "array"}),
+        **{key: {"type": "integer", "minimum": 0} for key in counts.split()},
+        **{key: {"type": "number"} for key in numbers.split()},
+        **{key: {"type": "string"} for key in (*texts.split(), "format", "title")},
+        **{key: {"type": "boolean"} for key in flags.split()},
+        **{key: {"type": "array"} for key in ("enum", "examples")},
         "$vocabulary": {"type": "object"},
         "dependentRequired": {"type": "object", "additionalProperties": _NAMES},
         "multipleOf": {"type": "number", "exclusiveMinimum": 0},

@@ -1,9 +1,10 @@
 """Fields of a request as the bot's own parameters, which Poe's list names with a JSON Schema each. Pure.
 
 A field of the same name goes as it is. ``reasoning_effort`` and the token limits are put into whatever the bot has for
-them. A bot that is not listed has no parameters that we know of.
+them, as nearly as it takes them. A bot that is not listed has no parameters that we know of.
 """
 
+import json
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -12,7 +13,7 @@ from proxy.openai_api.request import ChatCompletionRequest
 from proxy.translator.json_schema import BadSchema, problem_of
 
 #: Fields of OpenAI's that bots may have as parameters under the same name.
-_SAME_NAME: Final = ("temperature", "top_p", "seed", "presence_penalty", "frequency_penalty", "reasoning_effort")
+_SAME_NAME: Final = ("temperature", "top_p", "seed", "presence_penalty", "frequency_penalty")
 #: ``reasoning_effort`` → its part of the largest thinking budget, in order.
 _EFFORTS: Final = {"none": 0.0, "minimal": 0.05, "low": 0.2, "medium": 0.5, "high": 0.8, "xhigh": 0.95, "max": 1.0}
 _LEVELS: Final = tuple(_EFFORTS)
@@ -28,6 +29,7 @@ _THINKING: Final = (
 )
 #: The largest thinking budget where the bot states none, in tokens.
 _BUDGET_TOKENS: Final = 32_768
+_SENSELESS: Final = 10**15
 _TOKEN_LIMIT: Final = "max_output_tokens"  # noqa: S105 - no secret
 
 Schemas = Mapping[str, Mapping[str, Any]]
@@ -42,16 +44,12 @@ def build_parameters(request: ChatCompletionRequest, schemas: Schemas) -> dict[s
     _check_effort(request, schemas)
     given = {**(request.model_extra or {}), **{name: getattr(request, name) for name in _SAME_NAME}}
     chosen = {name: value for name, value in given.items() if name in schemas and value is not None}
-    if request.reasoning_effort is not None and not any(name in chosen for name in _THINKING[1:]):
-        for name in _THINKING:
-            if name in schemas:
-                chosen[name] = _effort_as(request.reasoning_effort, schemas[name])
-    limit = request.max_completion_tokens or request.max_tokens
-    if limit is not None and _TOKEN_LIMIT in schemas and _TOKEN_LIMIT not in chosen:
-        chosen[_TOKEN_LIMIT] = _within(limit, schemas[_TOKEN_LIMIT])
     for name, value in chosen.items():
-        _check(name, value, schemas[name])
-    return chosen
+        if problem := _problem(value, schemas[name]):
+            raise InvalidRequest(f"Invalid value for '{name}': this model takes another: {problem}.", param=name)
+    derived = {**_effort(request, schemas, chosen), **_token_limit(request, schemas)}
+    fitting = {name: value for name, value in derived.items() if not _problem(value, schemas[name])}
+    return {**fitting, **chosen}
 
 
 def _check_effort(request: ChatCompletionRequest, schemas: Schemas) -> None:
@@ -64,17 +62,28 @@ def _check_effort(request: ChatCompletionRequest, schemas: Schemas) -> None:
         )
 
 
+def _effort(request: ChatCompletionRequest, schemas: Schemas, chosen: Mapping[str, Any]) -> dict[str, Any]:
+    """``reasoning_effort`` for whatever the bot has for it, unless the caller set that too."""
+    effort = request.reasoning_effort
+    if effort is None:
+        return {}
+    names = _THINKING[:1] if any(name in chosen for name in _THINKING) else _THINKING
+    efforts = {name: _effort_as(effort, schemas[name]) for name in names if name in schemas}
+    return {name: value for name, value in efforts.items() if value is not None}
+
+
 def _effort_as(effort: str, schema: Mapping[str, Any]) -> object:
-    """The effort in the form that the schema has: the nearest of its levels, a number of tokens, or yes or no."""
+    """The effort in the form that the schema has: the nearest of its levels, a number of tokens, or yes or no.
+
+    None when it has no such form; then the bot goes by its default.
+    """
     levels = schema.get("enum")
-    if isinstance(levels, list) and levels:
+    if isinstance(levels, list):
         return _nearest_level(effort, levels)
     if schema.get("type") == "boolean":
         return effort != "none"
     if schema.get("type") in ("integer", "number"):
-        largest = schema.get("maximum")
-        budget = _EFFORTS.get(effort, 0.5) * (largest if isinstance(largest, int | float) else _BUDGET_TOKENS)
-        return _within(round(budget), schema)
+        return _within(round(_EFFORTS.get(effort, 0.5) * (_bound(schema, "maximum") or _BUDGET_TOKENS)), schema)
     return effort
 
 
@@ -82,25 +91,40 @@ def _nearest_level(effort: str, levels: list[Any]) -> object:
     """Of the bot's levels the one nearest to what was asked for, rather more than less."""
     if effort in levels:
         return effort
-    known = [level for level in levels if level in _EFFORTS]
-    if not known:
-        return levels[0]
+    known = [_LEVELS.index(level) for level in levels if level in _LEVELS]
+    if not known or effort not in _LEVELS:
+        return None
     wanted = _LEVELS.index(effort)
-    return min(known, key=lambda level: (abs(_LEVELS.index(level) - wanted), -_LEVELS.index(level)))
+    return _LEVELS[min(known, key=lambda level: (abs(level - wanted), -level))]
+
+
+def _token_limit(request: ChatCompletionRequest, schemas: Schemas) -> dict[str, Any]:
+    """OpenAI's limit on tokens as the bot's, which may be narrower."""
+    limit = request.max_completion_tokens or request.max_tokens
+    if limit is None or _TOKEN_LIMIT not in schemas:
+        return {}
+    return {_TOKEN_LIMIT: _within(limit, schemas[_TOKEN_LIMIT])}
 
 
 def _within(number: int, schema: Mapping[str, Any]) -> int:
-    least, most = schema.get("minimum"), schema.get("maximum")
-    if isinstance(most, int | float):
+    least, most = _bound(schema, "minimum"), _bound(schema, "maximum")
+    if most is not None:
         number = min(number, int(most))
-    return max(number, int(least)) if isinstance(least, int | float) else number
+    return number if least is None else max(number, int(least))
 
 
-def _check(name: str, value: object, schema: Mapping[str, Any]) -> None:
+def _bound(schema: Mapping[str, Any], name: str) -> float | None:
+    """A bound that the schema states, unless it is beyond all sense."""
+    bound = schema.get(name)
+    return bound if isinstance(bound, int | float) and abs(bound) < _SENSELESS else None
+
+
+def _problem(value: object, schema: Mapping[str, Any]) -> str | None:
     try:
+        json.dumps(value, allow_nan=False)
         problem = problem_of(value, schema)
     except BadSchema:  # Poe's, not the caller's; the bot will say what it thinks of the value
-        return
-    if problem is not None:
-        problem = problem.removeprefix("at $: ")
-        raise InvalidRequest(f"Invalid value for '{name}': this model takes another: {problem}.", param=name)
+        return None
+    except ValueError:
+        return "a number in it is not finite"
+    return problem and problem.removeprefix("at $: ")

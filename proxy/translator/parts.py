@@ -12,10 +12,12 @@ from proxy.openai_api.request import ContentPart, ImageUrl
 from proxy.poe_api.attachments import EmbeddedFile, FileToAttach, RemoteFile
 
 _DATA_URL: Final = re.compile(
-    r"data:(?P<type>[\w.+-]+/[\w.+-]+)?(?:;[\w.+-]+=[^;,]{0,200})*(?P<base64>;base64)?,", re.IGNORECASE
+    r"data:(?P<type>[\w.+-]+/[\w.+-]+)?(?:;[\w.+-]+=[^;,]{0,200})*(?P<base64>;base64)?,", re.IGNORECASE | re.ASCII
 )
 _MAX_URL_CHARACTERS: Final = 8_192
 _MAX_NAME_CHARACTERS: Final = 200
+#: Most that is percent-decoded, which takes 100 ns a character.
+_MAX_ENCODED_CHARACTERS: Final = 1_048_576
 _AUDIO_TYPES: Final = {"mp3": "audio/mpeg", "wav": "audio/wav"}
 _Value = TypeVar("_Value")
 _UNNAMED_TYPE: Final = "application/octet-stream"
@@ -74,13 +76,14 @@ def _file(part: ContentPart, param: str) -> FileToAttach:
         raise UnsupportedFeature(
             "Files uploaded to OpenAI are not here; send the file itself as 'file_data'.", param=f"{param}.file_id"
         )
-    data, name = _needed(file.file_data, f"{param}.file_data"), _safe_name(file.filename or "")
+    param = f"{param}.file_data"
+    data, name = _needed(file.file_data, param), _safe_name(file.filename or "")
     if data[:5].lower() == "data:":
-        return _embedded(data, name or "file", f"{param}.file_data")
+        return _embedded(data, name or "file", param)
     if data[:8].lower().startswith(("http://", "https://")):
-        return RemoteFile(_checked_url(data, f"{param}.file_data"), name or _name_in(data) or "file", param)
+        return RemoteFile(_checked_url(data, param), name or _name_in(data) or "file", param)
     kind = mimetypes.guess_type(name)[0] or _UNNAMED_TYPE
-    return EmbeddedFile(data, kind, name or "file", f"{param}.file_data")
+    return EmbeddedFile(data, kind, name or "file", param)
 
 
 def _audio(part: ContentPart, param: str) -> FileToAttach:
@@ -103,6 +106,8 @@ def _embedded(url: str, name: str, param: str) -> EmbeddedFile:
         raise InvalidRequest(f"Invalid value for '{param}': not a data URL with a media type.", param=param)
     kind = (head["type"] or "text/plain").lower()
     data = url[head.end() :]
+    if len(data) > _MAX_ENCODED_CHARACTERS and "%" in data:
+        raise InvalidRequest(f"Invalid value for '{param}': too much to be percent-encoded; use base64.", param=param)
     data = unquote(data) if head["base64"] else base64.b64encode(unquote_to_bytes(data)).decode()
     if "." not in name:
         name += mimetypes.guess_extension(kind) or ""

@@ -20,6 +20,8 @@ MAX_CHOICES: Final = 10
 
 #: So much of a conversation is looked through for thoughts, in characters; a caller could make it slow.
 _MAX_LOOKED_THROUGH: Final = 2_000_000
+#: Most files of one conversation: each may be an upload.
+_MAX_FILES: Final = 100
 #: Most pictures of the answer before that are shown to a bot again.
 _MAX_SHOWN_AGAIN: Final = 8
 _POES_PICTURE: Final = re.compile(r"https://([a-z0-9-]+\.)*poecdn\.net/base/image/")
@@ -66,6 +68,8 @@ def build_plan(request: ChatCompletionRequest, schemas: Schemas | None = None) -
     reader = _ConversationReader()
     messages = _instructed(_with_last_pictures(reader.read(request.messages)), offer.instruction, json_format)
     stops = tuple(filter(None, [request.stop] if isinstance(request.stop, str) else request.stop or []))
+    if sum(len(message.files) for message in messages) > _MAX_FILES:
+        raise InvalidRequest(f"Invalid value for 'messages': more than {_MAX_FILES} files.", param="messages")
     query = Query(
         messages=_with_parameters(messages, build_parameters(request, schemas or {})),
         temperature=request.temperature,

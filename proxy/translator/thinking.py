@@ -98,9 +98,9 @@ class ThinkingSplitter:
 
     def _start(self) -> Parted:
         """Marker, tag or answer? Undecided while the line could still become one of the first two."""
-        if self._blocks >= _MAX_BLOCKS:
-            return self._answer()
         text = self._pending.lstrip()
+        if self._blocks >= _MAX_BLOCKS:
+            return self._answer() if text else Parted("", "")
         line, newline, rest = text.partition("\n")
         if text.startswith(_OPEN_TAG):
             self._blocks += 1
@@ -115,7 +115,9 @@ class ThinkingSplitter:
 
     def _marked(self) -> Parted:
         """After a marker. A bare one that no quotation follows was the answer's first line."""
-        text = _from_first_line(self._pending)
+        text = _from_first_line(self._pending) if "\n" in self._pending else self._pending
+        self._header += self._pending.removesuffix(text)
+        self._pending = text
         if text.startswith(">"):
             self._begin_block(_Stage.LINE, text)
         elif text.strip() and _BARE_MARKER.fullmatch(self._header.strip()):
@@ -144,10 +146,10 @@ class ThinkingSplitter:
 
     def _quoted_lines(self, block: str) -> Parted:
         """Whole lines at once: there may be very many."""
-        text = "\n".join([line[1:].removeprefix(" ") for line in block.split("\n")[:-1]])
-        certain = text.rstrip("\n")
+        text = "".join([line[1:].removeprefix(" ") + "\n" for line in block.split("\n")[:-1]])
+        certain = _without_line_ends(text)
         thoughts = self._thoughts(certain)
-        self._separator += text[len(certain) :] + "\n"
+        self._separator += text[len(certain) :]
         return Parted(thoughts, "")
 
     def _quoted(self) -> Parted:
@@ -230,6 +232,15 @@ def _without_half_a_tag(text: str) -> str:
         if text.endswith(_CLOSE_TAG[:length]):
             return text[:-length]
     return text
+
+
+def _without_line_ends(text: str) -> str:
+    """``text`` without the LFs at its end, and the one CR that may stand before each."""
+    end = len(text)
+    while text.endswith("\n", 0, end):
+        end -= 1
+        end -= text.endswith("\r", 0, end)
+    return text[:end]
 
 
 def _from_first_line(text: str) -> str:

@@ -39,7 +39,7 @@ def build_offer(request: ChatCompletionRequest) -> Offer:
         UnsupportedFeature: a tool, or a choice, is of a type other than ``function``.
         InvalidRequest: a tool has no function, or the one that must be called is not offered.
     """
-    functions = [_function(tool.type, tool.function, at) for at, tool in enumerate(request.tools or [])]
+    functions = [_function(tool.type, tool.function, f"tools[{at}]") for at, tool in enumerate(request.tools or [])]
     choice = request.tool_choice
     if choice == "required" and not functions:
         raise InvalidRequest("'tool_choice' is only allowed when 'tools' are specified.", param="tool_choice")
@@ -55,15 +55,21 @@ def build_offer(request: ChatCompletionRequest) -> Offer:
     elif choice == "required":
         which = "one or more of the functions you have"
     one_only = request.parallel_tool_calls is False
+    definitions = [_definition(function) for function in functions]
     instructions = [_MUST_CALL.format(which=which)] * bool(which) + [_ONE_CALL] * one_only
-    return Offer([_definition(function) for function in functions], " ".join(instructions), one_only)
+    return Offer(definitions, " ".join(instructions), one_only)
 
 
-def _function(kind: str, function: FunctionDefinition | None, at: int) -> FunctionDefinition:
+def _function(kind: str, function: FunctionDefinition | None, param: str) -> FunctionDefinition:
     if kind != "function":
-        raise UnsupportedFeature(f"Tools of type '{kind[:40]}' are not supported.", param=f"tools[{at}].type")
+        raise UnsupportedFeature(f"Tools of type '{kind[:40]}' are not supported.", param=f"{param}.type")
+    param = f"{param}.function"
     if function is None:
-        raise InvalidRequest(f"Missing required parameter: 'tools[{at}].function'.", param=f"tools[{at}].function")
+        raise InvalidRequest(f"Missing required parameter: '{param}'.", param=param)
+    try:
+        json.dumps(function.model_dump(), allow_nan=False)
+    except ValueError:
+        raise InvalidRequest(f"Invalid value for '{param}': a number in it is not finite.", param=param) from None
     return function
 
 
@@ -79,8 +85,9 @@ def _chosen(choice: NamedToolChoice) -> str:
 
 def _definition(function: FunctionDefinition) -> dict[str, Any]:
     """The definition whole, with what Poe requires and OpenAI does not: a description, and parameters' properties."""
-    parameters = {"type": "object", "properties": {}, **(function.parameters or {})}
     given = function.model_dump(exclude_unset=True)
+    stated = {name: value for name, value in (given.get("parameters") or {}).items() if value is not None}
+    parameters = {"type": "object", "properties": {}, **stated}
     return {
         "type": "function",
         "function": {**given, "description": function.description or function.name, "parameters": parameters},
