@@ -11,6 +11,7 @@ ProxyError             500    server_error           internal_error          nob
 ├─ MethodNotAllowed    405    invalid_request_error  method_not_allowed      caller      no
 ├─ RequestTimeout      408    invalid_request_error  request_timeout         caller      no
 ├─ BodyTooLarge        413    invalid_request_error  request_too_large       caller      no
+├─ ClientLimited       429    requests               rate_limit_exceeded     caller      no
 ├─ NoKeyReady          429    requests               rate_limit_exceeded     nobody      no
 ├─ NotTheJsonAskedFor  502    server_error           invalid_json_answer     nobody      no
 ├─ NoPicture           400    invalid_request_error  no_image_generated      caller      no
@@ -142,6 +143,21 @@ class BodyTooLarge(ProxyError):
     code = "request_too_large"
     blame = Blame.CALLER
     default_message = "The request body is too large."
+
+
+class ClientLimited(ProxyError):
+    """The client has used what its token allows; ``retry_after_s`` is when it may go on."""
+
+    status = 429
+    type = "requests"
+    code = "rate_limit_exceeded"
+    blame = Blame.CALLER
+
+    def __init__(self, limit: str, *, retry_after_s: float) -> None:
+        """Args: ``limit`` which one, such as ``requests_per_minute``."""
+        words = {"streams": "requests at once"}.get(limit, limit.replace("_", " "))
+        super().__init__(f"Rate limit reached for this token: {words}.", retry_after_s=retry_after_s)
+        self.limit = limit
 
 
 class NoKeyReady(ProxyError):

@@ -1,24 +1,16 @@
 """``python -m proxy keys``: look at the key pool and step in. Talks to Redis, beside running servers."""
 
-import asyncio
 import sys
-from collections.abc import Awaitable, Callable
 from dataclasses import asdict
-from typing import NoReturn, TypeVar
+from typing import NoReturn
 
 import click
-import orjson
 from rich.console import Console
 from rich.table import Table
 
-from proxy.cli.configuration import report, settings_or_exit
-from proxy.errors import StoreUnavailable
+from proxy.cli.configuration import report
+from proxy.cli.shared_state import on_redis, print_json
 from proxy.keypool.admin import Action, KeyAdmin, KeyState
-from proxy.settings import Settings
-from proxy.store.embedded import embedded_url
-from proxy.store.redis import RedisStore
-
-T = TypeVar("T")
 
 _COLORS = {"ready": "green", "cooling": "yellow", "parked": "magenta", "retired": "red"}
 
@@ -32,9 +24,9 @@ def keys() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def list_keys(*, as_json: bool) -> None:
     """Every key: account, state and why, time left, requests under way and in the last minute, points, results."""
-    states = _on_pool(lambda admin: admin.describe())
+    states = _describe()
     if as_json:
-        _print_json([_facts(state) for state in states])
+        print_json([_facts(state) for state in states])
     else:
         Console().print(_table(states))
 
@@ -44,12 +36,12 @@ def list_keys(*, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def show(key_id: str, *, as_json: bool) -> None:
     """Everything known of one key."""
-    states = [state for state in _on_pool(lambda admin: admin.describe()) if state.key_id == key_id]
+    states = [state for state in _describe() if state.key_id == key_id]
     if not states:
         _unknown(key_id)
     facts = _facts(states[0])
     if as_json:
-        _print_json(facts)
+        print_json(facts)
         return
     for name, value in facts.items():
         click.echo(f"{name:>10}  {value}")
@@ -85,7 +77,7 @@ def probe(key_id: str) -> None:
 
 
 def _move(key_id: str, action: Action, *, rest_s: float = 0.0) -> None:
-    if not _on_pool(lambda admin: admin.move(key_id, action, rest_s=rest_s)):
+    if not on_redis(lambda store: KeyAdmin(store).move(key_id, action, rest_s=rest_s)):
         _unknown(key_id)
     click.echo(f"{key_id}: {action}")
 
@@ -95,31 +87,12 @@ def _unknown(key_id: str) -> NoReturn:
     sys.exit(1)
 
 
-def _on_pool(do: Callable[[KeyAdmin], Awaitable[T]]) -> T:
-    """Runs something on the pool's Redis; exits with 1 when that does not answer."""
-    settings = settings_or_exit()
-    try:
-        return asyncio.run(_run(settings, do))
-    except StoreUnavailable:
-        report("Redis does not answer:", ["REDIS_URL (or, without one, the server that runs on DATA_DIR)"])
-        sys.exit(1)
-
-
-async def _run(settings: Settings, do: Callable[[KeyAdmin], Awaitable[T]]) -> T:
-    url = embedded_url(settings.data_dir) if settings.redis_url == "embedded" else settings.redis_url
-    store = RedisStore(url, settings.redis_namespace)
-    try:
-        return await do(KeyAdmin(store))
-    finally:
-        await store.close()
+def _describe() -> list[KeyState]:
+    return on_redis(lambda store: KeyAdmin(store).describe())
 
 
 def _facts(state: KeyState) -> dict[str, object]:
     return {**asdict(state), "answered": state.answered, "failed": state.failed}
-
-
-def _print_json(value: object) -> None:
-    click.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode())
 
 
 def _table(states: list[KeyState]) -> Table:

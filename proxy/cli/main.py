@@ -4,6 +4,7 @@ import click
 
 from proxy import __version__
 from proxy.cli.check import check
+from proxy.cli.clients import clients
 from proxy.cli.demo import demo
 from proxy.cli.keys import keys
 from proxy.cli.serve import serve
@@ -19,3 +20,4 @@ main.add_command(serve)
 main.add_command(check)
 main.add_command(demo)
 main.add_command(keys)
+main.add_command(clients)

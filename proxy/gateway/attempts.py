@@ -11,7 +11,9 @@ from dataclasses import dataclass
 
 from proxy.errors import (
     Blame,
+    ClientLimited,
     FeatureRefused,
+    InvalidToken,
     KeyRefused,
     NoKeyReady,
     OutOfPoints,
@@ -23,6 +25,7 @@ from proxy.errors import (
 from proxy.gateway.call import AttemptRecord, ChatCall
 from proxy.gateway.keyring import Keyring, PooledKeys
 from proxy.gateway.uploads import Uploads
+from proxy.keypool.callers import ClientRefused
 from proxy.keypool.lease import RESTS_FOR_BOT, BotRests, Lease, LeaseReply, NoneReady, Wanted
 from proxy.keypool.verdict import (
     ABANDONED,
@@ -134,6 +137,7 @@ class Attempts:
         left_s = self._failover.budget_s - (asked_at - self._started_at)
         wanted = Wanted(self._call.record.bot, self._tried, self._left_out)
         reply = await self._keyring.lease(wanted, wait_s=max(0.0, min(self._failover.key_wait_s, left_s)))
+        self._call.record.room = self._keyring.room
         self._call.record.waited_ms += _ms_since(asked_at)
         return reply
 
@@ -218,25 +222,24 @@ class Attempts:
             and time.monotonic() - self._started_at < self._failover.budget_s
         )
 
-    async def _no_key(self, failure: PoeError | None, reply: NoneReady | BotRests) -> Exception:
+    async def _no_key(self, failure: PoeError | None, reply: NoneReady | BotRests | ClientRefused) -> Exception:
         """No key is to be had: what the last one failed with, or why none could be tried and how long to wait."""
         if isinstance(reply, NoneReady):
             self._call.record.skipped = reply.skipped
         if failure is not None:
             return await self._final(failure)
-        if isinstance(reply, BotRests):
-            return PoeFailed(
-                "This model failed for several keys in a row; it is tried again soon.", retry_after_s=reply.ready_in_s
-            )
-        if reply.skipped and all(why == RESTS_FOR_BOT for _, why in reply.skipped):
-            return SubscriptionRequired(
-                "No account of this proxy may use this model now.", retry_after_s=reply.any_ready_in_s
-            )
-        if reply.any_ready_in_s is not None:
-            return NoKeyReady(retry_after_s=reply.any_ready_in_s)
-        if reply.parked:
-            return OutOfPoints()
-        return KeyRefused() if reply.retired else NoKeyReady("There is no Poe key that could serve this request.")
+        match reply:
+            case ClientRefused(why="gone"):
+                return InvalidToken()
+            case ClientRefused():
+                return ClientLimited(reply.why, retry_after_s=reply.ready_in_s)
+            case BotRests():
+                return PoeFailed(
+                    "This model failed for several keys in a row; it is tried again soon.",
+                    retry_after_s=reply.ready_in_s,
+                )
+            case NoneReady():
+                return _none_ready(reply)
 
     async def _final(self, failure: PoeError) -> Exception:
         """The last failure as the caller sees it, with the true time to wait where waiting helps."""
@@ -245,6 +248,19 @@ class Attempts:
         if isinstance(failure, RateLimited) and isinstance(self._keyring, PooledKeys):
             failure.retry_after_s = await self._keyring.ready_in_s() or _SOONEST_RETRY_S
         return self._keyring.as_seen_by_caller(failure)
+
+
+def _none_ready(reply: NoneReady) -> Exception:
+    """Why no key of the pool can serve the request now."""
+    if reply.skipped and all(why == RESTS_FOR_BOT for _, why in reply.skipped):
+        return SubscriptionRequired(
+            "No account of this proxy may use this model now.", retry_after_s=reply.any_ready_in_s
+        )
+    if reply.any_ready_in_s is not None:
+        return NoKeyReady(retry_after_s=reply.any_ready_in_s)
+    if reply.parked:
+        return OutOfPoints()
+    return KeyRefused() if reply.retired else NoKeyReady("There is no Poe key that could serve this request.")
 
 
 def _ms_since(started_at: float) -> int:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from proxy.clients.tokens import Client
+from proxy.keypool.callers import Room
 from proxy.openai_api.request import ChatCompletionRequest
 from proxy.openai_api.response import Usage
 
@@ -28,6 +29,8 @@ class RelayRecord:
     waited_ms: int = 0
     first_text_ms: int | None = None
     usage: Usage | None = None
+    room: Room | None = None
+    slot: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,10 @@ _FIRST_LIST_S: Final = 2.0
 _RETRY_S: Final = 30.0
 
 
+#: Patterns that let every bot through.
+ANY: Final = ("*",)
+
+
 class Catalogue:
     """The models that clients see and may use.
 
@@ -60,8 +64,12 @@ class Catalogue:
         self._due_at = 0.0
         self._refreshing: asyncio.Task[None] | None = None
 
-    async def resolve(self, model: str | None) -> str:
+    async def resolve(self, model: str | None, models: Sequence[str] = ANY) -> str:
         """The bot that ``model`` names, whatever its case, or the default when None.
+
+        Args:
+            model: as the client wrote it.
+            models: lower-case glob patterns of those that the client may use.
 
         A name that is not on Poe's list is passed on as it is, since user-made bots are not listed, but for what
         stands before a slash: some clients write ``vendor/model``.
@@ -75,7 +83,7 @@ class Catalogue:
         name = model or self._default_model
         bot = self._bot_named(name)
         encode_bot_name(bot)
-        if not self._is_allowed(bot):
+        if not self._is_allowed(bot) or not _matches(bot, models):
             raise ModelNotFound(f"The model '{name}' does not exist or you do not have access to it.", param="model")
         return bot
 
@@ -92,23 +100,28 @@ class Catalogue:
         """Starts fetching the list, behind the scenes."""
         self._refresh_if_due()
 
-    async def cards(self) -> list[ModelCard]:
-        """Every model a client may name: Poe's, then the aliases. Waits for Poe's list only when there is no copy."""
+    async def cards(self, models: Sequence[str] = ANY) -> list[ModelCard]:
+        """Every model a client may name: Poe's, then the aliases. Waits for Poe's list only when there is no copy.
+
+        Args:
+            models: lower-case glob patterns of those that the client may use.
+        """
         self._refresh_if_due()
         if not self._bots and self._refreshing is not None:
             await asyncio.shield(self._refreshing)
-        listed = [_card(bot.name, bot) for bot in self._bots.values() if self._is_allowed(bot.name)]
+        bots = [bot for bot in self._bots.values() if self._is_allowed(bot.name) and _matches(bot.name, models)]
+        listed = [_card(bot.name, bot) for bot in bots]
         known = {card.id.lower() for card in listed}
         extra = [*self._aliases.items(), (self._default_model, self._default_model)]
         for name, bot in extra:
-            if name.lower() not in known and self._is_allowed(bot):
+            if name.lower() not in known and self._is_allowed(bot) and _matches(bot, models):
                 known.add(name.lower())
                 listed.append(_card(name, self._bots.get(bot.lower())))
         return listed
 
-    async def card(self, model: str) -> ModelCard:
+    async def card(self, model: str, models: Sequence[str] = ANY) -> ModelCard:
         """One model by its name. Raises ModelNotFound."""
-        cards = {card.id.lower(): card for card in await self.cards()}
+        cards = {card.id.lower(): card for card in await self.cards(models)}
         card = cards.get(model.lower()) or cards.get(self._bot_named(model).lower())
         if card is None:
             raise ModelNotFound(f"The model '{model}' does not exist or you do not have access to it.", param="model")
@@ -132,7 +145,7 @@ class Catalogue:
         return short
 
     def _is_allowed(self, bot: str) -> bool:
-        return any(fnmatchcase(bot.lower(), pattern) for pattern in self._allowed)
+        return _matches(bot, self._allowed)
 
     def _refresh_if_due(self) -> None:
         """Starts a refresh behind the scenes, one at a time."""
@@ -179,6 +192,10 @@ class Catalogue:
             await self._store.put(self._store.keys.catalogue, json.dumps(copy), _KEEP_S)
         except StoreUnavailable:
             _log.debug("the list of models could not be shared")
+
+
+def _matches(bot: str, patterns: Sequence[str]) -> bool:
+    return any(fnmatchcase(bot.lower(), pattern) for pattern in patterns)
 
 
 def _card(name: str, bot: Bot | None) -> ModelCard:

@@ -36,7 +36,7 @@ class ImageMaker:
 
     async def plan(self, client: Client, request: ImageRequest) -> ChatCall:
         """The chat that a request comes to. Raises ProxyError: there is no such bot, or it cannot do that."""
-        bot = await self._catalogue.resolve(request.model or _DEFAULT_BOT)
+        bot = await self._catalogue.resolve(request.model or _DEFAULT_BOT, client.models)
         return ChatCall(client, chat_of_image(request, bot, self._catalogue.parameters(bot)))
 
     async def create(self, call: ChatCall) -> list[str]:

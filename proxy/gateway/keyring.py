@@ -1,8 +1,11 @@
 """Where an attempt's key comes from: the shared pool, or the caller's own pocket."""
 
+import asyncio
+from dataclasses import replace
 from typing import Protocol
 
 from proxy.errors import InvalidToken, KeyRefused, PoeError
+from proxy.keypool.callers import Caller, Room
 from proxy.keypool.lease import Lease, LeaseReply, NoneReady, Wanted
 from proxy.keypool.pool import KeyPool
 from proxy.keypool.verdict import Verdict
@@ -10,13 +13,19 @@ from proxy.settings import PoeKey
 
 
 class Keyring(Protocol):
-    """Hands out keys for the attempts of one relay and takes them back with a verdict."""
+    """Hands out keys for the attempts of one call and takes them back with a verdict."""
+
+    #: What a managed client has left after this call; None when that is not known, or nobody's limits count.
+    room: Room | None
 
     async def lease(self, wanted: Wanted, *, wait_s: float) -> LeaseReply:
         """A key as wanted; waits up to ``wait_s`` for one."""
 
     async def settle(self, lease: Lease, verdict: Verdict, *, rpm: int = 0) -> None:
         """Takes a key back; ``rpm`` as Poe's headers had it, or 0."""
+
+    async def release(self) -> None:
+        """The call is over."""
 
     def note_answering(self, lease: Lease) -> None:
         """The first text of an answer has come with this key."""
@@ -29,13 +38,32 @@ class Keyring(Protocol):
 
 
 class PooledKeys:
-    """The shared pool."""
+    """The shared pool, for one call.
 
-    def __init__(self, pool: KeyPool) -> None:
+    Args:
+        caller: the managed client's request, to be let in with its first lease; None when nobody's limits count.
+    """
+
+    def __init__(self, pool: KeyPool, caller: Caller | None = None) -> None:
         self._pool = pool
+        self._caller = caller
+        self._entering = asyncio.Lock()
+        self._is_in = caller is None
+        self.room: Room | None = None
 
     async def lease(self, wanted: Wanted, *, wait_s: float) -> LeaseReply:
-        return await self._pool.lease(wanted, wait_s=wait_s)
+        if self._is_in:
+            return await self._pool.lease(wanted, wait_s=wait_s)
+        async with self._entering:  # of several choices, one brings the request in
+            entering = None if self._is_in else self._caller
+            reply = await self._pool.lease(replace(wanted, caller=entering), wait_s=wait_s)
+            if entering is not None and isinstance(reply, Lease):
+                self._is_in, self.room = True, reply.room
+            return reply
+
+    async def release(self) -> None:
+        if self._caller is not None and self._is_in:
+            await self._pool.release(self._caller)
 
     async def settle(self, lease: Lease, verdict: Verdict, *, rpm: int = 0) -> None:
         await self._pool.settle(lease, verdict, rpm=rpm)
@@ -55,9 +83,13 @@ class OwnKey:
 
     def __init__(self, key: PoeKey) -> None:
         self._key = key
+        self.room: Room | None = None
 
     async def lease(self, wanted: Wanted, *, wait_s: float) -> LeaseReply:  # noqa: ARG002 - there is nothing to wait for
         return NoneReady(ready_in_s=None) if wanted.tried else Lease("", self._key, wanted.bot)
+
+    async def release(self) -> None:
+        """There is nobody to tell."""
 
     async def settle(self, lease: Lease, verdict: Verdict, *, rpm: int = 0) -> None:
         """There is nobody to tell."""

@@ -4,6 +4,7 @@ Yields OpenAI deltas and knows nothing of sockets or Redis.
 """
 
 import asyncio
+import secrets
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
@@ -11,8 +12,9 @@ from proxy.gateway.attempts import Attempts, Failover, Upstream
 from proxy.gateway.call import ChatCall
 from proxy.gateway.catalogue import Catalogue
 from proxy.gateway.checked_json import CheckedJson
-from proxy.gateway.keyring import OwnKey, PooledKeys
+from proxy.gateway.keyring import Keyring, OwnKey, PooledKeys
 from proxy.gateway.merge import merged
+from proxy.keypool.callers import Caller
 from proxy.keypool.pool import KeyPool
 from proxy.openai_api.response import Batch, Finish, Usage
 from proxy.poe_api.query import Query
@@ -43,11 +45,12 @@ class Relay:
             ProxyError: before the first batch, nothing was sent and the error is the whole answer; after
                 it, the answer is incomplete.
         """
-        bot = call.record.bot = await self._catalogue.resolve(call.request.model)
+        bot = call.record.bot = await self._catalogue.resolve(call.request.model, call.client.models)
         plan = build_plan(call.request, self._catalogue.parameters(bot))
         is_counted = plan.visible_tokens is not None or plan.all_tokens is not None
         encoder = await self._tokens.open_encoder() if is_counted else None
-        choices = [self._choice(call, plan, encoder, choice) for choice in range(plan.choices)]
+        keyring = self._keyring(call)
+        choices = [self._choice(call, plan, encoder, keyring, choice) for choice in range(plan.choices)]
         counting = _Counting(self._tokens, plan, choices)
         batches = choices[0].run() if len(choices) == 1 else merged([choice.run() for choice in choices])
         try:
@@ -59,14 +62,27 @@ class Relay:
         except BaseException:
             call.record.usage = await counting.usage_so_far()
             raise
+        finally:
+            await keyring.release()
         call.record.usage = usage
         for number, choice in enumerate(choices):
             finish = Finish(choice.reply.finish_reason)
             yield Batch(number, [finish, usage] if choice is choices[-1] else [finish])
 
-    def _choice(self, call: ChatCall, plan: Plan, encoder: Encoder | None, number: int) -> Attempts | CheckedJson:
+    def _keyring(self, call: ChatCall) -> Keyring:
+        """The caller's own key, or the pool, which a managed client enters with the call's first lease."""
+        client = call.client
+        if client.own_key is not None:
+            return OwnKey(client.own_key)
+        if client.record is None:
+            return PooledKeys(self._pool)
+        call.record.slot = secrets.token_hex(8)
+        return PooledKeys(self._pool, Caller(client.record.client_id, call.record.slot, client.record.limits))
+
+    def _choice(
+        self, call: ChatCall, plan: Plan, encoder: Encoder | None, keyring: Keyring, number: int
+    ) -> Attempts | CheckedJson:
         """The attempts to get one of the choices."""
-        own_key = call.client.own_key
         streaming = bool(call.request.stream) and plan.json_format is None
 
         def new_attempts(query: Query) -> Attempts:
@@ -76,7 +92,7 @@ class Relay:
                 query=query,
                 new_reply=lambda: Reply(plan, encoder, keep=not streaming),
                 streaming=streaming,
-                keyring=OwnKey(own_key) if own_key else PooledKeys(self._pool),
+                keyring=keyring,
                 upstream=self._upstream,
                 failover=self._failover,
                 trusted=self._catalogue.vouches_for(call.record.bot),

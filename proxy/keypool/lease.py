@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from proxy.keypool.callers import Caller, ClientRefused, Room
 from proxy.settings import PoeKey
 
 #: Why a key was passed over whose account may not be asked for this bot.
@@ -12,11 +13,16 @@ RESTS_FOR_BOT: Final = "rests for this bot"
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What a key is wanted for, and which to leave out: those tried for this request, and whole accounts."""
+    """What a key is wanted for, and which to leave out: those tried for this request, and whole accounts.
+
+    Attributes:
+        caller: the managed client's request that the lease lets in; None when it is in already, or is nobody's.
+    """
 
     bot: str
     tried: Sequence[str] = ()
     left_out: Sequence[str] = ()
+    caller: Caller | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +32,7 @@ class Lease:
     Attributes:
         skipped: (key id, why) of the keys that stood before it in the ring.
         tries_bot: whether the bot failed before and this request finds out about it; others wait for that.
+        room: what the caller has left; None when it has no limits, or nobody knows.
     """
 
     lease_id: str
@@ -33,6 +40,7 @@ class Lease:
     bot: str = ""
     skipped: Sequence[tuple[str, str]] = ()
     tries_bot: bool = False
+    room: Room | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +68,7 @@ class BotRests:
     ready_in_s: float
 
 
-LeaseReply = Lease | NoneReady | BotRests
+LeaseReply = Lease | NoneReady | BotRests | ClientRefused
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from itertools import islice
 from typing import Any, Final
 
 from proxy.errors import StoreUnavailable
+from proxy.keypool.callers import Caller, ClientRefused, LocalCallers, Room
 from proxy.keypool.lease import BotRests, KeyCount, Lease, LeaseReply, NoneReady, PoolLimits, Wanted
 from proxy.keypool.line import WaitingLine
 from proxy.keypool.model import ModelPool
@@ -62,6 +63,7 @@ class KeyPool:
         self._store = store
         self._shared = SharedPool(keys, store, limits, cooldown)
         self._model = ModelPool(keys, limits, cooldown, now_ms=_monotonic_ms)
+        self._callers = LocalCallers(now_ms=_epoch_ms)
         self._line = WaitingLine(line_length)
         self._held: dict[str, Lease] = {}
         self._untold: deque[Settlement] = deque(maxlen=_MAX_UNTOLD)
@@ -87,6 +89,13 @@ class KeyPool:
             return NoneReady(ready_in_s=None)
         choosy = bool(wanted.tried or wanted.left_out)
         return await self._line.served(partial(self._lease_now, wanted), wait_s=wait_s, choosy=choosy)
+
+    async def release(self, caller: Caller) -> None:
+        """A managed client's request that was let in has ended; its place is free from the moment this returns."""
+        self._callers.release(caller)
+        if caller.limits.streams and not self._behind.is_set():
+            with contextlib.suppress(StoreUnavailable):
+                await self._shared.release(caller)
 
     def note_answering(self, lease: Lease) -> None:
         """The first text of an answer has come: a bot that failed before is open to everybody again."""
@@ -164,7 +173,9 @@ class KeyPool:
 
     async def _beat(self) -> None:
         await self._catch_up()
-        heartbeat = await self._shared.heartbeat(list(self._held.values()), alive_s=_ALIVE_S)
+        self._callers.forget_idle()
+        held = list(self._held.values())
+        heartbeat = await self._shared.heartbeat(held, self._callers.slots, alive_s=_ALIVE_S)
         self._workers = heartbeat.workers
         self._model.rest_all(heartbeat.rests, heartbeat.out)
 
@@ -183,16 +194,24 @@ class KeyPool:
         answer = self._read(lease_id, wanted, reply)
         if isinstance(answer, Lease):
             self._model.note_lease(answer.key.key_id)
-            self._held[lease_id] = answer
+            self._note_held(answer, wanted)
         return answer
+
+    def _note_held(self, lease: Lease, wanted: Wanted) -> None:
+        self._held[lease.lease_id] = lease
+        if wanted.caller is not None:
+            self._callers.admit(wanted.caller)
 
     def _lease_alone(self, lease_id: str, wanted: Wanted) -> LeaseReply:
         if not self._alone:
             self._alone = True
             self._model.go_alone(first_turn=secrets.randbelow(len(self._keys)), workers=self._workers)
+        refusal = self._callers.refusal(wanted.caller, workers=self._workers) if wanted.caller else None
+        if refusal is not None:
+            return refusal
         answer = self._model.lease(lease_id, wanted)
         if isinstance(answer, Lease):
-            self._held[lease_id] = answer
+            self._note_held(answer, wanted)
         return answer
 
     async def _ask(self, lease_id: str, wanted: Wanted) -> list[Any]:
@@ -209,6 +228,8 @@ class KeyPool:
             return
         lease = self._read(lease_id, wanted, asking.result())
         if isinstance(lease, Lease):
+            if wanted.caller is not None:
+                self._shared.release(wanted.caller).add_done_callback(_take_outcome)
             self._settled += 1
             self._untold.append(Settlement(self._settled, lease, ABANDONED, 0, time.monotonic()))
             if not self._behind.is_set():
@@ -216,7 +237,10 @@ class KeyPool:
 
     def _read(self, lease_id: str, wanted: Wanted, reply: list[Any]) -> LeaseReply:
         if reply[0] == "leased":
-            return Lease(lease_id, self._keys[reply[1]], wanted.bot, _skipped(reply[3]), bool(reply[4]))
+            room = _room(reply[5]) if wanted.caller else None
+            return Lease(lease_id, self._keys[reply[1]], wanted.bot, _skipped(reply[3]), bool(reply[4]), room)
+        if reply[0] == "client":
+            return ClientRefused(reply[1], int(reply[2]) / 1000)
         if reply[0] == "bot":
             return BotRests(int(reply[1]) / 1000)
         if reply[0] == "none":
@@ -273,6 +297,15 @@ class KeyPool:
 
 def _skipped(flat: Sequence[str]) -> list[tuple[str, str]]:
     return list(zip(flat[::2], flat[1::2], strict=True))
+
+
+def _room(counts: Sequence[int]) -> Room:
+    limit, left, reset_ms, token_limit, tokens_left, tokens_reset_ms = (int(count) for count in counts)
+    return Room(limit, left, reset_ms / 1000, token_limit, tokens_left, tokens_reset_ms / 1000)
+
+
+def _epoch_ms() -> int:
+    return time.time_ns() // 1_000_000
 
 
 def _monotonic_ms() -> int:

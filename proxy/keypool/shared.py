@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
+from proxy.keypool.callers import Caller
 from proxy.keypool.lease import KeyCount, Lease, PoolLimits, Wanted
 from proxy.keypool.model import WINDOW_MS
 from proxy.keypool.verdict import Cooldown, Verdict
@@ -18,6 +19,7 @@ KEEP_MS: Final = 7 * 24 * 3600 * 1000
 
 _LEASE_KEY = Script(__package__, "lease_key")
 _SETTLE_LEASE = Script(__package__, "settle_lease")
+_RELEASE_SLOT = Script(__package__, "release_slot")
 _CLOSE_BREAKER = Script(__package__, "close_breaker")
 _ANNOUNCE_KEYS = Script(__package__, "announce_keys")
 _HEARTBEAT = Script(__package__, "heartbeat")
@@ -75,6 +77,8 @@ class SharedPool:
                 limits.requests_per_minute,
                 WINDOW_MS,
                 limits.in_flight_per_key,
+                wanted.caller.client_id if wanted.caller else "",
+                wanted.caller.slot if wanted.caller else "",
                 len(wanted.tried),
                 *wanted.tried,
                 *wanted.left_out,
@@ -112,6 +116,10 @@ class SharedPool:
         bot_hash = f"{self._store.keys.prefix}bot:{lease.bot}"
         return self._store.run(_CLOSE_BREAKER, [bot_hash], [lease.lease_id])
 
+    def release(self, caller: Caller) -> "asyncio.Future[int]":
+        """Ends what a request holds among its client's requests at once."""
+        return self._store.run(_RELEASE_SLOT, [self._store.keys.client_slots(caller.client_id)], [caller.slot])
+
     async def announce(self, state_of: Callable[[str], tuple[int, str]]) -> None:
         """Makes this instance's keys known; cheap to repeat.
 
@@ -127,10 +135,13 @@ class SharedPool:
             [names.prefix, KEEP_MS, *known],
         )
 
-    async def heartbeat(self, leases: Iterable[Lease], *, alive_s: float) -> Heartbeat:
-        """Says that this worker lives, and renews its leases."""
+    async def heartbeat(
+        self, leases: Iterable[Lease], slots: Iterable[tuple[str, str]], *, alive_s: float
+    ) -> Heartbeat:
+        """Says that this worker lives, and renews its leases and its callers' slots (client id, slot)."""
         names = self._store.keys
-        held = [part for lease in leases for part in (lease.key.key_id, lease.lease_id)]
+        held = [part for lease in leases for part in (f"leases:{lease.key.key_id}", lease.lease_id)]
+        held += [part for client_id, slot in slots for part in (f"client_slots:{client_id}", slot)]
         workers, rests, out = await self._store.run(
             _HEARTBEAT,
             [names.resting, names.out, names.workers],

@@ -8,6 +8,7 @@ from proxy.server.context import App
 from proxy.server.errors import install_error_handlers
 from proxy.server.headers import install_headers
 from proxy.server.lifecycle import install_lifecycle
+from proxy.server.limits import install_limits
 from proxy.server.logs import configure_logs
 from proxy.server.routes import chat, completions, health, images, models
 from proxy.server.why import install_why
@@ -38,6 +39,7 @@ def create_app(*_: object, settings: Settings, own_process: bool = False) -> App
     )
     install_headers(app)
     install_why(app)
+    install_limits(app)
     install_error_handlers(app)
     install_lifecycle(app, settings, own_process=own_process)
     app.blueprint([chat.blueprint, completions.blueprint, images.blueprint, models.blueprint, health.blueprint])

@@ -6,10 +6,15 @@ from proxy.clients.tokens import Client
 from proxy.server.context import Worker
 
 
-def authenticate(request: Request) -> Client:
-    """The client behind ``request``. Raises InvalidToken."""
+async def authenticate(request: Request) -> Client:
+    """The client behind ``request``.
+
+    Raises:
+        InvalidToken: there is none, or not any more.
+        StoreUnavailable: it may be a managed client, and Redis cannot be asked.
+    """
     worker: Worker = request.app.ctx.worker
-    return worker.clients.identify(_token(request))
+    return await worker.clients.identify(_token(request))
 
 
 def _token(request: Request) -> str | None:

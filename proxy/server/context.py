@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from sanic import Config, Sanic
 
+from proxy.clients.managed import ManagedClients
 from proxy.clients.tokens import ClientRegistry
 from proxy.gateway.attempts import Failover, Upstream
 from proxy.gateway.catalogue import Catalogue
@@ -93,7 +94,9 @@ async def open_worker(settings: Settings) -> AsyncIterator[Worker]:
             tokens=tokens,
             failover=Failover(settings.max_attempts, settings.failover_budget_s, settings.key_wait_s),
         )
-        clients = ClientRegistry(settings.access_tokens, caller_keys_allowed=settings.caller_keys_allowed)
+        clients = ClientRegistry(
+            settings.access_tokens, ManagedClients(store), caller_keys_allowed=settings.caller_keys_allowed
+        )
         yield Worker(
             settings=settings,
             clients=clients,

@@ -16,6 +16,7 @@ from sanic.exceptions import (
 from proxy import errors
 from proxy.openai_api.response import error_body
 from proxy.server.context import App
+from proxy.server.limits import note_refusal
 
 _log = logging.getLogger(__name__)
 
@@ -41,6 +42,8 @@ def _answer_error(request: Request, error: Exception) -> HTTPResponse:
     if known is None:
         _log.exception("unexpected error", exc_info=error, extra={"request_id": getattr(request.ctx, "request_id", "")})
         known = errors.ProxyError()
+    if isinstance(known, errors.ClientLimited):
+        note_refusal(request, known)
     response = error_response(known)
     if isinstance(error, MethodNotAllowed):
         response.headers.update(error.headers)

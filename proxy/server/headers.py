@@ -10,7 +10,10 @@ from sanic.response import BaseHTTPResponse
 from proxy.server.context import App
 
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
-_EXPOSED: Final = "x-request-id, retry-after, retry-after-ms"
+_LIMITS: Final = [
+    f"x-ratelimit-{what}-{of}" for of in ("requests", "tokens") for what in ("limit", "remaining", "reset")
+]
+_EXPOSED: Final = ", ".join(("x-request-id", "retry-after", "retry-after-ms", *_LIMITS))
 
 
 def install_headers(app: App) -> None:

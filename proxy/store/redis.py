@@ -105,6 +105,11 @@ class RedisStore:
         """The strings under ``names``, at least one, in one round trip. Raises StoreUnavailable."""
         return [None if value is None else str(value) for value in await self._ask(self._redis.mget(names))]
 
+    async def get_hash(self, name: str) -> dict[str, str]:
+        """The hash under ``name``; empty when there is none. Raises StoreUnavailable."""
+        fields: dict[str, str] = await self._ask(self._redis.hgetall(name))
+        return fields
+
     async def put(self, name: str, value: str, ttl_s: int) -> None:
         """Stores a string for ``ttl_s`` seconds. Raises StoreUnavailable."""
         await self._ask(self._redis.set(name, value, ex=ttl_s))

@@ -156,7 +156,7 @@ class AnswerBuilder:
         if not settled or _is_progress(settled):
             return []
         before, after = ThinkingSplitter().feed(settled), ThinkingSplitter().feed(text)
-        if text.startswith(settled) or _goes_on(before, after):
+        if not _is_progress(text) and (text.startswith(settled) or _goes_on(before, after)):
             deltas, self._held = self._show(settled), text
             return deltas
         return _reasoning(self._reasoning.show(before.reasoning)) if before.reasoning and not after.reasoning else []

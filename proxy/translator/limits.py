@@ -24,27 +24,30 @@ class TokenMeter:
     """Lets text through up to a number of tokens.
 
     A token is at least one byte, so nothing is counted until the text has more bytes than tokens are allowed; after
-    that only the end of the text is counted anew with each piece. What was let through stays: where more text makes
-    other tokens of its end, that may be the text of one token more than fit.
+    that only the end of the text is counted anew with each piece. Pieces that are cut between words let through what
+    the whole text would; the beginning of a word may have a token more than all of it, and end the answer there.
     """
 
-    __slots__ = ("_bytes", "_encoder", "_left", "_open", "full")
+    __slots__ = ("_bytes", "_encoder", "_left", "_open", "_pieces", "full")
 
     def __init__(self, limit_tokens: int, encoder: Encoder) -> None:
         self._left = limit_tokens
         self._encoder = encoder
         self._bytes = 0
         self._open = ""
+        self._pieces: list[str] = []
         self.full = False
 
     def take(self, text: str) -> str:
         """As much of ``text`` as fits; less than all of it means that the meter is full."""
         if self.full:
             return ""
-        self._open += text
+        self._pieces.append(text)
         self._bytes += len(text.encode())
         if self._bytes <= self._left:
             return text
+        self._open = "".join([self._open, *self._pieces])
+        self._pieces.clear()
         self._settle()
         tokens = self._encoder.encode(self._open)
         if len(tokens) <= self._left:

@@ -2,24 +2,70 @@
 
 import time
 
-from proxy.openai_api.response import ChunkWriter
+import pytest
+
+from proxy.openai_api.response import Batch, ChunkWriter
 from proxy.poe_api.events import EventDecoder
-from proxy.translator.answer import AnswerText
-from tests.support.scripted_poe import text
+from proxy.poe_api.query import Message, Query
+from proxy.translator.reply import Reply
+from proxy.translator.request import Plan
+from proxy.translator.tools import Offer
+from proxy.translator.usage import Encoder, load_encoding
+from tests.support.scripted_poe import event, replace, text
 
 SLICES, SLICE = 24, 1000
+TOOLS = Offer([{"type": "function", "function": {"name": "f"}}])
 
 
-def test_the_last_chunk_of_a_long_answer_costs_what_the_first_did() -> None:
-    """The best of several slices on each end, so that a busy machine does not matter."""
-    decoder, answer = EventDecoder(), AnswerText()
+def plan(*, stops: tuple[str, ...] = (), tokens: int | None = None) -> Plan:
+    return Plan(
+        query=Query([Message("user", "Hi")]),
+        offer=TOOLS,
+        call_ids=frozenset(),
+        json_format=None,
+        stops=stops,
+        visible_tokens=tokens,
+        all_tokens=tokens,
+        choices=1,
+    )
+
+
+def call(**function: str) -> bytes:
+    return event("json", {"choices": [{"delta": {"tool_calls": [{"index": 0, "function": function}]}}]})
+
+
+WORDS = "some words of an answer, "
+BEGINNINGS = {
+    "text": (b"", text(WORDS)),
+    "thoughts": (text("*Thinking...*\n> "), text(WORDS)),
+    "lines of thoughts": (text("*Thinking...*\n"), text(f"> {WORDS}\n")),
+    "tagged thoughts": (text("<think>"), text(WORDS)),
+    "thoughts in json": (b"", event("json", {"choices": [{"delta": {"reasoning_content": WORDS}}]})),
+    "arguments": (call(name="f", arguments=""), call(arguments=WORDS)),
+    "brackets": (b"", text("a[0] ![b](https://x) [c][d] ")),
+    "after a replacement": (replace("The answer: "), text(WORDS)),
+    "after an image": (
+        event("file", {"url": "https://x/a", "content_type": "image/png", "name": "a", "inline_ref": "Ab12Cd34"}),
+        text(WORDS + "[x]"),
+    ),
+}
+
+
+@pytest.mark.parametrize("wanted", [plan(), plan(stops=("swords", "\n\n")), plan(tokens=10_000_000)])
+@pytest.mark.parametrize("kind", sorted(BEGINNINGS))
+def test_the_last_chunk_of_a_long_answer_costs_what_the_first_did(kind: str, wanted: Plan) -> None:
+    """Whatever it is of. The best of several slices on each end, so that a busy machine does not matter."""
+    decoder, reply = EventDecoder(), Reply(wanted, Encoder(load_encoding()), keep=False)
     writer = ChunkWriter(completion_id="chatcmpl-1", created=0, model="Echo", include_usage=False)
-    read = text("some words of an answer, ")
-    taken_s = []
+    beginning, read = BEGINNINGS[kind]
+    reply.feed(decoder.feed(beginning))
+    taken_s, written = [], 0
     for _ in range(SLICES):
         begun_at_s = time.process_time()
         for _ in range(SLICE):
-            writer.write(answer.feed(decoder.feed(read)))
+            if deltas := reply.feed(decoder.feed(read)):
+                written += len(writer.write(Batch(0, deltas)))
         taken_s.append(time.process_time() - begun_at_s)
 
+    assert written > SLICES * SLICE * 100
     assert min(taken_s[-6:]) < 2 * min(taken_s[:6])

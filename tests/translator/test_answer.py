@@ -1,8 +1,8 @@
-"""Poe's events as a text that only grows.
+"""Poe's events as deltas that only add.
 
-Three things hold for any answer; ``stated`` is what Poe's events amount to, ``shown`` the deltas joined:
+Three things hold for the text of any answer; ``stated`` is what Poe's events amount to, ``shown`` the deltas joined:
 
-1. ``AnswerText.text`` is what Poe stated, at any time.
+1. ``AnswerBuilder.said`` is what Poe stated, at any time.
 2. As long as Poe only extends or takes back what was shown, and never contradicts it, what is shown in the end
    is what Poe stated in the end, or begins with it when Poe took words back for good.
 3. Whatever Poe does, every line that it stated in the end was shown.
@@ -16,8 +16,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proxy.openai_api.response import ContentDelta, Delta, ReasoningDelta, ToolCallDelta
 from proxy.poe_api.events import Done, Event, File, Json, Replace, Text
-from proxy.translator.answer import AnswerText
+from proxy.translator.answer import AnswerBuilder, Said
+from proxy.translator.tool_calls import ToolCallReader
 
 IMAGE = File(url="https://poecdn/a.png", content_type="image/png", name="a.png", inline_ref=None)
 TABLE = File(url="https://poecdn/b.csv", content_type="text/csv", name="b.csv", inline_ref=None)
@@ -26,20 +28,39 @@ IMAGE_LINK, TABLE_LINK = "![a.png](https://poecdn/a.png)", "[b.csv](https://poec
 
 def shown_by_step(*events: Event) -> list[str]:
     """What each event shows, and last what the end does."""
-    answer = AnswerText()
-    steps = [answer.feed([event]) for event in events] + [answer.finish()]
-    return ["".join(delta.text for delta in deltas) for deltas in steps]
+    return [text_in(deltas) for deltas in deltas_by_step(*events)]
+
+
+def deltas_by_step(*events: Event, calls: ToolCallReader | None = None) -> list[list[Delta]]:
+    answer = AnswerBuilder(calls)
+    return [answer.feed([event]) for event in events] + [answer.finish()]
+
+
+def text_in(deltas: Sequence[Delta]) -> str:
+    return "".join(delta.text for delta in deltas if isinstance(delta, ContentDelta))
+
+
+def thoughts_in(deltas: Sequence[Delta]) -> str:
+    return "".join(delta.text for delta in deltas if isinstance(delta, ReasoningDelta))
+
+
+def thoughts_by_step(*events: Event) -> list[str]:
+    return [thoughts_in(deltas) for deltas in deltas_by_step(*events)]
 
 
 def shown(*events: Event) -> str:
     return "".join(shown_by_step(*events))
 
 
-def text_of(*events: Event) -> str:
+def said(*events: Event) -> Said:
     """The answer when it is not streamed."""
-    answer = AnswerText()
+    answer = AnswerBuilder()
     answer.feed(events)
-    return answer.text
+    return answer.said()
+
+
+def text_of(*events: Event) -> str:
+    return said(*events).text
 
 
 def content(value: object) -> Json:
@@ -57,7 +78,7 @@ def test_equal_texts_are_all_shown() -> None:
 
 def test_an_answer_of_nothing_shows_nothing() -> None:
     assert shown_by_step() == [""]
-    assert AnswerText().text == ""
+    assert said() == Said("", "", "")
 
 
 @pytest.mark.parametrize(
@@ -89,11 +110,18 @@ def test_a_progress_line_may_come_in_pieces_of_text() -> None:
     assert shown_by_step(Text("Thinking..."), Text(" (1s elapsed)"), Replace("42")) == ["", "", "", "42"]
 
 
+def test_the_beginning_of_a_progress_line_is_held_back_too() -> None:
+    steps = shown_by_step(Replace("Rend"), Replace("Rendering (1s elapsed)"), Replace("The answer"))
+
+    assert steps == ["", "", "", "The answer"]
+
+
 def test_a_sentence_that_begins_like_progress_is_text() -> None:
-    assert shown_by_step(Text("Thinking..."), Text(" about it")) == ["", "Thinking... about it", ""]
+    """Whether it is a marker of thoughts shows at the line's end."""
+    assert shown_by_step(Text("Thinking..."), Text(" about it"), Text("\n")) == ["", "", "Thinking... about it\n", ""]
 
 
-@pytest.mark.parametrize("line", ["Thinking about it", "Well, thinking...\nmore", "x" * 200 + " (1s elapsed)", "..."])
+@pytest.mark.parametrize("line", ["Thinking about it\n", "Well, thinking...\nmore", "x" * 200 + " (1s elapsed)", "..."])
 def test_ordinary_text_is_not_taken_for_progress(line: str) -> None:
     assert shown_by_step(Text(line)) == [line, ""]
 
@@ -135,12 +163,10 @@ def test_what_comes_back_differently_is_shown_from_the_line_that_differs() -> No
 
 
 def test_words_taken_back_for_good_cannot_be_unshown() -> None:
-    answer = AnswerText()
-    first = answer.feed([Text("Hello world"), Replace("Hello")])
-    rest = answer.finish()
+    events = Text("Hello world"), Replace("Hello")
 
-    assert "".join(delta.text for delta in [*first, *rest]) == "Hello world"
-    assert answer.text == "Hello"
+    assert shown(*events) == "Hello world"
+    assert text_of(*events) == "Hello"
 
 
 def test_a_contradiction_follows_in_a_new_paragraph_from_the_line_that_differs() -> None:
@@ -187,7 +213,7 @@ def test_a_replacement_after_a_file_does_not_lose_the_file() -> None:
 def test_a_files_name_and_address_cannot_break_out_of_the_link() -> None:
     file = File(url="https://x/a (1).png", content_type="image/png", name="a]\n[b.png", inline_ref=None)
 
-    assert shown(file) == "![a) (b.png](https://x/a%20(1%29.png)"
+    assert shown(file) == "![a) (b.png](https://x/a%20%281%29.png)"
 
 
 def test_the_text_of_json_chunks_is_text() -> None:
@@ -232,7 +258,7 @@ def test_an_empty_text_lets_nothing_out() -> None:
 def test_a_long_blank_text_takes_no_longer_than_any_other(blank: str) -> None:
     """Looking for progress in it is bounded; a bot may send half a megabyte at once."""
     long = blank * (500_000 // len(blank))
-    answer = AnswerText()
+    answer = AnswerBuilder()
     started_at = time.thread_time()
     answer.feed([Replace(long), Replace(long), Replace(long + " "), Text(long)])
     answer.finish()
@@ -243,7 +269,7 @@ def test_a_long_blank_text_takes_no_longer_than_any_other(blank: str) -> None:
 def test_saying_a_long_answer_again_takes_linear_time() -> None:
     """10,000 events are what Poe allows an answer to have."""
     pieces = [Text(f"line {number} of a longer answer\n") for number in range(5_000)]
-    answer = AnswerText()
+    answer = AnswerBuilder()
     started_at = time.thread_time()
     answer.feed([*pieces, Replace(""), *pieces])
     answer.finish()
@@ -259,7 +285,7 @@ class _Bot:
         self.stated = ""
 
     def say(self) -> Text | Replace:
-        piece = self._draw(st.text(alphabet="ab\n ", max_size=4) | st.sampled_from(["Thinking...", " (1s elapsed)"]))
+        piece = self._draw(st.text(alphabet="ab\n ", max_size=4) | st.sampled_from(["Generating...", " (1s elapsed)"]))
         choice = self._draw(st.sampled_from(["text", "text", "again", "grow", "shrink", "other"]))
         if choice == "text":
             self.stated += piece
@@ -312,15 +338,15 @@ def compatible(one: str, other: str) -> bool:
 @given(events=conversations())
 def test_the_text_is_what_poe_stated(events: list[Text | Replace]) -> None:
     """The first thing that holds for any answer."""
-    answer = AnswerText()
+    answer = AnswerBuilder()
     texts = []
     for event in events:
         answer.feed([event])
-        texts.append(answer.text)
+        texts.append(answer.said().text)
 
     assert texts == stated_after_each(events)
     answer.finish()
-    assert answer.text == (texts or [""])[-1]
+    assert answer.said().text == (texts or [""])[-1]
 
 
 @given(events=conversations() | uncontradicted())
@@ -361,12 +387,206 @@ def test_reads_do_not_matter_and_files_are_never_lost(
     """How events share reads changes nothing; every file is linked exactly once, whatever is replaced."""
     mixed: list[Event] = data.draw(st.permutations([*events, *files]))
     cuts = sorted(data.draw(st.lists(st.integers(0, len(mixed)), max_size=4)))
-    answer = AnswerText()
+    answer = AnswerBuilder()
     reads = [mixed[start:end] for start, end in zip([0, *cuts], [*cuts, len(mixed)], strict=True)]
     fed = [delta for read in reads for delta in answer.feed(read)] + answer.finish()
 
-    assert "".join(delta.text for delta in fed) == shown(*mixed)
-    assert all(delta.text for delta in fed)
-    for whole in (shown(*mixed), answer.text):
+    assert text_in(fed) == shown(*mixed)
+    assert all(isinstance(delta, ContentDelta) and delta.text for delta in fed)
+    for whole in (shown(*mixed), answer.said().text):
         assert whole.count(IMAGE_LINK) == files.count(IMAGE)
         assert whole.count(TABLE_LINK) == files.count(TABLE)
+
+
+# Thoughts.
+
+SLOW = "Thinking... (3s elapsed)\n\n> a"
+
+
+def test_thoughts_go_their_own_way() -> None:
+    events = Text("*Thinking...*\n\n> first\n> second\n\n"), Text("The answer")
+
+    assert thoughts_by_step(*events) == ["first\nsecond", "", ""]
+    assert shown_by_step(*events) == ["", "The answer", ""]
+    assert said(*events) == Said("first\nsecond", "The answer", "")
+
+
+def test_growing_thoughts_show_their_growth() -> None:
+    """Though the marker counts seconds, so that no replacement begins with the one before."""
+    events = Replace(SLOW), Replace("Thinking... (4s elapsed)\n\n> a b"), Replace("Thinking... (5s elapsed)\n\n> a b c")
+
+    assert thoughts_by_step(*events) == ["", "a", " b", " c"]
+    assert shown(*events) == ""
+
+
+@pytest.mark.parametrize("answer", [[Replace("42")], [Replace(""), Text("42")]])
+def test_thoughts_that_an_answer_replaces_were_thought(answer: list[Event]) -> None:
+    events = [Replace(SLOW), *answer]
+
+    assert "".join(thoughts_by_step(*events)) == "a"
+    assert shown(*events) == "42"
+    assert said(*events) == Said("a", "42", "")
+
+
+def test_a_replacement_may_begin_with_other_thoughts() -> None:
+    events = Replace(SLOW), Replace("Thinking... (4s elapsed)\n\n> other\n\n42")
+
+    assert said(*events) == Said("other", "42", "")
+    assert "".join(thoughts_by_step(*events)) == "other"
+
+
+@pytest.mark.parametrize("pieces", [["*Thinking...*\n> ", "a b"], ["*Thinking...*\n", "> a", " b"], [SLOW, " b"]])
+def test_thoughts_that_come_back_piece_by_piece_are_not_shown_twice(pieces: list[str]) -> None:
+    events: list[Event] = [Text("*Thinking...*\n\n> a"), Replace(""), *(Text(piece) for piece in pieces)]
+
+    assert "".join(thoughts_by_step(*events)) == said(*events).reasoning == "a b"
+
+
+def test_a_marker_that_counts_seconds_is_progress_until_thoughts_follow() -> None:
+    events = Replace("Thinking... (1s elapsed)"), Replace("Thinking... (2s elapsed)"), Replace(SLOW), Text("\n\n42")
+
+    assert thoughts_by_step(*events) == ["", "", "", "a", ""]
+    assert shown(*events) == "42"
+
+
+# Files in the text.
+
+CHART = File(url="https://poecdn/c.png", content_type="image/png", name="c.png", inline_ref="Ab12Cd34")
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        (CHART, Text("See ![chart][Ab12Cd34].")),
+        (Text("See ![chart][Ab12Cd34]."), CHART),
+        (Text("See ![chart]"), CHART, Text("[Ab12Cd34].")),
+        (CHART, Text("See ![ch"), Text("art][Ab12C"), Text("d34].")),
+        (Replace("See ![chart][Ab12Cd34]."), CHART),
+        (CHART, Replace("See ![chart]"), Replace("See ![chart][Ab12Cd34].")),
+    ],
+)
+def test_a_file_is_linked_where_the_text_refers_to_it(events: Sequence[Event]) -> None:
+    """Whichever comes first, and however the text is cut."""
+    assert shown(*events) == text_of(*events) == "See ![chart](https://poecdn/c.png)."
+
+
+def test_thoughts_do_not_wait_for_a_file() -> None:
+    steps = deltas_by_step(Text("*Thinking...*\n> see ![c][Ab12Cd34] and\n\n"), Text("![c][Ab12Cd34]"), CHART)
+
+    assert steps[0] == [ReasoningDelta("see ![c][Ab12Cd34] and")]
+    assert text_in([delta for step in steps for delta in step]) == "![c](https://poecdn/c.png)"
+
+
+# JSON chunks: thoughts, calls, reasons.
+
+
+def chunk(finish_reason: object = None, **delta: object) -> Json:
+    return Json({"choices": [{"index": 0, "delta": delta, "finish_reason": finish_reason}]})
+
+
+def call(index: int = 0, *, name: str = "f", arguments: str = "{}") -> dict[str, object]:
+    return {"index": index, "id": f"call_{index}", "function": {"name": name, "arguments": arguments}}
+
+
+@pytest.mark.parametrize("name", ["reasoning_content", "reasoning"])
+def test_thoughts_in_json_chunks_are_thoughts(name: str) -> None:
+    events = chunk(**{name: "Hm"}), chunk(content="x"), chunk(**{name: "Hm"}), chunk(content="y")
+
+    assert thoughts_by_step(*events) == ["Hm", "", "Hm", "", ""]
+    assert said(*events) == Said("HmHm", "xy", "")
+
+
+def test_thoughts_in_json_chunks_are_not_replaced() -> None:
+    events = chunk(reasoning_content="Hm"), Text("*Thinking...*\n> a\n\nx"), chunk(reasoning_content="Oh"), Replace("y")
+
+    assert "".join(thoughts_by_step(*events)) == "HmaOh"
+    assert said(*events) == Said("aHmOh", "y", "")
+
+
+def test_calls_keep_their_place_among_texts() -> None:
+    steps = deltas_by_step(Text("Let me look. "), chunk(tool_calls=[call()]), Text("Looking."), calls=ToolCallReader())
+    kinds = [[type(delta) for delta in step] for step in steps]
+
+    assert kinds == [[ContentDelta], [ToolCallDelta], [ContentDelta], []]
+
+
+def test_replacements_do_not_touch_calls() -> None:
+    calls = ToolCallReader()
+    steps = deltas_by_step(Text("No."), chunk(tool_calls=[call()]), Replace("Yes."), calls=calls)
+
+    assert sum(isinstance(delta, ToolCallDelta) for step in steps for delta in step) == 1
+    assert calls.text == "f\n{}"
+
+
+def test_a_call_takes_the_place_of_the_progress_before_it() -> None:
+    calls = ToolCallReader()
+    steps = deltas_by_step(Replace("Thinking..."), chunk(tool_calls=[call()]), calls=calls)
+
+    assert [text_in(step) for step in steps] == ["", "", ""]
+
+
+def test_calls_are_left_out_when_no_tools_were_offered() -> None:
+    """The reason, too."""
+    answer = AnswerBuilder()
+    deltas = answer.feed([Text("x"), chunk("tool_calls", tool_calls=[call()])]) + answer.finish()
+
+    assert deltas == [ContentDelta("x")]
+    assert answer.finish_reason == "stop"
+
+
+@pytest.mark.parametrize(
+    ("told", "reason"),
+    [
+        ("stop", "stop"),
+        ("length", "length"),
+        ("content_filter", "content_filter"),
+        ("tool_calls", "stop"),
+        ("function_call", "stop"),
+        ("end_turn", "stop"),
+        (None, "stop"),
+        (7, "stop"),
+        (["length"], "stop"),
+        ({"length": 1}, "stop"),
+    ],
+)
+def test_a_bot_may_tell_why_it_ended(told: object, reason: str) -> None:
+    answer = AnswerBuilder()
+    answer.feed([chunk(told, content="x"), chunk(None)])
+
+    assert answer.finish_reason == reason
+
+
+@pytest.mark.parametrize("told", [None, "stop", "length", "tool_calls"])
+def test_an_answer_with_calls_ends_for_them(told: object) -> None:
+    answer = AnswerBuilder(ToolCallReader())
+    answer.feed([chunk(told, tool_calls=[call()])])
+
+    assert answer.finish_reason == "tool_calls"
+
+
+def test_a_whole_message_in_a_json_chunk_is_read_too() -> None:
+    answer = AnswerBuilder(ToolCallReader())
+    deltas = answer.feed([Json({"choices": [{"message": {"content": "x", "tool_calls": [call()]}}]})])
+
+    assert [type(delta) for delta in deltas] == [ContentDelta, ToolCallDelta]
+
+
+@pytest.mark.parametrize(
+    ("events", "as_sent"),
+    [
+        ([Text("a"), Replace("ab"), Text("c")], True),
+        ([Replace("Thinking..."), Replace("42")], True),
+        ([Replace(SLOW), Replace("42")], True),
+        ([Text("ab"), Replace(""), Text("a"), Text("bc")], True),
+        ([Text("ab"), Replace("a")], False),
+        ([Text("ab"), Replace("")], False),
+        ([Text("ab"), Replace("c")], False),
+        ([Text("*Thinking...*\n> a\n\nb"), Replace("*Thinking...*\n> c\n\nb")], False),
+    ],
+)
+def test_an_answer_knows_whether_it_was_sent_as_it_is(events: list[Event], as_sent: bool) -> None:
+    answer = AnswerBuilder()
+    answer.feed(events)
+    answer.finish()
+
+    assert answer.is_as_sent is as_sent

@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import hashlib
+import json
 import random
 import threading
 import time
@@ -14,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiktoken_ext import openai_public  # type: ignore[import-untyped]  # ships no types
 
-from proxy.poe_api.query import Message
-from proxy.translator.usage import VOCABULARY_SHA256, TokenCounter, _count, load_encoding
+from proxy.poe_api.query import Message, Query
+from proxy.translator.usage import VOCABULARY_SHA256, Encoder, TokenCounter, _count, load_encoding
 
 MEGABYTE = 1_000_000
 
@@ -82,13 +83,39 @@ async def test_half_characters_are_counted_like_any_text(counter: TokenCounter, 
 
 
 async def test_a_prompt_is_its_messages_and_what_the_format_adds(counter: TokenCounter) -> None:
-    messages = [Message("system", "be brief"), Message("user", "hello world")]
+    query = Query([Message("system", "be brief"), Message("user", "hello world")])
 
-    assert await counter.count_prompt(messages) == await counter.count("be brief\nhello world") + 3 + 2 * 3
+    assert await counter.count_prompt(query) == await counter.count("be brief\nhello world") + 3 + 2 * 3
 
 
 async def test_a_prompt_of_nothing_still_costs_its_format(counter: TokenCounter) -> None:
-    assert await counter.count_prompt([]) == 3
+    assert await counter.count_prompt(Query([])) == 3
+
+
+async def test_tools_are_part_of_a_prompt(counter: TokenCounter) -> None:
+    """As JSON, which is what a bot is given."""
+    tools = [{"type": "function", "function": {"name": "look", "description": "wetter für 你好"}}]
+    without = await counter.count_prompt(Query([Message("user", "hello")]))
+    with_tools = await counter.count_prompt(Query([Message("user", "hello")], tools=tools))
+
+    assert with_tools - without == pytest.approx(await counter.count(json.dumps(tools, ensure_ascii=False)), abs=1)
+
+
+async def test_texts_can_be_encoded_at_once_as_soon_as_the_vocabulary_is_there() -> None:
+    counter = TokenCounter()
+    encoders = [await counter.open_encoder(), await counter.open_encoder()]
+
+    assert [len(encoder.encode("hello world")) for encoder in encoders] == [2, 2]
+    counter.close()
+
+
+@given(text=st.text(st.characters(exclude_categories=["Cs"])), cut=st.integers(0, 20))
+def test_tokens_become_the_text_again_without_half_a_character(text: str, cut: int) -> None:
+    encoder = Encoder(load_encoding())
+    tokens = encoder.encode(text)
+
+    assert encoder.decode(tokens) == text
+    assert text.startswith(encoder.decode(tokens[:cut]))
 
 
 async def test_a_short_text_is_counted_without_a_thread(counter: TokenCounter) -> None:
@@ -116,7 +143,7 @@ async def test_a_long_text_does_not_hold_up_the_event_loop(
 
 async def test_counts_asked_for_before_the_vocabulary_is_there_wait_for_it() -> None:
     counter = TokenCounter()
-    counts = [counter.count("hello world"), counter.count_prompt([Message("user", "hello world")])]
+    counts = [counter.count("hello world"), counter.count_prompt(Query([Message("user", "hello world")]))]
 
     assert await asyncio.gather(*counts) == [2, 8]
     counter.close()

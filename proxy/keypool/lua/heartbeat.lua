@@ -3,11 +3,11 @@
 -- KEYS 1 resting    zset key id -> time it is ready again
 --      2 out        hash key id -> 'retired' or 'parked': the keys that wait for a probe
 --      3 workers    zset worker -> time until which it counts as alive
--- ARGV 1 prefix     of the keys named after a key id
+-- ARGV 1 prefix     of the keys named after a key id or a client
 --      2 worker     who lives
 --      3 alive ms   how long a sign of life counts
 --      4 lease ms   by which its leases are renewed
---      5.. key id, lease id, key id, lease id...   its leases
+--      5.. name, member, name, member...   what it holds: leases:<key id> and lease ids, client_slots:<client> and slots
 -- Returns {workers alive, {key id, ms it still rests...}, {key id, state...}}
 local resting, out, workers = KEYS[1], KEYS[2], KEYS[3]
 local prefix, worker, alive_ms, lease_ms = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
@@ -20,9 +20,9 @@ redis.call('ZADD', workers, now + alive_ms, worker)
 redis.call('PEXPIRE', workers, alive_ms)
 
 for i = 5, #ARGV, 2 do
-  local leases = prefix .. 'leases:' .. ARGV[i]
-  redis.call('ZADD', leases, 'XX', now + lease_ms, ARGV[i + 1])
-  redis.call('PEXPIRE', leases, lease_ms)
+  local held = prefix .. ARGV[i]
+  redis.call('ZADD', held, 'XX', now + lease_ms, ARGV[i + 1])
+  redis.call('PEXPIRE', held, lease_ms)
 end
 
 local rests = redis.call('ZRANGEBYSCORE', resting, now, '+inf', 'WITHSCORES', 'LIMIT', 0, 5000)

@@ -1,4 +1,5 @@
--- Leases the key that was leased longest ago, among those that may be used. Times in epoch milliseconds.
+-- Leases the key that was leased longest ago, among those that may be used, to a client that has room for it: both or
+-- neither. Times in epoch milliseconds.
 -- keypool/model.py does the same in Python; a test runs both side by side.
 --
 -- KEYS 1 turn       counter of leases, shared by the whole fleet
@@ -13,26 +14,75 @@
 --      5 rpm        requests an account may make in a window; 0 = no limit
 --      6 window ms
 --      7 in flight  leases a key may have at once; 0 = no limit
---      8 count      of the tried key ids that follow; after them come the accounts to leave out
--- Returns {"leased", key id, turn, skipped, 1 if this request tries a bot that failed before, else 0}
+--      8 client     public id of a managed client whose limits count; '' = nobody's do
+--      9 slot       what the request holds among that client's, until it ends
+--     10 count      of the tried key ids that follow; after them come the accounts to leave out
+-- Returns {"leased", key id, turn, skipped, 1 if this request tries a bot that failed before, else 0, room}
 --                                                 skipped: key id, why, key id, why...
+--                                                 room: of the client: limit, left, ms to reset of its requests (a minute,
+--                                                       or else a day), and the same of its tokens a day; 0 = no limit
 --      or {"none", ms until a key not tried is ready, ms until any key is ready, parked, retired, skipped}
 --                                                 -1 = no such key; parked, retired: how many of this instance's keys
+--      or {"client", why, ms}                     the client has no room ('requests_per_minute', 'streams',
+--                                                 'requests_per_day', 'tokens_per_day'; ms until it has) or is 'gone'
 --      or {"bot", ms}                             the bot failed for several keys; nobody is to try before
 --      or {"unannounced"}                         Redis does not know this instance's keys; announce them, ask again
 local turn_name, ring, resting, out, keyset = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local prefix, lease_id, lease_ms, bot = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
-local rpm, window_ms, in_flight_cap, tried_count = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
+local rpm, window_ms, in_flight_cap = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
+local client, slot, tried_count = ARGV[8], ARGV[9], tonumber(ARGV[10])
 local tried, left_out = {}, {}
-for i = 9, 8 + tried_count do tried[ARGV[i]] = true end
-for i = 9 + tried_count, #ARGV do left_out[ARGV[i]] = true end
+for i = 11, 10 + tried_count do tried[ARGV[i]] = true end
+for i = 11 + tried_count, #ARGV do left_out[ARGV[i]] = true end
 
 local PAGE, MAX_SKIPPED, BUSY_MS = 32, 16, 25
+local MINUTE_MS, DAY_MS = 60000, 86400000
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local function number(value) return tonumber(value or 0) or 0 end
 
+-- 20260131 for the number of a day since 1970 (https://howardhinnant.github.io/date_algorithms.html#civil_from_days).
+local function day_name(days)
+  local from_march = days + 719468
+  local era = math.floor(from_march / 146097)
+  local of_era = from_march - era * 146097
+  local year = math.floor((of_era - math.floor(of_era / 1460) + math.floor(of_era / 36524) - math.floor(of_era / 146096)) / 365)
+  local of_year = of_era - (365 * year + math.floor(year / 4) - math.floor(year / 100))
+  local month = math.floor((5 * of_year + 2) / 153)
+  local day = of_year - math.floor((153 * month + 2) / 5) + 1
+  year, month = year + era * 400, month < 10 and month + 3 or month - 9
+  if month <= 2 then year = year + 1 end
+  return string.format('%04d%02d%02d', year, month, day)
+end
+
 if redis.call('EXISTS', keyset) == 0 then return {'unannounced'} end
+
+-- The client: is there room for one more? Nothing is written before a key is found.
+local client_minute, client_slots = prefix .. 'client_minute:' .. client, prefix .. 'client_slots:' .. client
+local midnight = (math.floor(now / DAY_MS) + 1) * DAY_MS
+local client_day, limits, used_in_minute, used_in_day, tokens_in_day
+if client ~= '' then
+  local record = redis.call('HMGET', prefix .. 'client:' .. client, 'name', 'disabled', 'expires_at_ms',
+    'requests_per_minute', 'streams', 'requests_per_day', 'tokens_per_day')
+  local expires_at = number(record[3])
+  if not record[1] or record[2] == '1' or (expires_at > 0 and expires_at <= now) then return {'client', 'gone', 0} end
+  limits = {minute = number(record[4]), streams = number(record[5]), day = number(record[6]), tokens = number(record[7])}
+  client_day = prefix .. 'client_day:' .. client .. ':' .. day_name(math.floor(now / DAY_MS))
+  local used = redis.call('HMGET', client_day, 'requests', 'tokens')
+  used_in_day, tokens_in_day = number(used[1]), number(used[2])
+  redis.call('ZREMRANGEBYSCORE', client_minute, '-inf', now - MINUTE_MS)
+  redis.call('ZREMRANGEBYSCORE', client_slots, '-inf', now)
+  used_in_minute = redis.call('ZCARD', client_minute)
+  if limits.tokens > 0 and tokens_in_day >= limits.tokens then return {'client', 'tokens_per_day', midnight - now} end
+  if limits.day > 0 and used_in_day >= limits.day then return {'client', 'requests_per_day', midnight - now} end
+  if limits.minute > 0 and used_in_minute >= limits.minute then
+    local frees = redis.call('ZRANGE', client_minute, used_in_minute - limits.minute, used_in_minute - limits.minute, 'WITHSCORES')
+    return {'client', 'requests_per_minute', tonumber(frees[2]) + MINUTE_MS + 1 - now}
+  end
+  if limits.streams > 0 and redis.call('ZCARD', client_slots) >= limits.streams then
+    return {'client', 'streams', 1000}
+  end
+end
 
 -- The bot's breaker: while open nobody asks; after that one request at a time finds out.
 local bot_hash = prefix .. 'bot:' .. bot
@@ -147,7 +197,24 @@ if chosen then
   if open_until > 0 then
     redis.call('HSET', bot_hash, 'probing_until_ms', now + lease_ms, 'probing_lease', lease_id)
   end
-  return {'leased', chosen, turn, skipped, open_until > 0 and 1 or 0}
+  local room = {0, 0, 0, 0, 0, 0}
+  if client ~= '' then
+    if limits.minute > 0 then
+      redis.call('ZADD', client_minute, now, slot)
+      redis.call('PEXPIRE', client_minute, MINUTE_MS + 1)
+      room[1], room[2], room[3] = limits.minute, limits.minute - used_in_minute - 1, MINUTE_MS
+    elseif limits.day > 0 then
+      room[1], room[2], room[3] = limits.day, limits.day - used_in_day - 1, midnight - now
+    end
+    if limits.tokens > 0 then
+      room[4], room[5], room[6] = limits.tokens, limits.tokens - tokens_in_day, midnight - now
+    end
+    redis.call('ZADD', client_slots, now + lease_ms, slot)
+    redis.call('PEXPIRE', client_slots, lease_ms)
+    redis.call('HINCRBY', client_day, 'requests', 1)
+    redis.call('PEXPIRE', client_day, 2 * DAY_MS)
+  end
+  return {'leased', chosen, turn, skipped, open_until > 0 and 1 or 0, room}
 end
 
 -- None: when is the soonest? Keys that were tried count for the caller's next request, not for this one.

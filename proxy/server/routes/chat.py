@@ -20,7 +20,7 @@ blueprint = Blueprint("chat")
 
 async def create_chat_completion(request: Request) -> HTTPResponse | None:
     """Answers one chat, streamed or whole."""
-    client = authenticate(request)
+    client = await authenticate(request)
     worker: Worker = request.app.ctx.worker
     body = await read_body(request, max_bytes=worker.settings.max_body_bytes)
     chat = parse_chat_request(body)

@@ -20,7 +20,7 @@ blueprint = Blueprint("completions")
 
 async def create_completion(request: Request) -> HTTPResponse | None:
     """Answers one prompt, streamed or whole."""
-    client = authenticate(request)
+    client = await authenticate(request)
     worker: Worker = request.app.ctx.worker
     body = await read_body(request, max_bytes=worker.settings.max_body_bytes)
     wanted = parse_completion_request(body)

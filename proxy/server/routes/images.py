@@ -17,7 +17,7 @@ blueprint = Blueprint("images")
 
 async def create_image(request: Request) -> HTTPResponse:
     """Answers with images, as URLs or in base64."""
-    client = authenticate(request)
+    client = await authenticate(request)
     worker: Worker = request.app.ctx.worker
     wanted = parse_image_request(await read_body(request, max_bytes=worker.settings.max_body_bytes))
     call = request.ctx.call = await worker.images.plan(client, wanted)

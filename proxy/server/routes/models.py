@@ -15,16 +15,17 @@ blueprint = Blueprint("models")
 
 async def list_models(request: Request) -> HTTPResponse:
     """Every model the client may name."""
-    authenticate(request)
+    client = await authenticate(request)
     worker: Worker = request.app.ctx.worker
-    return HTTPResponse(model_list_body(await worker.catalogue.cards()), content_type="application/json")
+    cards = await worker.catalogue.cards(client.models)
+    return HTTPResponse(model_list_body(cards), content_type="application/json")
 
 
 async def retrieve_model(request: Request, model: str) -> HTTPResponse:
     """One model; its name may hold slashes."""
-    authenticate(request)
+    client = await authenticate(request)
     worker: Worker = request.app.ctx.worker
-    card = await worker.catalogue.card(unquote(model))
+    card = await worker.catalogue.card(unquote(model), client.models)
     return HTTPResponse(orjson.dumps(card.as_json()), content_type="application/json")
 
 

@@ -1,0 +1,178 @@
+"""What an operator may do with managed clients: make, look at, change, rotate, revoke. Works on Redis alone."""
+
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from proxy.clients.record import LIMIT_NAMES, ClientRecord, Token, digest_of, new_token, record_of
+from proxy.errors import InvalidRequest
+from proxy.keypool.shared import pairs
+from proxy.store.redis import RedisStore, Script
+
+_WRITE_CLIENT = Script(__package__, "write_client")
+_REMOVE_CLIENT = Script(__package__, "remove_client")
+_DESCRIBE_CLIENTS = Script(__package__, "describe_clients")
+
+_NAME: Final = re.compile(r"[\w.@+ -]{1,64}")
+_GLOB: Final = re.compile(r"[^,\s|]{1,100}")
+_MAX_LIMIT: Final = 1_000_000_000
+_MAX_GLOBS: Final = 100
+#: How long the secret before a rotation goes on working, unless said otherwise, in seconds.
+GRACE_S: Final = 24 * 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class ClientState:
+    """A managed client and what it is using: its requests in the last minute and under way, and today's use."""
+
+    record: ClientRecord
+    requests_in_minute: int = 0
+    under_way: int = 0
+    requests_today: int = 0
+    tokens_today: int = 0
+
+
+class ClientAdmin:
+    """The managed clients of the fleet. Every method may raise StoreUnavailable."""
+
+    def __init__(self, store: RedisStore) -> None:
+        self._store = store
+
+    async def create(self, name: str, fields: Mapping[str, Any]) -> tuple[ClientRecord, Token]:
+        """A new client, and its token: the only time that its secret is seen.
+
+        Args:
+            name: how logs, usage and pages call it.
+            fields: what differs from the defaults, as ``checked`` takes them.
+
+        Raises:
+            InvalidRequest: a field is wrong, or another client has this name.
+        """
+        checked_fields = checked({"name": name, **fields})
+        if any(state.record.name == name for state in await self.describe()):
+            raise InvalidRequest(f"There is a client '{name}' already.", param="name")
+        token = new_token()
+        blank = ClientRecord(token.client_id, name, digest_of(token.secret), created_at_ms=_now_ms())
+        record = _changed(blank, checked_fields)
+        await self._write(record.client_id, "create", record.as_fields())
+        return record, token
+
+    async def describe(self) -> list[ClientState]:
+        """All clients, by name."""
+        names = self._store.keys
+        today = datetime.now(UTC).strftime("%Y%m%d")
+        _, *entries = await self._store.run(_DESCRIBE_CLIENTS, [names.clients], [names.prefix, today])
+        states = [_state(*entry) for entry in entries]
+        return sorted((state for state in states if state is not None), key=lambda state: state.record.name)
+
+    async def find(self, name_or_id: str) -> ClientState | None:
+        """The client with this name or public id."""
+        return next(
+            (one for one in await self.describe() if name_or_id in (one.record.name, one.record.client_id)), None
+        )
+
+    async def change(self, client_id: str, fields: Mapping[str, Any]) -> ClientRecord | None:
+        """Changes some of a client's fields; None when there is no such client. Raises InvalidRequest."""
+        state = await self.find(client_id)
+        if state is None:
+            return None
+        record = _changed(state.record, checked(fields))
+        others = (one.record for one in await self.describe() if one.record.client_id != record.client_id)
+        if any(other.name == record.name for other in others):
+            raise InvalidRequest(f"There is a client '{record.name}' already.", param="name")
+        after, before = record.as_fields(), state.record.as_fields()
+        changes = {name: value for name, value in after.items() if value != before[name]}
+        return record if await self._write(record.client_id, "change", changes) else None
+
+    async def rotate(self, client_id: str, *, grace_s: float = GRACE_S) -> Token | None:
+        """A new secret for a client; the old one works for ``grace_s`` more. None when there is no such client."""
+        state = await self.find(client_id)
+        if state is None:
+            return None
+        token = new_token(state.record.client_id)
+        fields = {
+            "digest": digest_of(token.secret),
+            "old_digest": state.record.digest,
+            "old_until_ms": str(_now_ms() + round(grace_s * 1000)),
+        }
+        return token if await self._write(token.client_id, "change", fields) else None
+
+    async def revoke(self, client_id: str) -> bool:
+        """Removes a client: within a second nobody gets in with its token. False when there is none."""
+        state = await self.find(client_id)
+        if state is None:
+            return False
+        client_id = state.record.client_id
+        names = self._store.keys
+        removed = await self._store.run(
+            _REMOVE_CLIENT,
+            [
+                names.client(client_id),
+                names.clients,
+                names.client_minute(client_id),
+                names.client_slots(client_id),
+            ],
+            [client_id],
+        )
+        return bool(removed)
+
+    async def _write(self, client_id: str, mode: str, fields: Mapping[str, str]) -> bool:
+        names = self._store.keys
+        flat = [part for field in fields.items() for part in field]
+        written = await self._store.run(
+            _WRITE_CLIENT, [names.client(client_id), names.clients], [client_id, mode, *flat]
+        )
+        return bool(written)
+
+
+def checked(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a client that an operator may set, each of them right.
+
+    ``name``; ``models``, a list of glob patterns; the limits (``LIMIT_NAMES``), 0 = none; ``expires_at_ms``, 0 = never;
+    ``disabled``.
+
+    Raises:
+        InvalidRequest: naming the first that is not.
+    """
+    result = {}
+    for name, value in fields.items():
+        if name == "name":
+            is_right = isinstance(value, str) and _NAME.fullmatch(value) is not None
+        elif name == "models":
+            is_right = isinstance(value, list) and 0 < len(value) <= _MAX_GLOBS
+            is_right = is_right and all(isinstance(glob, str) and _GLOB.fullmatch(glob) for glob in value)
+            value = tuple(glob.lower() for glob in value) if is_right else ()  # noqa: PLW2901 - as it is kept
+        elif name in LIMIT_NAMES:
+            is_right = _is_number(value) and 0 <= value <= _MAX_LIMIT
+        elif name == "expires_at_ms":
+            is_right = _is_number(value) and value >= 0
+        else:
+            is_right = name == "disabled" and isinstance(value, bool)
+        if not is_right:
+            raise InvalidRequest(f"Invalid value for '{name}'.", param=name)
+        result[name] = value
+    return result
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _changed(record: ClientRecord, fields: Mapping[str, Any]) -> ClientRecord:
+    limits = replace(record.limits, **{name: fields[name] for name in LIMIT_NAMES if name in fields})
+    others = {name: value for name, value in fields.items() if name not in LIMIT_NAMES}
+    return replace(record, limits=limits, **others)
+
+
+def _state(
+    client_id: str, fields: object, in_minute: int, under_way: int, requests: int, tokens: int
+) -> ClientState | None:
+    record = record_of(client_id, dict(pairs(fields)))
+    return None if record is None else ClientState(record, in_minute, under_way, requests, tokens)
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,24 @@
+-- Everything known of all managed clients. Times in epoch milliseconds.
+--
+-- KEYS 1 clients    set of the public ids of all clients
+-- ARGV 1 prefix     of the keys named after a client
+--      2 day        today, such as 20260131 (UTC)
+-- Returns {now, {public id, its hash, requests in the last minute, requests under way, requests today, tokens today}...}
+local clients = KEYS[1]
+local prefix, day = ARGV[1], ARGV[2]
+
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local described = {now}
+for _, client_id in ipairs(redis.call('SMEMBERS', clients)) do
+  local today = redis.call('HMGET', prefix .. 'client_day:' .. client_id .. ':' .. day, 'requests', 'tokens')
+  described[#described + 1] = {
+    client_id,
+    redis.call('HGETALL', prefix .. 'client:' .. client_id),
+    redis.call('ZCOUNT', prefix .. 'client_minute:' .. client_id, now - 59999, '+inf'),
+    redis.call('ZCOUNT', prefix .. 'client_slots:' .. client_id, '(' .. now, '+inf'),
+    tonumber(today[1] or 0) or 0,
+    tonumber(today[2] or 0) or 0
+  }
+end
+return described

@@ -1,0 +1,14 @@
+-- Revokes a managed client: nothing of it stays but what the ledger has under its name.
+--
+-- KEYS 1 client     hash of the client
+--      2 clients    set of the public ids of all clients
+--      3 minute     zset of its newest requests
+--      4 slots      zset of its requests under way
+-- ARGV 1 public id
+-- Returns 1, or 0 when there was none
+local client, clients, minute, slots = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local client_id = ARGV[1]
+
+redis.call('DEL', minute, slots)
+redis.call('SREM', clients, client_id)
+return redis.call('DEL', client)
