@@ -3,9 +3,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= python3
 READY := $(VENV)/.ready
+CLIENTS := .venv-clients
+CLIENTS_READY := $(CLIENTS)/.ready
+NODE_CLIENTS := tests/contract/node
+NODE_READY := $(NODE_CLIENTS)/node_modules/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test check fmt lint types cov bench config lock clean
+.PHONY: help setup clients demo serve test check fmt lint types cov bench config lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -18,13 +22,26 @@ $(READY): requirements.txt requirements-dev.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@
 
+clients: $(CLIENTS_READY) $(NODE_READY) ## Install the client libraries that the contract tests run
+
+$(CLIENTS_READY): requirements-clients.txt | $(READY)
+	$(PYTHON) -m venv $(CLIENTS)
+	$(CLIENTS)/bin/pip install --quiet --disable-pip-version-check --no-compile -r requirements-clients.txt
+	@touch $@
+
+# Without Node its tests are skipped, and say so; no stamp is left then, so that a Node that comes later is used.
+$(NODE_READY): $(NODE_CLIENTS)/package.json $(NODE_CLIENTS)/package-lock.json
+	@if command -v node >/dev/null && command -v npm >/dev/null; then \
+	  npm --prefix $(NODE_CLIENTS) ci --silent --ignore-scripts --no-audit --no-fund && touch $@; \
+	else echo "no node and npm: the tests of JavaScript clients will be skipped"; fi
+
 demo: $(READY) ## Run the proxy against a local Poe, with commands to try
 	$(BIN)/python -m proxy demo
 
 serve: $(READY) ## Run the proxy with the settings in the environment
 	$(BIN)/python -m proxy serve
 
-test: $(READY) ## Run the tests
+test: $(READY) clients ## Run the tests
 	$(BIN)/python -m pytest -q
 
 check: lint types config test ## Everything CI runs: format, lint, types, configuration files, tests
@@ -43,7 +60,7 @@ types: $(READY) ## Check types
 config: $(READY) ## Check Dockerfile, compose file, workflows and scripts
 	scripts/check-config
 
-cov: $(READY) ## Run the tests and report coverage
+cov: $(READY) clients ## Run the tests and report coverage
 	$(BIN)/python -m pytest -q --cov --cov-report=term-missing:skip-covered
 
 bench: $(READY) ## Measure CPU per request and per chunk beside other ways to do the same
@@ -53,4 +70,4 @@ lock: ## Write requirements*.txt anew from pyproject.toml
 	scripts/lock
 
 clean: ## Remove what was built; keeps DATA_DIR
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage
+	rm -rf $(VENV) $(CLIENTS) $(NODE_CLIENTS)/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage

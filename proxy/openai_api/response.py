@@ -118,7 +118,7 @@ class ChunkWriter:
     def write(self, batch: Batch) -> bytes:
         """The chunks for these deltas, one each, and an opening before the first ones; Usage brings the end."""
         choice, deltas = batch
-        head = b"" if choice in self._opened else self._open(choice, _first_content(deltas[0]))
+        head = b"" if choice in self._opened else self._open_up_to(choice, deltas[0])
         if choice:
             return head + b"".join([self._any_chunk(choice, delta) for delta in deltas])
         before, after = self._before, self._after
@@ -134,6 +134,11 @@ class ChunkWriter:
     def error(self, error: ProxyError) -> bytes:
         """The event that ends a failed stream. No ``[DONE]`` follows, so that clients raise."""
         return b"data: " + error_body(error) + b"\n\n"
+
+    def _open_up_to(self, choice: int, first: Delta) -> bytes:
+        """The openings of a choice and of those before it: OpenAI's own client takes them in order only."""
+        before = [self._open(lower, b"null") for lower in range(choice) if lower not in self._opened]
+        return b"".join([*before, self._open(choice, _first_content(first))])
 
     def _open(self, choice: int, content: bytes) -> bytes:
         self._opened.add(choice)

@@ -579,3 +579,14 @@ async def test_a_conversation_of_too_many_files_is_refused(client: AsyncOpenAI, 
 
     assert caught.value.param == "messages"
     assert poe.uploads == poe.queries == []
+
+
+async def test_openais_own_image_models_answer_in_base64(client: AsyncOpenAI, poe: ScriptedPoe) -> None:
+    """Clients that spell a model as OpenAI does send no format, and expect no URL."""
+    poe.script = painting(f"{poe.base_url}/usage/current_balance")
+
+    images = await client.images.generate(model="gpt-image-1", prompt="a cat")
+
+    assert images.data
+    assert images.data[0].b64_json
+    assert images.data[0].url is None

@@ -5,7 +5,7 @@ import time
 from sanic import Blueprint, HTTPResponse, Request
 
 from proxy.errors import ProxyError
-from proxy.openai_api.images import images_body, parse_image_request
+from proxy.openai_api.images import ImageRequest, images_body, parse_image_request
 from proxy.server.auth import authenticate
 from proxy.server.body import read_body
 from proxy.server.context import Worker
@@ -23,13 +23,20 @@ async def create_image(request: Request) -> HTTPResponse:
     call = request.ctx.call = await worker.images.plan(client, wanted)
     with logged(request, call):
         urls = await worker.images.create(call)
-        contents = await worker.images.as_base64(urls) if wanted.response_format == "b64_json" else []
+        contents = await worker.images.as_base64(urls) if _wants_base64(wanted) else []
         if call.record.usage is None:
             raise ProxyError
         body = images_body(
             created=int(time.time()), urls=[] if contents else urls, base64=contents, usage=call.record.usage
         )
     return HTTPResponse(body, content_type="application/json")
+
+
+def _wants_base64(wanted: ImageRequest) -> bool:
+    """OpenAI's own ``gpt-image-*`` know no URLs, so clients that spell a model so expect none."""
+    if wanted.response_format is None:
+        return (wanted.model or "").startswith("gpt-image-")
+    return wanted.response_format == "b64_json"
 
 
 add_api_route(blueprint, create_image, "/images/generations", "POST")
