@@ -77,7 +77,7 @@ if client ~= '' then
   if limits.day > 0 and used_in_day >= limits.day then return {'client', 'requests_per_day', midnight - now} end
   if limits.minute > 0 and used_in_minute >= limits.minute then
     local frees = redis.call('ZRANGE', client_minute, used_in_minute - limits.minute, used_in_minute - limits.minute, 'WITHSCORES')
-    return {'client', 'requests_per_minute', tonumber(frees[2]) + MINUTE_MS + 1 - now}
+    return {'client', 'requests_per_minute', tonumber(frees[2]) + MINUTE_MS - now}
   end
   if limits.streams > 0 and redis.call('ZCARD', client_slots) >= limits.streams then
     return {'client', 'streams', 1000}
