@@ -16,6 +16,7 @@ from proxy.gateway.keyring import Keyring, OwnKey, PooledKeys
 from proxy.gateway.merge import merged
 from proxy.keypool.callers import Caller
 from proxy.keypool.pool import KeyPool
+from proxy.openai_api.request import ChatCompletionRequest
 from proxy.openai_api.response import Batch, Finish, Usage
 from proxy.poe_api.query import Query
 from proxy.translator.reply import Reply
@@ -46,7 +47,7 @@ class Relay:
                 it, the answer is incomplete.
         """
         bot = call.record.bot = await self._catalogue.resolve(call.request.model, call.client.models)
-        plan = build_plan(call.request, self._catalogue.parameters(bot))
+        plan = await self._plan(call.request, bot)
         is_counted = plan.visible_tokens is not None or plan.all_tokens is not None
         encoder = await self._tokens.open_encoder() if is_counted else None
         keyring = self._keyring(call)
@@ -68,6 +69,13 @@ class Relay:
         for number, choice in enumerate(choices):
             finish = Finish(choice.reply.finish_reason)
             yield Batch(number, [finish, usage] if choice is choices[-1] else [finish])
+
+    async def _plan(self, request: ChatCompletionRequest, bot: str) -> Plan:
+        """What to ask. A schema may take a second to look at, so that is done off the event loop."""
+        parameters = self._catalogue.parameters(bot)
+        if request.response_format is None or request.response_format.json_schema is None:
+            return build_plan(request, parameters)
+        return await asyncio.to_thread(build_plan, request, parameters)
 
     def _keyring(self, call: ChatCall) -> Keyring:
         """The caller's own key, or the pool, which a managed client enters with the call's first lease."""

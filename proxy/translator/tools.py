@@ -46,6 +46,7 @@ def build_offer(request: ChatCompletionRequest) -> Offer:
     if choice == "none" or (not functions and not isinstance(choice, NamedToolChoice)):
         return Offer()
     which = ""
+    one_only = request.parallel_tool_calls is False
     if isinstance(choice, NamedToolChoice):
         name = _chosen(choice)
         functions = [function for function in functions if function.name == name]
@@ -53,10 +54,9 @@ def build_offer(request: ChatCompletionRequest) -> Offer:
             raise InvalidRequest("Invalid value for 'tool_choice': no such function in 'tools'.", param="tool_choice")
         which = f"the function {name}"
     elif choice == "required":
-        which = "one or more of the functions you have"
-    one_only = request.parallel_tool_calls is False
+        which = f"one {'' if one_only else 'or more '}of the functions you have"
     definitions = [_definition(function) for function in functions]
-    instructions = [_MUST_CALL.format(which=which)] * bool(which) + [_ONE_CALL] * one_only
+    instructions = [_MUST_CALL.format(which=which)] * bool(which) + [_ONE_CALL] * (one_only and choice != "required")
     return Offer(definitions, " ".join(instructions), one_only)
 
 

@@ -1,4 +1,4 @@
-"""Chat requests as clients send them: known fields checked strictly, unknown ones ignored, the fault named."""
+"""Chat requests as clients send them: known fields checked strictly, unknown ones no fault, the fault named."""
 
 import json
 from typing import Any
@@ -45,8 +45,14 @@ def test_messages_are_all_that_is_needed() -> None:
         "max_completion_tokens",
         "n",
         "tools",
+        "tool_choice",
+        "parallel_tool_calls",
+        "response_format",
+        "reasoning_effort",
         "functions",
         "logprobs",
+        "top_logprobs",
+        "modalities",
         "presence_penalty",
         "frequency_penalty",
         "seed",
@@ -58,7 +64,12 @@ def test_null_is_the_same_as_leaving_a_field_out(field: str) -> None:
     assert parsed(**{field: None}) == parsed()
 
 
-def test_unknown_fields_are_ignored_wherever_they_are() -> None:
+def test_unknown_fields_are_kept() -> None:
+    """A bot may have a parameter of that name."""
+    assert parsed(thinking_budget=5, aspect=None).model_extra == {"thinking_budget": 5, "aspect": None}
+
+
+def test_unknown_fields_within_others_are_ignored() -> None:
     turn = {"role": "user", "content": [{"type": "text", "text": "x", "cache": {}}], "name": "me", "audio": None}
     request = parsed(messages=[turn], stream_options={"include_usage": True, "chunk": 3}, telemetry={"deep": [1]})
 
@@ -84,6 +95,11 @@ def test_every_role_of_openais_is_known(role: str) -> None:
         ("logit_bias", {"1": -100, "2": 100.0}),
         ("max_tokens", 1),
         ("n", 128),
+        ("stop", ["x" * 1_000]),
+        ("logit_bias", {str(at): 1.0 for at in range(1_024)}),
+        ("top_logprobs", 20),
+        ("tool_choice", "required"),
+        ("reasoning_effort", "x" * 32),
         ("presence_penalty", -2),
         ("seed", -(2**70)),
         ("model", "x" * 256),
@@ -151,6 +167,15 @@ def test_a_wrong_field_is_named(change: dict[str, Any], param: str) -> None:
 
     assert error.param == param
     assert f"'{param}'" in error.message
+
+
+def test_a_function_is_kept_whole() -> None:
+    function = {"name": "a.b-c_1" * 18, "strict": True, "parameters": {"$defs": {"x": {}}, "properties": {"x": {}}}}
+    tools = parsed(tools=[{"type": "function", "function": function}]).tools
+
+    assert tools is not None
+    assert tools[0].function is not None
+    assert tools[0].function.model_dump(exclude_unset=True) == function
 
 
 def test_a_missing_field_is_called_missing() -> None:

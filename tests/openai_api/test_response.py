@@ -1,6 +1,7 @@
 """Answers as OpenAI's own types read them, strictly: no field of a wrong type, none that they do not know."""
 
 import json
+from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
 import pydantic
@@ -8,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from openai import BaseModel
+from openai.lib.streaming.chat import ChatCompletionStreamState
 from openai.types import Model
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
@@ -15,25 +17,35 @@ from proxy import errors
 from proxy.errors import ProxyError, RateLimited
 from proxy.openai_api.response import (
     PING,
+    Batch,
     ChunkWriter,
     ContentDelta,
     Delta,
     Finish,
+    FinishReason,
+    Gathered,
     ModelCard,
+    ReasoningDelta,
+    ToolCallDelta,
     Usage,
     completion_body,
     error_body,
     model_list_body,
 )
 
-ANSWER: list[Delta] = [ContentDelta("Hello"), ContentDelta(" 🙂"), Finish("stop", Usage(7, 3))]
+STOP, USAGE = Finish("stop"), Usage(7, 3)
+ANSWER: list[Delta] = [ContentDelta("Hello"), ContentDelta(" 🙂"), STOP, USAGE]
+THOUGHTS = ReasoningDelta("Hm.")
+CALL: list[Delta] = [ToolCallDelta(0, "call_1", "look", ""), ToolCallDelta(0, "", "", '{"a":1}')]
+#: Fields that OpenAI's types do not know, and clients expect.
+OURS = {"reasoning_content"}
 _Type = TypeVar("_Type", bound=BaseModel)
 
 
 def strictly(kind: type[_Type], raw: bytes | str) -> _Type:
     """``raw`` as ``kind``: OpenAI's types let unknown fields pass, this does not."""
     value = kind.model_validate_json(raw, strict=True)
-    assert not _unknown_fields(value), raw
+    assert set(_unknown_fields(value)) <= OURS, raw
     return value
 
 
@@ -58,87 +70,239 @@ def payloads(raw: bytes) -> list[str]:
     return [event.removeprefix("data: ") for event in events]
 
 
-def stream(deltas: list[Delta], **options: Any) -> list[str]:
-    """Every payload of a whole stream, ``[DONE]`` too."""
+def stream(*batches: Sequence[Delta] | Batch, **options: Any) -> list[str]:
+    """Every payload of a whole stream, ``[DONE]`` too. Deltas alone are the first choice's."""
     chunks = writer(**options)
-    return payloads(chunks.opening() + chunks.write(deltas))
+    return payloads(b"".join([chunks.write(batch) for batch in as_batches(batches)]))
+
+
+def as_batches(batches: Iterable[Sequence[Delta] | Batch]) -> list[Batch]:
+    return [batch if isinstance(batch, Batch) else Batch(0, batch) for batch in batches]
+
+
+def chunks_of(*batches: Sequence[Delta] | Batch, **options: Any) -> list[ChatCompletionChunk]:
+    *chunks, end = stream(*batches, **options)
+    assert end == "[DONE]"
+    return [strictly(ChatCompletionChunk, chunk) for chunk in chunks]
+
+
+def completion(
+    *batches: Sequence[Delta] | Batch, completion_id: str = "chatcmpl-1", model: str = "Echo"
+) -> ChatCompletion:
+    """The whole answer."""
+    answer = Gathered()
+    for batch in as_batches(batches):
+        answer.add(batch)
+    raw = completion_body(completion_id=completion_id, created=1_700_000_000, model=model, answer=answer)
+    return strictly(ChatCompletion, raw)
+
+
+def accumulated(chunks: Iterable[ChatCompletionChunk]) -> dict[str, Any]:
+    """The completion that OpenAI's SDK makes of a stream."""
+    state: ChatCompletionStreamState[None] = ChatCompletionStreamState()
+    for chunk in chunks:
+        state.handle_chunk(chunk)
+    snapshot = state.current_completion_snapshot.model_dump(mode="json", exclude_none=True, exclude={"object"})
+    for call in (call for choice in snapshot["choices"] for call in choice["message"].get("tool_calls", ())):
+        del call["index"]  # the SDK leaves it from the chunks
+    return snapshot
 
 
 @pytest.mark.parametrize("include_usage", [False, True])
-def test_every_chunk_is_one_of_openais(include_usage: bool) -> None:
-    *chunks, end = stream(ANSWER, include_usage=include_usage)
-    read = [strictly(ChatCompletionChunk, chunk) for chunk in chunks]
+@pytest.mark.parametrize("answer", [ANSWER, [THOUGHTS, *ANSWER], [*CALL, Finish("tool_calls"), USAGE], [STOP, USAGE]])
+def test_every_chunk_is_one_of_openais(answer: list[Delta], include_usage: bool) -> None:
+    read = chunks_of(answer, include_usage=include_usage)
 
-    assert end == "[DONE]"
     assert {(chunk.id, chunk.created, chunk.model, chunk.object) for chunk in read} == {
         ("chatcmpl-1", 1_700_000_000, "Echo", "chat.completion.chunk")
     }
-    assert [chunk.choices[0].index for chunk in read if chunk.choices] == [0, 0, 0, 0]
+    assert {len(chunk.choices) for chunk in read[: len(answer)]} == {1}
+    assert {choice.index for chunk in read for choice in chunk.choices} == {0}
 
 
 def test_the_first_chunk_carries_the_role_and_the_last_the_reason() -> None:
-    chunks = [strictly(ChatCompletionChunk, chunk) for chunk in stream(ANSWER)[:-1]]
+    chunks = chunks_of(ANSWER)
 
     assert [chunk.choices[0].delta.role for chunk in chunks] == ["assistant", None, None, None]
     assert [chunk.choices[0].delta.content for chunk in chunks] == ["", "Hello", " 🙂", None]
     assert [chunk.choices[0].finish_reason for chunk in chunks] == [None, None, None, "stop"]
 
 
+def test_thoughts_stand_in_a_field_of_their_own() -> None:
+    deltas = [
+        json.loads(chunk)["choices"][0]["delta"] for chunk in stream([THOUGHTS, ContentDelta("x"), STOP, USAGE])[:-1]
+    ]
+
+    assert deltas == [
+        {"role": "assistant", "content": None, "refusal": None},
+        {"reasoning_content": "Hm."},
+        {"content": "x"},
+        {},
+    ]
+
+
+def test_a_call_begins_with_its_name_and_goes_on_with_its_arguments() -> None:
+    deltas = [json.loads(chunk)["choices"][0]["delta"] for chunk in stream([*CALL, STOP, USAGE])[1:3]]
+
+    assert deltas == [
+        {
+            "tool_calls": [
+                {"index": 0, "id": "call_1", "type": "function", "function": {"name": "look", "arguments": ""}}
+            ]
+        },
+        {"tool_calls": [{"index": 0, "function": {"arguments": '{"a":1}'}}]},
+    ]
+
+
+@pytest.mark.parametrize(("first", "content"), [(ContentDelta("x"), ""), (STOP, ""), (THOUGHTS, None), (CALL[0], None)])
+def test_the_content_begins_empty_where_text_is_to_come_and_null_elsewhere(first: Delta, content: str | None) -> None:
+    assert chunks_of([first, USAGE])[0].choices[0].delta.content == content
+
+
+def test_an_opening_that_goes_out_early_promises_no_text() -> None:
+    chunks = writer()
+    (early,) = payloads(chunks.opening())
+    later = payloads(chunks.write(Batch(0, ANSWER)))
+
+    assert strictly(ChatCompletionChunk, early).choices[0].delta.role == "assistant"
+    assert strictly(ChatCompletionChunk, early).choices[0].delta.content is None
+    assert all("role" not in payload for payload in later)
+
+
 def test_usage_comes_last_and_only_when_asked_for() -> None:
     without = [json.loads(chunk) for chunk in stream(ANSWER)[:-1]]
-    asked = [strictly(ChatCompletionChunk, chunk) for chunk in stream(ANSWER, include_usage=True)[:-1]]
+    asked = chunks_of(ANSWER, include_usage=True)
 
     assert all("usage" not in chunk for chunk in without)
     assert asked[-1].choices == []
     assert asked[-1].usage is not None
-    assert asked[-1].usage.to_dict() == {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}
+    assert asked[-1].usage.total_tokens == 10
     assert all(chunk.usage is None and "usage" in chunk.model_fields_set for chunk in asked[:-1])
 
 
-@pytest.mark.parametrize("reason", ["stop", "length"])
-def test_a_whole_completion_is_one_of_openais(reason: Any) -> None:
-    raw = completion_body(
-        completion_id="chatcmpl-1", created=1, model="Echo", deltas=[*ANSWER[:2], Finish(reason, Usage(7, 3))]
+def test_usage_names_what_was_thought() -> None:
+    """Nothing of it is cached, and nothing audio."""
+    assert Usage(7, 30, 20).as_json() == {
+        "prompt_tokens": 7,
+        "completion_tokens": 30,
+        "total_tokens": 37,
+        "prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 0},
+        "completion_tokens_details": {"reasoning_tokens": 20, "audio_tokens": 0},
+    }
+
+
+def test_every_choice_opens_and_finishes() -> None:
+    """In whichever order they come."""
+    chunks = chunks_of(
+        Batch(1, [ContentDelta("b")]),
+        Batch(0, [THOUGHTS, ContentDelta("a")]),
+        Batch(1, [Finish("length")]),
+        Batch(2, [STOP]),
+        Batch(0, [STOP, USAGE]),
+        include_usage=True,
     )
-    completion = strictly(ChatCompletion, raw)
+    roles = [chunk.choices[0].index for chunk in chunks if chunk.choices and chunk.choices[0].delta.role]
+    reasons = {one.index: one.finish_reason for chunk in chunks for one in chunk.choices if one.finish_reason}
 
-    assert completion.choices[0].message.content == "Hello 🙂"
-    assert completion.choices[0].message.role == "assistant"
-    assert completion.choices[0].finish_reason == reason
-    assert completion.usage is not None
-    assert completion.usage.total_tokens == 10
+    assert roles == [1, 0, 2]
+    assert reasons == {0: "stop", 1: "length", 2: "stop"}
 
 
-def test_a_completion_without_a_finish_is_not_built() -> None:
+def test_a_batch_with_the_usage_is_the_last() -> None:
+    assert Batch(0, [STOP, USAGE]).is_last
+    assert not Batch(0, [STOP]).is_last
+
+
+@pytest.mark.parametrize("reason", ["stop", "length", "tool_calls", "content_filter"])
+def test_a_whole_completion_is_one_of_openais(reason: FinishReason) -> None:
+    (choice,) = completion([*ANSWER[:2], Finish(reason), USAGE]).choices
+
+    assert (choice.index, choice.finish_reason, choice.logprobs) == (0, reason, None)
+    assert (choice.message.role, choice.message.content, choice.message.refusal) == ("assistant", "Hello 🙂", None)
+    assert choice.message.tool_calls is None
+
+
+def test_a_whole_completion_tells_its_usage() -> None:
+    usage = completion(ANSWER).usage
+
+    assert usage is not None
+    assert usage.to_dict() == USAGE.as_json()
+
+
+@pytest.mark.parametrize(
+    ("deltas", "content"),
+    [
+        ([], ""),
+        ([THOUGHTS], None),
+        (CALL, None),
+        ([*CALL, ContentDelta("x")], "x"),
+        ([THOUGHTS, ContentDelta("x")], "x"),
+    ],
+)
+def test_content_is_null_only_beside_something_else(deltas: list[Delta], content: str | None) -> None:
+    assert completion([*deltas, STOP, USAGE]).choices[0].message.content == content
+
+
+def test_calls_stand_in_their_order_with_all_their_arguments() -> None:
+    calls: list[Delta] = [
+        ToolCallDelta(0, "call_1", "look", ""),
+        ToolCallDelta(1, "call_2", "go", "{}"),
+        ToolCallDelta(0, "", "", '{"a"'),
+        ToolCallDelta(0, "", "", ":1}"),
+    ]
+    message = completion([*calls, STOP, USAGE]).choices[0].message
+
+    assert [call.to_dict() for call in message.tool_calls or []] == [
+        {"id": "call_1", "type": "function", "function": {"name": "look", "arguments": '{"a":1}'}},
+        {"id": "call_2", "type": "function", "function": {"name": "go", "arguments": "{}"}},
+    ]
+
+
+def test_choices_stand_in_their_order() -> None:
+    answer = completion(Batch(1, [ContentDelta("b")]), Batch(0, [*ANSWER[:3]]), Batch(1, [STOP, USAGE]))
+
+    assert [(one.index, one.message.content) for one in answer.choices] == [(0, "Hello 🙂"), (1, "b")]
+
+
+@pytest.mark.parametrize(
+    "deltas", [[ContentDelta("Half an ans")], [ContentDelta("x"), STOP], [ContentDelta("x"), USAGE]]
+)
+def test_a_completion_that_did_not_end_is_not_built(deltas: list[Delta]) -> None:
     """It would be a truncated answer that looks whole."""
     with pytest.raises(ValueError, match="whole"):
-        completion_body(completion_id="x", created=1, model="Echo", deltas=[ContentDelta("Half an ans")])
+        completion(deltas)
 
 
-@given(texts=st.lists(st.text(), max_size=6), model=st.text(), completion_id=st.text())
-def test_a_stream_says_the_same_as_a_whole_completion(texts: list[str], model: str, completion_id: str) -> None:
+DELTAS: st.SearchStrategy[list[Delta]] = st.lists(
+    st.builds(ContentDelta, st.text(min_size=1)) | st.builds(ReasoningDelta, st.text(min_size=1)), max_size=5
+)
+
+
+@given(
+    choices=st.lists(DELTAS, min_size=1, max_size=3),
+    call=st.none() | st.text(),
+    model=st.text(),
+    completion_id=st.text(),
+)
+def test_a_stream_says_the_same_as_a_whole_completion(
+    choices: list[list[Delta]], call: str | None, model: str, completion_id: str
+) -> None:
     """Whatever the text, the model's name and the id: no quote, line end or percent sign breaks a chunk."""
-    deltas: list[Delta] = [*map(ContentDelta, texts), Finish("stop", Usage(1, 2))]
-    *chunks, end = stream(deltas, model=model, completion_id=completion_id, include_usage=True)
-    read = [strictly(ChatCompletionChunk, chunk) for chunk in chunks]
-    whole = strictly(
-        ChatCompletion, completion_body(completion_id=completion_id, created=1, model=model, deltas=deltas)
-    )
-    content = "".join(chunk.choices[0].delta.content or "" for chunk in read if chunk.choices)
+    calls: list[Delta] = [] if call is None else [ToolCallDelta(0, "call_1", "f", ""), ToolCallDelta(0, "", "", call)]
+    batches = [Batch(number, [*deltas, *calls, STOP]) for number, deltas in enumerate(choices)]
+    batches.append(Batch(0, [USAGE]))
+    chunks = chunks_of(*batches, model=model, completion_id=completion_id, include_usage=True)
+    whole = completion(*batches, model=model, completion_id=completion_id)
 
-    assert content == whole.choices[0].message.content == "".join(texts)
-    assert {(chunk.id, chunk.model) for chunk in read} == {(whole.id, whole.model)} == {(completion_id, model)}
-    assert read[-1].usage is not None
-    assert whole.usage is not None
-    assert read[-1].usage.to_dict() == whole.usage.to_dict()
-    assert end == "[DONE]"
+    assert {(chunk.id, chunk.model) for chunk in chunks} == {(whole.id, whole.model)} == {(completion_id, model)}
+    assert accumulated(chunks) == whole.model_dump(mode="json", exclude_none=True, exclude={"object"})
 
 
 def test_how_deltas_are_batched_changes_no_byte() -> None:
-    chunks = writer()
+    deltas = [THOUGHTS, *CALL, *ANSWER]
+    at_once, one_by_one = writer(), writer()
 
-    assert chunks.write(ANSWER) == b"".join(chunks.write([delta]) for delta in ANSWER)
-    assert chunks.write([]) == b""
+    assert at_once.write(Batch(0, deltas)) == b"".join([one_by_one.write(Batch(0, [delta])) for delta in deltas])
 
 
 def test_a_heartbeat_is_a_comment() -> None:
@@ -158,7 +322,10 @@ def all_errors(of: type[ProxyError] = ProxyError) -> list[type[ProxyError]]:
 
 @pytest.mark.parametrize("kind", [kind for kind in all_errors() if kind.__module__ == errors.__name__])
 def test_every_error_is_openais_object(kind: type[ProxyError]) -> None:
-    assert json.loads(error_body(kind(param="messages[0]"))) == {
+    error = kind.__new__(kind)
+    ProxyError.__init__(error, param="messages[0]")  # whatever facts the class itself takes
+
+    assert json.loads(error_body(error)) == {
         "error": {"message": kind.default_message, "type": kind.type, "param": "messages[0]", "code": kind.code}
     }
 

@@ -92,6 +92,25 @@ async def test_a_model_is_found_in_any_case(raw: httpx.AsyncClient, name: str) -
     assert response.json()["object"] == "model"
 
 
+@pytest.mark.parametrize(
+    ("name", "model"),
+    [
+        ("openai/GPT-5", "GPT-5"),
+        ("poe/openai/gpt-5", "GPT-5"),
+        ("openai/gpt-4", "GPT-5"),
+        ("poe%2Fteam%2Fbot", None),
+        ("team/bot", "team/bot"),
+        ("TEAM/BOT", "team/bot"),
+    ],
+)
+async def test_a_vendor_before_a_model_is_left_out(raw: httpx.AsyncClient, name: str, model: str | None) -> None:
+    """But only where the whole is no model, and not a part of one."""
+    response = await raw.get(f"/v1/models/{name}")
+
+    assert response.json().get("id") == model
+    assert response.status_code == (200 if model else 404)
+
+
 @pytest.mark.parametrize("name", ["nobody", "Echo/x", "%ff", "..%2f..%2fready", "%00"])
 async def test_an_unknown_model_is_a_404_that_names_it(raw: httpx.AsyncClient, name: str) -> None:
     response = await raw.get(f"/v1/models/{name}")
@@ -108,6 +127,109 @@ async def test_a_chat_may_name_its_model_in_any_case(raw: httpx.AsyncClient, poe
     await raw.post("/v1/chat/completions", json={**CHAT, "model": "Gpt-4"})
 
     assert [asked.path for asked in poe.queries] == ["/bot/Echo", "/bot/GPT-5"]
+
+
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [
+        ("openai/gpt-5", "/bot/GPT-5"),
+        ("poe/openai/GPT-5", "/bot/GPT-5"),
+        ("POE/OpenAI/gpt-5", "/bot/GPT-5"),
+        ("openai/gpt-4", "/bot/GPT-5"),
+        ("openrouter/openai/GPT-4", "/bot/GPT-5"),
+        ("somebody/My-Bot", "/bot/My-Bot"),
+        ("My Bot", "/bot/My%20Bot"),
+        ("我的/机器人", None),
+        ("meta-llama/Llama-3.1@hf/My-Bot", "/bot/My-Bot"),
+    ],
+)
+async def test_a_chat_may_name_a_vendor_before_its_model(
+    raw: httpx.AsyncClient, poe: ScriptedPoe, name: str, path: str | None
+) -> None:
+    """Before an alias too. User-made bots are on no list, and are asked as they are named."""
+    await raw.get("/v1/models")
+    response = await raw.post("/v1/chat/completions", json={**CHAT, "model": name})
+
+    assert response.status_code == (200 if path else 404)
+    assert [asked.path for asked in poe.queries] == ([path] if path else [])
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../usage/current_balance",
+        "..",
+        "openai/..",
+        "openai/../usage/current_balance",
+        "openai/.",
+        "/usage/current_balance",
+        "openai//GPT-5",
+        "..%2fusage",
+        "Echo?x=1",
+        "Echo#x",
+        "Echo\\..\\x",
+        "Echo\r\nx: y",
+        "x" * 101,
+        "openai/" + "x" * 101,
+        " ",
+    ],
+    ids=repr,
+)
+async def test_a_name_that_leads_elsewhere_never_reaches_poe(
+    raw: httpx.AsyncClient, poe: ScriptedPoe, name: str
+) -> None:
+    """``../usage/current_balance`` would be another route of Poe's, asked with a key of ours."""
+    await raw.get("/v1/models")
+    response = await raw.post("/v1/chat/completions", json={**CHAT, "model": name})
+
+    assert (response.status_code, response.json()["error"]["code"]) == (404, "model_not_found")
+    assert poe.queries == []
+    assert [asked.path for asked in poe.other if asked.method != "GET"] == []
+
+
+async def test_a_vendor_before_a_model_does_not_lead_around_the_allow_list(
+    settings: Settings, poe: ScriptedPoe
+) -> None:
+    changed = {"allowed_models": ("echo",), "model_aliases": {"hidden": "GPT-5"}, "default_model": "Echo"}
+    async with serving(settings.model_copy(update=changed)) as base_url, http(base_url) as raw:
+        asked = [
+            await raw.post("/v1/chat/completions", json={**CHAT, "model": name})
+            for name in ("echo/GPT-5", "openai/hidden", "poe/openai/gpt-5", "openai/echo")
+        ]
+
+    assert [response.status_code for response in asked] == [404, 404, 404, 200]
+    assert [query.path for query in poe.queries] == ["/bot/Echo"]
+
+
+async def test_a_second_instance_knows_a_models_parameters_from_redis(settings: Settings, poe: ScriptedPoe) -> None:
+    listed = [{"name": "aspect", "schema": {"enum": ["1:1"]}}, {"name": "seed", "schema": {"maximum": 2**80}}]
+    poe.models = [{**POES_LIST[0], "parameters": listed}]
+    async with serving(settings) as base_url, http(base_url) as raw:
+        await raw.get("/v1/models")
+    async with serving(settings) as base_url, http(base_url) as raw:
+        good = await raw.post("/v1/chat/completions", json={**CHAT, "aspect": "1:1", "seed": 2**70})
+        bad = await raw.post("/v1/chat/completions", json={**CHAT, "aspect": "2:1"})
+
+    assert lists_asked(poe) == 1
+    assert (good.status_code, poe.queries[0].query["query"][0]["parameters"]) == (200, {"aspect": "1:1", "seed": 2**70})
+    assert (bad.status_code, bad.json()["error"]["param"]) == (400, "aspect")
+
+
+async def test_an_odd_entry_does_not_spoil_the_list(settings: Settings, poe: ScriptedPoe) -> None:
+    odd: list[dict[str, Any]] = [
+        {"id": "odd-time", "created": 1e300},
+        {"id": "odd\nname"},
+        {"id": "odd-name", "metadata": {"display_name": 7}},
+        {"id": "odd-owner", "owned_by": "\x00"},
+        {"id": "odd-parameters", "parameters": [{"name": "a", "schema": 7}, None]},
+        {},
+    ]
+    poe.models = [*odd, *POES_LIST]
+    async with serving(settings) as base_url, http(base_url) as raw:
+        response = await raw.get("/v1/models")
+
+    assert response.status_code == 200
+    assert names_of(response)[:5] == ["odd-time", "odd-name", "odd-owner", "odd-parameters", "Echo"]
 
 
 async def test_a_second_instance_takes_the_models_from_redis(settings: Settings, poe: ScriptedPoe) -> None:
@@ -165,7 +287,22 @@ async def test_without_poe_and_redis_the_aliases_are_still_listed(settings: Sett
     assert (response.status_code, names_of(response)) == (200, ["gpt-4", "Assistant"])
 
 
-@pytest.mark.parametrize("copy", ["", "not json", "[]", "{}", '{"cards": [[1]], "fetched_at_s": 0}'])
+@pytest.mark.parametrize(
+    "copy",
+    [
+        "",
+        "not json",
+        "[]",
+        "{}",
+        '{"cards": [[1]], "fetched_at_s": 0}',
+        '{"bots": [["Odd", 1, "poe"]], "fetched_at_s": 1e12}',
+        '{"bots": [["Odd", 1e999, "poe", {}]], "fetched_at_s": 1e12}',
+        '{"bots": [[null, 1, "poe", {}]], "fetched_at_s": 1e12}',
+        '{"bots": [["Odd", 1, "poe", 7]], "fetched_at_s": 1e12}',
+        '{"bots": [["Odd", 1, "poe", {}]], "fetched_at_s": NaN}',
+        '{"bots": [["Odd", 1, "poe", {}]], "fetched_at_s": 1e999}',
+    ],
+)
 async def test_a_copy_in_redis_that_cannot_be_read_is_replaced(settings: Settings, copy: str) -> None:
     """Another release, or a person, may have written it."""
     async with Redis.from_url(settings.redis_url) as redis:
@@ -174,3 +311,4 @@ async def test_a_copy_in_redis_that_cannot_be_read_is_replaced(settings: Setting
         response = await raw.get("/v1/models")
 
     assert "team/bot" in names_of(response)
+    assert "Odd" not in names_of(response)

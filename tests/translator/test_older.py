@@ -164,6 +164,10 @@ class TestImages:
     def test_a_parameter_with_an_unlucky_name_changes_nothing(self, name: str) -> None:
         assert drawn_with({name: {}}, n=1, response_format="url") == {}
 
+    def test_a_field_that_is_no_parameter_of_the_bots_is_not_looked_at(self) -> None:
+        """A field of chats would mean something else there."""
+        assert image({}, tools=[7], stop=7, temperature="hot", messages=7).model_extra == {}
+
     def test_images_are_not_streamed(self) -> None:
         with pytest.raises(UnsupportedFeature) as caught:
             image({}, stream=True)
@@ -210,6 +214,7 @@ class TestPicturesOfAnAnswer:
             ("![a](data:image/png;base64,AAAA)", []),
             ("![a](javascript:alert(1))", []),
             ("![a](https://example.com/a b.png)", []),
+            ("![a](https://example.com/1) ![b](https://example.com/1)", ["https://example.com/1"]),
         ],
         ids=lambda value: str(value)[:50],
     )

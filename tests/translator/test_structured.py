@@ -106,6 +106,7 @@ class TestReading:
             '```\n{"name": "Ada"}\n```',
             '```JSON  \r\n{"name": "Ada"}\r\n```',
             'Here you are:\n\n```json\n{"name": "Ada"}\n```\nAnything else?',
+            'For {x} in {y}:\n```json\n{"name": "Ada"}\n```\nthat is {z}.',
             'Here you are: {"name": "Ada"}. Anything else?',
             '```json\n{"name": "Ada"}',
             '**Answer:**{"name": "Ada"}',

@@ -223,6 +223,7 @@ TEXTS = st.lists(FRAGMENTS, max_size=10).map("".join)
 @given(text=TEXTS | st.text(), cuts=st.lists(st.integers(0, 40), max_size=8))
 @example(text="*Thinking...*" + " " * 100 + "\n> a\n\nb", cuts=[90])
 @example(text="*Thinking...*\n> a\r\n>\r\n> b\r\r\n\r\nc", cuts=[])
+@example(text="<think>a</think>b", cuts=[9])
 @example(text="*Thinking...*\n> a\n" * 32 + "\n\nAnswer", cuts=[])
 def test_how_a_text_is_cut_never_changes_the_outcome(text: str, cuts: list[int]) -> None:
     whole = part(text)

@@ -109,10 +109,11 @@ def test_whole_arguments_end_a_call_without_id() -> None:
     assert what(calls) == [("f", '{"a":1}'), ("f", '{"a":2}')]
 
 
-def test_several_calls_of_one_event_may_lack_an_index() -> None:
-    calls = read([entry(index=None, name="f", arguments="{}"), entry(index=None, name="g", arguments="{}")])
+@pytest.mark.parametrize("name", ["f", "g"])
+def test_several_calls_of_one_event_may_lack_an_index(name: str) -> None:
+    calls = read([entry(index=None, name="f"), entry(index=None, name=name, arguments="{}")])
 
-    assert what(calls) == [("f", "{}"), ("g", "{}")]
+    assert what(calls) == [("f", "{}"), (name, "{}")]
 
 
 @pytest.mark.parametrize("call_id", [None, "a", 7])
