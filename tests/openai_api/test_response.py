@@ -192,7 +192,7 @@ def test_usage_names_what_was_thought() -> None:
 
 
 def test_every_choice_opens_and_finishes() -> None:
-    """In whichever order they come."""
+    """In their order, which OpenAI's SDK needs, in whichever order they come."""
     chunks = chunks_of(
         Batch(1, [ContentDelta("b")]),
         Batch(0, [THOUGHTS, ContentDelta("a")]),
@@ -203,9 +203,11 @@ def test_every_choice_opens_and_finishes() -> None:
     )
     roles = [chunk.choices[0].index for chunk in chunks if chunk.choices and chunk.choices[0].delta.role]
     reasons = {one.index: one.finish_reason for chunk in chunks for one in chunk.choices if one.finish_reason}
+    messages = [choice["message"] for choice in accumulated(chunks)["choices"]]
 
-    assert roles == [1, 0, 2]
+    assert roles == [0, 1, 2]
     assert reasons == {0: "stop", 1: "length", 2: "stop"}
+    assert [message.get("content") for message in messages] == ["a", "b", ""]
 
 
 def test_a_batch_with_the_usage_is_the_last() -> None:

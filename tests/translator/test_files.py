@@ -124,6 +124,10 @@ def test_files_nobody_refers_to_stand_at_the_end() -> None:
     )
 
 
+def test_a_file_without_a_name_can_still_be_seen() -> None:
+    assert linked(File("https://poecdn/b.csv", "text/csv", "", None)) == "[file](https://poecdn/b.csv)"
+
+
 def test_a_file_alone_begins_the_answer() -> None:
     assert by_step(picture()) == ["", "![a.png](https://poecdn/a.png)"]
 

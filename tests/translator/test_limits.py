@@ -266,5 +266,9 @@ def test_of_a_stop_sequence_and_too_many_tokens_the_first_counts() -> None:
     assert limited(deltas, stops=["two"], visible=2) == ([ContentDelta("one ")], "stop")
 
 
+def test_text_held_to_the_end_comes_out() -> None:
+    assert limited([ContentDelta("one EN")], stops=["END"]) == ([ContentDelta("one "), ContentDelta("EN")], None)
+
+
 def test_text_held_to_the_end_counts_too() -> None:
-    assert limited([ContentDelta("one EN")], stops=["END"], visible=1) == ([ContentDelta("one")], "length")
+    assert limited([ContentDelta("oneE")], stops=["END"], visible=1) == ([ContentDelta("one")], "length")

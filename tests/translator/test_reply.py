@@ -1,5 +1,6 @@
 """One choice within the limits of its request: when it ends, why, and what it comes to, streamed or whole."""
 
+import dataclasses
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -104,12 +105,35 @@ def test_tools_that_were_not_offered_are_not_called() -> None:
     assert whole(plan(offer=Offer()), Text("x"), CALL) == Ended("", "x", 0, "stop", Said("", "x", ""))
 
 
+def test_calls_keep_to_what_the_request_asked_for() -> None:
+    """One call only, with an id that the conversation has not."""
+    used = "toolu_01A09q90qw90lq917835"
+    entries = [{"index": number, "id": used, "function": {"name": "f"}} for number in range(2)]
+    calls = Json({"choices": [{"delta": {"tool_calls": entries}}]})
+    asked = dataclasses.replace(plan(), call_ids=frozenset({used}))
+    only_one = dataclasses.replace(plan(), offer=dataclasses.replace(TOOLS, one_only=True))
+
+    assert [[delta.id for delta in begun(wanted, calls)].count(used) for wanted in (plan(), asked)] == [1, 0]
+    assert [len(begun(wanted, calls)) for wanted in (plan(), only_one)] == [2, 1]
+
+
+def begun(wanted: Plan, *events: Event) -> list[ToolCallDelta]:
+    deltas = Reply(wanted, ENCODER, keep=False).feed(events)
+    return [delta for delta in deltas if isinstance(delta, ToolCallDelta)]
+
+
 @pytest.mark.parametrize("ends", [Text("one END two"), Replace("one END two")])
 def test_a_stop_sequence_ends_a_reply(ends: Event) -> None:
     events = ends, CALL, Text("three")
 
     assert streamed(plan(stops=["END"]), *events).text == "one "
     assert whole(plan(stops=["END"]), *events).text == "one "
+
+
+def test_what_only_began_like_a_stop_sequence_is_part_of_the_answer() -> None:
+    stopped = plan(stops=["END"])
+
+    assert streamed(stopped, Text("one EN")).text == whole(stopped, Text("one EN")).text == "one EN"
 
 
 def test_a_reply_knows_when_nothing_more_counts() -> None:

@@ -101,9 +101,14 @@ async def test_tools_are_part_of_a_prompt(counter: TokenCounter) -> None:
     assert with_tools - without == pytest.approx(await counter.count(json.dumps(tools, ensure_ascii=False)), abs=1)
 
 
-async def test_texts_can_be_encoded_at_once_as_soon_as_the_vocabulary_is_there() -> None:
+async def test_whoever_encodes_waits_for_the_vocabulary(monkeypatch: pytest.MonkeyPatch) -> None:
+    may_load, encoding = threading.Event(), load_encoding()
+    monkeypatch.setattr("proxy.translator.usage.load_encoding", lambda: may_load.wait(10) and encoding)
     counter = TokenCounter()
-    encoders = [await counter.open_encoder(), await counter.open_encoder()]
+    early = asyncio.ensure_future(counter.open_encoder())
+    await asyncio.sleep(0)
+    may_load.set()
+    encoders = [await early, await counter.open_encoder()]
 
     assert [len(encoder.encode("hello world")) for encoder in encoders] == [2, 2]
     counter.close()
