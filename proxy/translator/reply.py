@@ -36,8 +36,9 @@ class Reply:
 
     @property
     def finish_reason(self) -> FinishReason:
-        """Why the answer ended, if it ended now."""
-        return (self._limits and self._limits.reached) or self._answer.finish_reason
+        """Why the answer ended, if it ended now. Calls stand above a stop sequence in the text after them."""
+        reached = self._limits.reached if self._limits else None
+        return self._answer.finish_reason if reached in (None, "stop") else reached
 
     def feed(self, events: Sequence[Event]) -> list[Delta]:
         """What these events let through."""

@@ -6,12 +6,13 @@ from typing import NamedTuple
 
 import pytest
 
+from proxy.openai_api.request import parse_chat_request
 from proxy.openai_api.response import ContentDelta, Delta, ReasoningDelta, ToolCallDelta
 from proxy.poe_api.events import Event, File, Json, Replace, Text
 from proxy.poe_api.query import Message, Query
 from proxy.translator.answer import Said
 from proxy.translator.reply import Reply
-from proxy.translator.request import Plan
+from proxy.translator.request import Plan, build_plan
 from proxy.translator.tools import Offer
 from proxy.translator.usage import Encoder, load_encoding
 
@@ -189,3 +190,19 @@ def test_links_to_files_count_and_stop_like_text() -> None:
 
     assert streamed(plan(stops=["poecdn"]), *events).text == "![t](https://"
     assert streamed(plan(visible_tokens=2), *events).reason == "length"
+
+
+def test_a_stop_sequence_after_a_call_does_not_hide_the_call() -> None:
+    """A client that reads ``stop`` would not answer the call, and the conversation would end there."""
+    call = {"index": 0, "id": "x", "function": {"name": "f", "arguments": "{}"}}
+    events = [Json({"choices": [{"delta": {"tool_calls": [call]}}]}), Text("one END two")]
+    request = parse_chat_request(
+        b'{"messages": [{"role": "user", "content": "hi"}], "stop": "END",'
+        b' "tools": [{"type": "function", "function": {"name": "f"}}]}'
+    )
+    reply = Reply(build_plan(request), None, keep=False)
+
+    reply.feed(events)
+
+    assert reply.ended
+    assert reply.finish_reason == "tool_calls"
