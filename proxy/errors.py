@@ -12,6 +12,7 @@ ProxyError             500    server_error           internal_error          nob
 ├─ RequestTimeout      408    invalid_request_error  request_timeout         caller      no
 ├─ BodyTooLarge        413    invalid_request_error  request_too_large       caller      no
 ├─ ClientLimited       429    requests               rate_limit_exceeded     caller      no
+├─ AdminLimited        429    requests               rate_limit_exceeded     caller      no
 ├─ NoKeyReady          429    requests               rate_limit_exceeded     nobody      no
 ├─ NotTheJsonAskedFor  502    server_error           invalid_json_answer     nobody      no
 ├─ NoPicture           400    invalid_request_error  no_image_generated      caller      no
@@ -158,6 +159,16 @@ class ClientLimited(ProxyError):
         words = {"streams": "requests at once"}.get(limit, limit.replace("_", " "))
         super().__init__(f"Rate limit reached for this token: {words}.", retry_after_s=retry_after_s)
         self.limit = limit
+
+
+class AdminLimited(ProxyError):
+    """Too many wrong admin tokens came lately, or too many pages watch; waiting helps."""
+
+    status = 429
+    type = "requests"
+    code = "rate_limit_exceeded"
+    blame = Blame.CALLER
+    default_message = "Too many at once. Try again later."
 
 
 class NoKeyReady(ProxyError):

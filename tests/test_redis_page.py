@@ -1,23 +1,40 @@
 """``docs/redis.md`` is held to what is really in Redis after traffic of every kind."""
 
+import asyncio
+import os
 import re
+import sys
+import time
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 import redis.asyncio
 
+from proxy.clients.admin import ClientAdmin
 from proxy.gateway.uploads import Uploads
 from proxy.poe_api.attachments import RemoteFile
 from proxy.poe_api.upload import UploadClient
-from proxy.settings import Settings, parse_poe_keys
+from proxy.settings import Settings, fingerprint, parse_poe_keys
 from proxy.store.redis import RedisStore
 from tests.support.scripted_poe import Asked, Reply, ScriptedPoe, echo, error_event, failure
-from tests.support.serving import http, serving
+from tests.support.serving import TOKEN, http, serving
 from tests.support.waiting import wait_until
 
 PAGE: Final = (Path(__file__).parents[1] / "docs" / "redis.md").read_text(encoding="utf-8")
 TYPES: Final = {"sorted set": "zset", **{kind: kind for kind in ("string", "set", "hash", "list", "stream")}}
+
+#: Does what redis-cli does, which is not installed everywhere.
+REDIS_CLI: Final = """
+import os, sys, redis
+def flat(reply):
+    if isinstance(reply, dict):
+        reply = [part for pair in reply.items() for part in pair]
+    return [one for part in reply for one in flat(part)] if isinstance(reply, (list, tuple)) else [reply]
+with redis.Redis.from_url(os.environ["REDIS_URL"], decode_responses=True) as client:
+    print(*(part for part in flat(client.execute_command(*sys.argv[1:])) if part is not None), sep="\\n")
+"""
 
 #: (pattern of the name, type, how long it is kept) of each row.
 ROWS: Final = re.findall(r"^\| `([^`]+)` \| ([a-z ]+) \| .* \| ([^|]+) \|$", PAGE, re.MULTILINE)
@@ -59,23 +76,55 @@ async def upload_a_file(settings: Settings) -> None:
 async def found(settings: Settings, poe: ScriptedPoe) -> dict[str, tuple[str, bool]]:
     """name without prefix → (type, whether it is kept for ever), after traffic."""
     poe.script = one_of_each
-    keys = parse_poe_keys(",".join(f"key-{number}" for number in range(12)))
+    cost = {"creation_time": round(time.time() * 1e6), "bot_name": "Echo", "query_id": "q1", "cost_points": 5}
+    poe.spent = [{**cost, "usage_type": "API"}]
+    keys = parse_poe_keys(",".join(f"me:key-{number}" if number < 2 else f"key-{number}" for number in range(30)))
     many = settings.model_copy(update={"poe_api_keys": keys, "key_wait_s": 0})
-    async with serving(many) as base_url, http(base_url) as raw:
-        for bot in ("Echo", "Opus", "Broken", "Echo", "Costly", "Limited"):
-            chat = {"model": bot, "messages": [{"role": "user", "content": "hi"}]}
-            await raw.post("/v1/chat/completions", json=chat)
+    async with AsyncExitStack() as stack:
+        store = RedisStore(settings.redis_url, settings.redis_namespace)
+        stack.push_async_callback(store.close)
+        client: Any = redis.asyncio.Redis.from_url(settings.redis_url, decode_responses=True)
+        await stack.enter_async_context(client)
+        prefix = store.keys.prefix
+        base_url = await stack.enter_async_context(serving(many))
+        await wait_until(lambda: exist(client, prefix + "account:me", prefix + "points_seen:me"), "Poe has been asked")
+        limits = {"requests_per_minute": 9, "streams": 9, "requests_per_day": 9, "tokens_per_day": 999_999}
+        _, managed = await ClientAdmin(store).create("class 7b", limits)
+        for bot in ("Echo", "Opus", "Broken", "Echo", "Limited", "Costly"):
+            for token in (TOKEN, managed.text):
+                async with http(base_url, token) as raw:
+                    chat = {"model": bot, "messages": [{"role": "user", "content": "hi"}]}
+                    await raw.post("/v1/chat/completions", json=chat)
         await upload_a_file(many)
-        store: Any = redis.asyncio.Redis.from_url(settings.redis_url, decode_responses=True)
-        async with store:
-            prefix = f"{settings.redis_namespace}:1:{{pool}}:"
 
-            async def is_settled() -> bool:
-                return bool(await store.exists(prefix + "catalogue", prefix + "workers", prefix + "trail") == 3)
+        async def is_settled() -> bool:
+            has_all = await exist(client, *(prefix + name for name in ("catalogue", "workers", "trail")))
+            return has_all and await client.xlen(prefix + "trail") == 2 * 6
 
-            await wait_until(is_settled, "all has been written")
-            names = await store.keys(f"{settings.redis_namespace}:*")
-            return {name.removeprefix(prefix): (await store.type(name), await store.pttl(name) == -1) for name in names}
+        await wait_until(is_settled, "all has been written")
+        names = await client.keys(f"{settings.redis_namespace}:*")
+        kinds = {name: (await client.type(name), await client.pttl(name) == -1) for name in names}
+    return {name.removeprefix(prefix): kind for name, kind in kinds.items()}
+
+
+async def exist(client: Any, *names: str) -> bool:
+    return bool(await client.exists(*names) == len(names))
+
+
+async def printed(command: str, settings: Settings, home: Path) -> str:
+    """What a line of the page prints, run by a shell as it stands there but for the namespace and the sample key."""
+    shim = home / "redis-cli"
+    shim.write_text(f"#!{sys.executable}\n{REDIS_CLI}")
+    shim.chmod(0o755)
+    key_id = fingerprint("key-0")
+    line = command.replace("poe:1:", f"{settings.redis_namespace}:1:").replace("0a1b2c3d4e5f", key_id)
+    environment = {**os.environ, "PATH": f"{home}:{os.environ['PATH']}", "REDIS_URL": settings.redis_url}
+    process = await asyncio.create_subprocess_exec(
+        "sh", "-c", f"redis-cli {line}", env=environment, stdout=asyncio.subprocess.PIPE
+    )
+    out, _ = await process.communicate()
+    assert process.returncode == 0
+    return out.decode().strip()
 
 
 async def test_every_key_is_on_the_page_with_its_type(found: dict[str, tuple[str, bool]]) -> None:
@@ -85,7 +134,7 @@ async def test_every_key_is_on_the_page_with_its_type(found: dict[str, tuple[str
 
 
 async def test_only_what_the_page_says_is_kept_for_ever(found: dict[str, tuple[str, bool]]) -> None:
-    """The trail has no time either, but a cap."""
+    """Streams have no time either, but a cap."""
     forever = {name for name, (_, kept_forever) in found.items() if kept_forever}
     stated = {name for name in found if (row_of(name) or ("", ""))[1].startswith(("for ever", "the newest"))}
 
@@ -97,11 +146,18 @@ async def test_every_row_of_the_page_exists(found: dict[str, tuple[str, bool]]) 
     matched = {pattern for pattern, name in patterns.items() if any(map(name.fullmatch, found))}
 
     # An empty set does not exist in Redis, and nothing is under way.
-    assert {pattern for pattern, _, _ in ROWS} - matched <= {"leases:<key id>"}
+    assert {pattern for pattern, _, _ in ROWS} - matched <= {"leases:<key id>", "client_slots:<public id>"}
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-async def test_every_command_of_the_page_runs(redis_url: str, command: str) -> None:
-    store: Any = redis.asyncio.Redis.from_url(redis_url)
-    async with store:
-        await store.execute_command(*command.replace("'", "").split())
+@pytest.mark.usefixtures("found")
+async def test_every_line_of_the_page_answers(settings: Settings, tmp_path: Path) -> None:
+    """And so, with what operators ask: usage by client today, the keys that cool and why, the last failures."""
+    answers = {command: await printed(command, settings, tmp_path) for command in COMMANDS}
+    [by_client] = [answer for command, answer in answers.items() if command.endswith(':client"')]
+    [cooling] = [answer for command, answer in answers.items() if command.startswith("EVAL")]
+    [failures] = [answer for command, answer in answers.items() if "failures" in command]
+
+    assert {command for command, answer in answers.items() if not answer} == set()
+    assert {"tester|requests", "class 7b|requests"} <= set(by_client.splitlines())
+    assert "rate_limit_exceeded" in cooling
+    assert {"insufficient_quota", "upstream_error"} <= set(failures.splitlines())

@@ -17,6 +17,7 @@ from proxy.cli.serve import run_server
 
 _KEYS = ("demo-key-1", "demo-key-2")
 _TOKEN = "demo-token"  # noqa: S105 - opens nothing but the demo
+_ADMIN_TOKEN = "demo-admin"  # noqa: S105 - the same
 _START_TIMEOUT_S = 60.0
 
 _WELCOME = """
@@ -25,6 +26,7 @@ poe-proxy serves OpenAI's API at {url}/v1 - behind it, a local Poe with two keys
   token   {token}
   models  Echo, Storyteller (streams slowly), Thinker (thinks aloud first), Toolsmith (calls your tools),
           Painter (makes images), Moody (fails now and then)
+  admin   {url}/admin shows all of it live; its token is {admin_token}
 
 Try it with curl:
 
@@ -53,9 +55,11 @@ def demo(port: int) -> None:
         os.environ.update(
             POE_API_KEYS=",".join(_KEYS),
             ACCESS_TOKENS=f"demo:{_TOKEN}",
+            ADMIN_TOKENS=_ADMIN_TOKEN,
             POE_BASE_URL=poe_url,
             POE_UPLOAD_URL=f"{poe_url}/poe_api/",
             DEFAULT_MODEL="Echo",
+            METRICS_PORT=os.environ.get("METRICS_PORT", "0"),
             HOST="127.0.0.1",
             PORT=str(port),
             WORKERS="2",
@@ -90,7 +94,7 @@ def _local_poe() -> Iterator[str]:
 
 def _welcome(url: str) -> None:
     if _answers(f"{url}/health"):
-        click.echo(_WELCOME.format(url=url, token=_TOKEN))
+        click.echo(_WELCOME.format(url=url, token=_TOKEN, admin_token=_ADMIN_TOKEN))
 
 
 def _answers(url: str) -> bool:

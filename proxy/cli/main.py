@@ -7,7 +7,9 @@ from proxy.cli.check import check
 from proxy.cli.clients import clients
 from proxy.cli.demo import demo
 from proxy.cli.keys import keys
+from proxy.cli.newest import events, trail
 from proxy.cli.serve import serve
+from proxy.cli.usage import usage
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -20,4 +22,7 @@ main.add_command(serve)
 main.add_command(check)
 main.add_command(demo)
 main.add_command(keys)
+main.add_command(usage)
+main.add_command(trail)
+main.add_command(events)
 main.add_command(clients)

@@ -36,6 +36,10 @@ def build_local_poe(keys: Collection[str]) -> FastAPI:
     async def current_balance() -> dict[str, int]:
         return {"current_point_balance": _POINTS}
 
+    @app.get("/usage/points_history")
+    async def points_history() -> dict[str, object]:
+        return {"has_more": False, "length": 0, "data": []}
+
     @app.get("/v1/models")
     async def models() -> dict[str, object]:
         return {"object": "list", "data": [_card(name) for name in BOTS]}

@@ -143,7 +143,7 @@ class Attempts:
 
     async def _attempt(self, lease: Lease) -> AsyncGenerator[Batch, None]:
         """One upstream call. Its lease is settled when this ends, however it ends."""
-        record = AttemptRecord(lease.key.key_id, lease.skipped)
+        record = AttemptRecord(lease.key.key_id, lease.skipped, choice=self._choice)
         self._call.record.attempts.append(record)
         self.reply = self._new_reply()
         self._uploading = False

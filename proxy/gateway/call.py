@@ -11,12 +11,16 @@ from proxy.openai_api.response import Usage
 
 @dataclass(slots=True)
 class AttemptRecord:
-    """One upstream call: the key's public name, which keys stood before it and why, how it ended, how long it took."""
+    """One upstream call: the key's public name, which keys stood before it and why, how it ended, how long it took.
+
+    ``choice`` is the one it was made for, of the call's ``n``.
+    """
 
     key_id: str
     skipped: Sequence[tuple[str, str]] = ()
     outcome: str = "running"
     duration_ms: int = 0
+    choice: int = 0
 
 
 @dataclass(slots=True)

@@ -91,6 +91,10 @@ class Catalogue:
         """Whether Poe lists this bot, so that what it says of a key is Poe's word; yes while there is no list."""
         return not self._bots or bot.lower() in self._bots
 
+    def lists(self, bot: str) -> bool:
+        """Whether the bot is on Poe's list, so that its name is no invention of a caller's."""
+        return bot.lower() in self._bots
+
     def parameters(self, bot: str) -> Mapping[str, Mapping[str, Any]]:
         """The parameters that Poe lists for a bot, name → JSON Schema; none for a bot that is not listed."""
         listed = self._bots.get(bot.lower())

@@ -12,7 +12,7 @@ import hashlib
 import json
 import re
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from mimetypes import MimeTypes
@@ -77,6 +77,9 @@ class Uploads:
     Args:
         max_bytes: the largest embedded file, decoded.
         clock: monotonic seconds.
+
+    Attributes:
+        ended: how many uploads were ``sent``, ``failed`` or ``given_up``, because nobody waited for them any more.
     """
 
     def __init__(
@@ -90,6 +93,7 @@ class Uploads:
         self._store = store
         self._client = client
         self._max_bytes = max_bytes
+        self.ended: Counter[str] = Counter()
         self._recent = _Recent(clock)
         self._under_way: dict[str, _Upload] = {}
         self._tasks: set[asyncio.Task[_Uploaded]] = set()
@@ -198,8 +202,10 @@ class Uploads:
     def _end(self, upload: _Upload, name: str) -> None:
         self._tasks.discard(upload.task)
         self._forget(upload, name)
-        if not upload.task.cancelled():
-            upload.task.exception()  # those who waited may all have left
+        if upload.task.cancelled():
+            self.ended["given_up"] += 1
+        else:  # asking for the exception also takes note of it: those who waited may all have left
+            self.ended["failed" if upload.task.exception() else "sent"] += 1
 
     async def _wait_for(self, upload: _Upload, name: str) -> None:
         """Waits to the end of an upload. The last one to leave before gives it up."""

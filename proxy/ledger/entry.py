@@ -2,7 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
+
+#: Stands for names that nobody vouches for, so that invented ones cannot fill Redis.
+UNKNOWN: Final = "(unknown)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +22,8 @@ class Entry:
         status, outcome: as the client saw them; outcome ``answered``, ``client_left`` or an error's code.
         first_text_ms, duration_ms: since the call began; None when no text came.
         why: the why-trail.
+        failed_over: the keys of the attempts that failed and were followed by another.
+        has_own_key: whether the caller brought a Poe key instead of one of our tokens.
     """
 
     request_id: str
@@ -37,3 +42,32 @@ class Entry:
     completion_tokens: int
     reasoning_tokens: int
     why: Mapping[str, Any] = field(default_factory=dict)
+    failed_over: Sequence[str] = ()
+    has_own_key: bool = False
+
+    @property
+    def counted_client(self) -> str:
+        """The name that the client's usage is counted under. A bearer that no answer came for may be anybody's."""
+        return name_in_ledger(self.client) if self._is_real or not self.has_own_key else UNKNOWN
+
+    @property
+    def counted_model(self) -> str:
+        """The name that the model's usage is counted under; one that is neither listed nor answers is unknown."""
+        is_known = self.model and (self.is_listed or self._is_real)
+        return name_in_ledger(self.model) if is_known else UNKNOWN
+
+    @property
+    def counted_key(self) -> str:
+        """The key that the call is counted under; "" when it got none."""
+        if not self.key_ids:
+            return ""
+        return self.key_ids[-1] if self._is_real or not self.has_own_key else UNKNOWN
+
+    @property
+    def _is_real(self) -> bool:
+        return self.outcome == "answered" or self.first_text_ms is not None
+
+
+def name_in_ledger(name: str) -> str:
+    """A name as it stands in the ledger's fields, where ``|`` parts it from what is counted."""
+    return name.replace("|", "/")

@@ -27,8 +27,10 @@ from proxy.poe_api.network import (
     read_fault,
     read_object,
 )
+from proxy.poe_api.points import SpentPage, parse_spent_page
 
 _MAX_CATALOGUE_BYTES: Final = 32 * 1024 * 1024
+_MAX_HISTORY_BYTES: Final = 1024 * 1024
 _POES_FILES: Final = "poecdn.net"
 #: How long fetching a file may take, in seconds.
 _FILE_S: Final = 60.0
@@ -129,6 +131,21 @@ class PoeClient:
         if isinstance(balance, bool) or not isinstance(balance, int | float):
             raise PoeFailed(said="a balance without current_point_balance")
         return int(balance)
+
+    async def fetch_points_history(self, key: str, *, starting_after: str = "") -> SpentPage:
+        """What the key's account spent, newest first, a hundred queries at a time; costs nothing.
+
+        Args:
+            key: any key of the account.
+            starting_after: the id of the last query of the page before.
+
+        Raises:
+            KeyRefused: Poe does not know the key.
+            PoeError: it could not be found out.
+        """
+        after = f"&starting_after={quote(starting_after, safe='')}" if starting_after else ""
+        path = f"/usage/points_history?limit=100{after}"
+        return parse_spent_page(await self._get_json(path, max_bytes=_MAX_HISTORY_BYTES, key=key))
 
     async def fetch_models(self) -> list[dict[str, Any]]:
         """Poe's public list of bots, as Poe sends it. Asks without a key: none is needed."""

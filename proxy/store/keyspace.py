@@ -59,6 +59,37 @@ class KeySpace:
         return self.prefix + "trail"
 
     @property
+    def failures(self) -> str:
+        """STREAM of the newest requests that failed, as in the trail, capped."""
+        return self.prefix + "failures"
+
+    @property
+    def events(self) -> str:
+        """STREAM of what happened to keys, bots, clients and workers, capped."""
+        return self.prefix + "events"
+
+    def usage(self, period: str, dimension: str) -> str:
+        """HASH ``<name>|<metric>`` → count: what was used in a day (``20261120``, UTC) or an hour (``2026112014``)."""
+        return f"{self.prefix}usage:{_kind_of(period)}:{period}:{dimension}"
+
+    def points(self, period: str) -> str:
+        """HASH ``<account>|<bot>`` → points that the account spent on the bot in a day or an hour, as ``usage``."""
+        return f"{self.prefix}points:{_kind_of(period)}:{period}"
+
+    def points_seen(self, account: str) -> str:
+        """ZSET query id → epoch ms when it was made: the newest queries of an account whose points are counted."""
+        return f"{self.prefix}points_seen:{account}"
+
+    def points_claim(self, account: str) -> str:
+        """STRING: some worker reads the account's history of points, or has just done so."""
+        return f"{self.prefix}points_claim:{account}"
+
+    @property
+    def account_of(self) -> str:
+        """HASH key id → account, for the usage of keys that may be gone by now."""
+        return self.prefix + "account_of"
+
+    @property
     def clients(self) -> str:
         """SET of the public ids of all managed clients."""
         return self.prefix + "clients"
@@ -91,3 +122,7 @@ class KeySpace:
     def upload(self, account: str, digest: str) -> str:
         """STRING: what Poe calls a file that was uploaded with this account, as JSON."""
         return f"{self.prefix}upload:{account}:{digest}"
+
+
+def _kind_of(period: str) -> str:
+    return "day" if len(period) == len("20261120") else "hour"

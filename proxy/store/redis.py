@@ -11,7 +11,8 @@ import contextlib
 import hashlib
 import logging
 import re
-from collections.abc import Awaitable, Iterable, Sequence
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from importlib.resources import files
 from typing import Any, Final, NamedTuple
 
@@ -30,6 +31,8 @@ _TICKS: Final = 10
 RETRY_EVERY_S: Final = 1.0
 #: Most calls in one batch: bounds how long Redis is kept from other workers.
 _MAX_BATCH: Final = 128
+#: Most hashes read at once; each may have thousands of fields.
+_MAX_HASHES: Final = 32
 #: Redis's words for "not now" that redis-py has no class for, or that Redis 6 wraps in the words for a script's fault.
 _REFUSES = re.compile(r"\b(OOM|READONLY|MISCONF|NOREPLICAS|BUSY|LOADING|MASTERDOWN|CLUSTERDOWN|TRYAGAIN)\b")
 
@@ -53,17 +56,31 @@ class _Call(NamedTuple):
 
 
 class RedisStore:
-    """Runs scripts and simple commands. Opens no connection until the first use, so start-up never waits."""
+    """Runs scripts and simple commands. Opens no connection until the first use, so start-up never waits.
+
+    Attributes:
+        available: whether Redis answers.
+        losses: how many times it stopped to.
+        on_exchange: told of each batch of script calls that was answered, how many seconds that took.
+    """
 
     def __init__(self, url: str, namespace: str) -> None:
         """Args: ``url`` as ``open_client`` takes it."""
         self.keys = KeySpace(namespace)
         self.available = True
+        self.losses = 0
+        self.on_exchange: Callable[[float], None] = lambda _: None
         self._redis = open_client(url, self.keys.turn)
         self._scripts: set[Script] = set()
         self._waiting: list[_Call] = []
         self._sender: asyncio.Task[None] | None = None
         self._prober: asyncio.Task[None] | None = None
+        self._lost_at_s = 0.0
+        self._on_back: list[Callable[[float], None]] = []
+
+    def on_back(self, listener: Callable[[float], None]) -> None:
+        """Has ``listener`` called whenever Redis is back, with the seconds that it was away."""
+        self._on_back.append(listener)
 
     async def close(self) -> None:
         """Closes every connection. Calls under way are waited for, no longer than their deadline; the rest fail."""
@@ -110,6 +127,35 @@ class RedisStore:
         fields: dict[str, str] = await self._ask(self._redis.hgetall(name))
         return fields
 
+    async def get_hashes(self, names: Sequence[str]) -> list[dict[str, str]]:
+        """The hashes under ``names``, in few round trips; empty where there is none. Raises StoreUnavailable."""
+        found: list[Any] = []
+        for first in range(0, len(names), _MAX_HASHES):
+            async with self._redis.pipeline(transaction=False) as pipeline:
+                for name in names[first : first + _MAX_HASHES]:
+                    pipeline.hgetall(name)
+                found += await self._ask(pipeline.execute(raise_on_error=False))
+        return [hash_ if isinstance(hash_, dict) else {} for hash_ in found]
+
+    async def get_newest(self, stream: str, count: int, *, before: str = "+") -> list[tuple[str, Mapping[str, str]]]:
+        """The newest entries of a stream, newest first, each with its id.
+
+        Args:
+            stream: its name.
+            count: how many at most.
+            before: ``(`` and an id: only entries older than that one.
+
+        Raises:
+            StoreUnavailable: it could not be read.
+        """
+        reading = self._redis.xrevrange(stream, before, "-", count)
+        entries: list[tuple[str, Mapping[str, str]]] = await self._ask(reading)
+        return entries
+
+    async def claim(self, name: str, ttl_s: float) -> bool:
+        """Whether the caller is the first to claim ``name`` within ``ttl_s`` seconds. Raises StoreUnavailable."""
+        return bool(await self._ask(self._redis.set(name, "1", nx=True, px=round(ttl_s * 1000))))
+
     async def put(self, name: str, value: str, ttl_s: int) -> None:
         """Stores a string for ``ttl_s`` seconds. Raises StoreUnavailable."""
         await self._ask(self._redis.set(name, value, ex=ttl_s))
@@ -128,8 +174,10 @@ class RedisStore:
         """Sends what is waiting, batch after batch, until nothing is."""
         while self._waiting:
             calls, self._waiting = self._waiting[:_MAX_BATCH], self._waiting[_MAX_BATCH:]
+            began_at = time.perf_counter()
             try:
                 await _by_deadline(self._exchange(calls))
+                self.on_exchange(time.perf_counter() - began_at)
             except (RedisError, OSError) as error:
                 self._lose(error)
                 calls += self._take_waiting()
@@ -168,6 +216,8 @@ class RedisStore:
         if not self.available:
             return
         self.available = False
+        self.losses += 1
+        self._lost_at_s = time.monotonic()
         _log.error("redis is away", extra={"reason": type(error).__name__})
         self._prober = asyncio.get_running_loop().create_task(self._probe_until_back())
 
@@ -178,6 +228,8 @@ class RedisStore:
                 await _by_deadline(self._rejoin())
                 self.available = True
         _log.warning("redis is back")
+        for listener in self._on_back:
+            listener(time.monotonic() - self._lost_at_s)
 
     async def _rejoin(self) -> None:
         """Makes sure that Redis works: that it takes writes, on a new connection, and has our scripts.

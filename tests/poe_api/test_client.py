@@ -610,6 +610,28 @@ async def test_a_balance_refused_to_the_key_says_so(client: PoeClient, poe: Scri
         await client.fetch_balance("unknown")
 
 
+async def test_a_history_of_points_is_asked_page_by_page(client: PoeClient, poe: ScriptedPoe) -> None:
+    poe.spent = [
+        {"query_id": f"q {number}&", "bot_name": "Echo", "cost_points": 3, "creation_time": 1e15, "usage_type": "API"}
+        for number in range(130)
+    ]
+
+    first = await client.fetch_points_history(KEY)
+    second = await client.fetch_points_history(KEY, starting_after=first.spent[-1].query_id)
+
+    assert [len(page.spent) for page in (first, second)] == [100, 30]
+    assert (first.has_more, second.has_more) == (True, False)
+    assert second.spent[0].query_id == "q 100&"
+    assert {asked.key for asked in poe.other} == {KEY}
+
+
+async def test_a_history_refused_to_the_key_says_so(client: PoeClient, poe: ScriptedPoe) -> None:
+    poe.balances[KEY] = 1500
+
+    with pytest.raises(KeyRefused):
+        await client.fetch_points_history("unknown")
+
+
 async def test_the_models_are_asked_without_a_key(client: PoeClient, poe: ScriptedPoe) -> None:
     poe.models = [{"id": "gpt-4o"}, {"id": "echo"}]
 

@@ -39,7 +39,7 @@ async def started_command(*arguments: str, **environment: str) -> AsyncIterator[
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
-        env={**clean, **environment},
+        env={"METRICS_PORT": "0", **clean, **environment},
         start_new_session=True,
     )
     try:

@@ -62,7 +62,14 @@ async def running_instance(home: Path, **environment: str) -> AsyncIterator[Inst
             stdin=asyncio.subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            env={"HOST": "127.0.0.1", "DATA_DIR": str(home / "data"), "LOG_FORMAT": "json", **clean, **environment},
+            env={
+                "HOST": "127.0.0.1",
+                "METRICS_PORT": "0",
+                "DATA_DIR": str(home / "data"),
+                "LOG_FORMAT": "json",
+                **clean,
+                **environment,
+            },
             start_new_session=True,
         )
     instance = Instance(f"http://127.0.0.1:{port}", process, log)

@@ -146,6 +146,8 @@ def accept_upload(asked: Asked) -> Reply:
 class ScriptedPoe:
     """A running Poe. Set ``script`` for bots, ``upload_script`` for files; balances and the model list have their own.
 
+    ``spent`` is the history of points that any key sees, newest first, as Poe lists it.
+
     Without ``balances`` every key has a million points; with them Poe knows only the keys that are listed.
     """
 
@@ -156,6 +158,7 @@ class ScriptedPoe:
     models: list[dict[str, Any]] | None = field(default_factory=list)
     queries: list[Asked] = field(default_factory=list)
     uploads: list[Asked] = field(default_factory=list)
+    spent: list[dict[str, Any]] = field(default_factory=list)
     other: list[Asked] = field(default_factory=list)
 
     @property
@@ -180,7 +183,18 @@ class ScriptedPoe:
             return _json({"object": "list", "data": self.models})
         if asked.path == "/usage/current_balance" and (not self.balances or asked.key in self.balances):
             return _json({"current_point_balance": self.balances.get(asked.key, 1_000_000)})
+        if asked.path.startswith("/usage/points_history?") and (not self.balances or asked.key in self.balances):
+            return _json(_page_of(self.spent, asked.path))
         return failure(401, {"message": "Incorrect API key provided.", "code": "invalid_api_key"})
+
+
+def _page_of(spent: Sequence[dict[str, Any]], path: str) -> dict[str, Any]:
+    """A page of the history as Poe gives it."""
+    asked = parse_qs(path.partition("?")[2])
+    ids = [entry["query_id"] for entry in spent]
+    first = ids.index(asked["starting_after"][0]) + 1 if "starting_after" in asked else 0
+    page = spent[first : first + int(asked["limit"][0])]
+    return {"has_more": first + len(page) < len(spent), "length": len(page), "data": page}
 
 
 async def _played(script: Script, asked: Asked) -> Reply:

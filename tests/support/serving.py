@@ -27,7 +27,7 @@ def make_settings(**changes: Any) -> Settings:
     return Settings(
         poe_api_keys=parse_poe_keys(keys) if keys else (),
         access_tokens=parse_access_tokens(tokens) if tokens else (),
-        **{"log_format": "json", "workers": 1, "poe_upload_url": f"{poe_url}/poe_api/", **changes},
+        **{"log_format": "json", "workers": 1, "metrics_port": 0, "poe_upload_url": f"{poe_url}/poe_api/", **changes},
     )
 
 

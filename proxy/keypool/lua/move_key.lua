@@ -1,4 +1,4 @@
--- Does with a key what an operator asks for. Times in epoch milliseconds.
+-- Does with a key what an operator asks for, and notes it in the stream of events. Times in epoch milliseconds.
 --
 -- KEYS 1 ring       zset key id -> turn of its last lease: the keys that are ready
 --      2 resting    zset key id -> time it is ready again
@@ -24,6 +24,11 @@ if action == 'probe' then
   return 1
 end
 
+local function note(kind, ...)
+  redis.pcall('XADD', prefix .. 'events', 'MAXLEN', '~', 10000, '*', 'kind', kind, 'key', key_id,
+    'account', redis.call('HGET', key_hash, 'account') or key_id, 'by', 'operator', ...)
+end
+
 local turn = redis.call('ZSCORE', ring, key_id) or redis.call('HGET', key_hash, 'turn') or 0
 redis.call('HSET', key_hash, 'turn', turn)
 redis.call('PEXPIRE', key_hash, keep_ms)
@@ -33,14 +38,17 @@ redis.call('HDEL', out, key_id)
 if action == 'cool' then
   redis.call('HSET', key_hash, 'ready_at_ms', now + rest_ms, 'reason', 'operator', 'basis', 'stated')
   redis.call('ZADD', resting, now + rest_ms, key_id)
+  note('key_cooled', 'scope', 'key', 'reason', 'operator', 'basis', 'stated', 'rest_ms', string.format('%.0f', rest_ms))
 elseif action == 'retire' then
   redis.call('HSET', key_hash, 'retired_at_ms', now, 'retired_by', 'operator', 'reason', 'operator', 'basis', 'stated')
   redis.call('HSET', out, key_id, 'retired')
+  note('key_retired', 'reason', 'operator')
 else
   redis.call('HDEL', key_hash, 'retired_at_ms', 'retired_by', 'ready_at_ms', 'strikes')
   local account_hash = prefix .. 'account:' .. (redis.call('HGET', key_hash, 'account') or key_id)
   redis.call('HDEL', account_hash, 'parked_at_ms', 'ready_at_ms', 'strikes')
   redis.call('ZADD', ring, turn, key_id)
   redis.call('ZADD', probes, 'NX', now, key_id)
+  note('key_restored')
 end
 return 1

@@ -1,4 +1,5 @@
--- Applies what Poe said of a key's balance. Times in epoch milliseconds.
+-- Applies what Poe said of a key's balance, and notes in the stream of events what becomes of the key. Times in epoch
+-- milliseconds.
 --
 -- KEYS 1 ring       zset key id -> turn of its last lease: the keys that are ready
 --      2 resting    zset key id -> time it is ready again
@@ -20,6 +21,11 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local function number(value) return tonumber(value or 0) or 0 end
 local account_hash = prefix .. 'account:' .. account
+
+local function note(kind, ...)
+  redis.pcall('XADD', prefix .. 'events', 'MAXLEN', '~', 10000, '*', 'kind', kind, 'key', key_id, 'account', account,
+    'by', 'pool', ...)
+end
 
 local function leave(id, state)
   local turn = redis.call('ZSCORE', ring, id)
@@ -49,6 +55,7 @@ if said == 'refused' then
   leave(key_id, 'retired')
   redis.call('HSET', prefix .. 'key:' .. key_id, 'retired_at_ms', now, 'reason', 'upstream_auth', 'basis', 'stated')
   redis.call('PEXPIRE', prefix .. 'key:' .. key_id, keep_ms)
+  note('key_retired', 'reason', 'upstream_auth')
   return 'retired'
 end
 
@@ -64,10 +71,14 @@ if points > 0 then
   for _, id in ipairs(redis.call('SMEMBERS', prefix .. 'account_keys:' .. account)) do
     if redis.call('HGET', out, id) == 'parked' then come_back(id) end
   end
-  return state and not is_operators and 'ready' or 'unchanged'
+  if not state or is_operators then return 'unchanged' end
+  note('key_restored')
+  return 'ready'
 end
 if state ~= 'parked' then redis.call('HSET', account_hash, 'parked_at_ms', now, 'reason', 'insufficient_quota') end
 for _, id in ipairs(redis.call('SMEMBERS', prefix .. 'account_keys:' .. account)) do
   if redis.call('HEXISTS', out, id) == 0 then leave(id, 'parked') end
 end
-return state == 'parked' and 'unchanged' or 'parked'
+if state == 'parked' then return 'unchanged' end
+note('key_parked', 'reason', 'insufficient_quota')
+return 'parked'

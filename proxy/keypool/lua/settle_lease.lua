@@ -1,5 +1,6 @@
 -- Ends a lease and applies what was learned about its key, its account and the bot. Times in epoch milliseconds.
--- keypool/model.py does the same in Python; a test runs both side by side.
+-- What begins to rest by it is noted in the stream of events, once. keypool/model.py does the rest in Python; a test runs
+-- both side by side.
 --
 -- KEYS 1 ring       zset key id -> turn of its last lease: the keys that are ready
 --      2 resting    zset key id -> time it is ready again
@@ -58,16 +59,25 @@ local was_probe = redis.call('HGET', bot_hash, 'probing_lease') == lease_id
 if was_probe then redis.call('HDEL', bot_hash, 'probing_until_ms', 'probing_lease') end
 if effect == 'none' then return 0 end
 
+-- An event never holds up a settlement: whatever stands in the stream's place.
+local function note(...) redis.pcall('XADD', prefix .. 'events', 'MAXLEN', '~', 10000, '*', 'kind', ...) end
+local function note_cooled(scope, ready_at, ...)
+  note('key_cooled', 'key', key_id, 'account', account, 'scope', scope, 'reason', outcome,
+    'basis', stated_ms < 0 and 'guessed' or 'stated', 'rest_ms', plain(ready_at - now), 'by', 'pool', ...)
+end
+
 local function guess(strikes) return math.min(cap_ms, base_ms * 2 ^ math.min(strikes - 1, 30)) end
 
--- A rest of this length from the time of the fault, noted in a hash; a shorter one never shortens a longer.
+-- A rest of this length from the time of the fault, noted in a hash; a shorter one never shortens a longer. Returns until
+-- when it lasts, and whether it begins now.
 local function note_rest(hash, rest_ms, field)
   local ready_at = now - age_ms + rest_ms
-  if ready_at > number(redis.call('HGET', hash, field)) then
+  local before = number(redis.call('HGET', hash, field))
+  if ready_at > before then
     redis.call('HSET', hash, field, plain(ready_at), 'reason', outcome, 'basis', stated_ms < 0 and 'guessed' or 'stated')
   end
   redis.call('PEXPIRE', hash, keep_ms)
-  return ready_at
+  return ready_at, before <= now and ready_at > now
 end
 
 local function leave_ring(id)
@@ -87,8 +97,11 @@ end
 
 if effect == 'blame bot' then
   local strikes = redis.call('HINCRBY', bot_hash, 'strikes', 1)
-  local ready_at = now
-  if strikes >= BOT_STRIKES then ready_at = note_rest(bot_hash, guess(strikes - BOT_STRIKES + 1), 'open_until_ms') end
+  local ready_at, is_new = now, false
+  if strikes >= BOT_STRIKES then
+    ready_at, is_new = note_rest(bot_hash, guess(strikes - BOT_STRIKES + 1), 'open_until_ms')
+  end
+  if is_new then note('bot_rests', 'bot', bot, 'reason', outcome, 'rest_ms', plain(ready_at - now)) end
   redis.call('PEXPIRE', bot_hash, math.max(BOT_KEEP_MS, ready_at - now + BOT_KEEP_MS))
   return math.max(0, ready_at - now)
 end
@@ -96,14 +109,17 @@ end
 if effect == 'rest account for bot' then
   local bot_rests = prefix .. 'bot_rests:' .. bot
   local ready_at = now - age_ms + (stated_ms < 0 and base_ms or stated_ms)
-  if ready_at > number(redis.call('HGET', bot_rests, account)) then
-    redis.call('HSET', bot_rests, account, plain(ready_at))
-  end
+  local before = number(redis.call('HGET', bot_rests, account))
+  if ready_at > before then redis.call('HSET', bot_rests, account, plain(ready_at)) end
+  if before <= now and ready_at > now then note_cooled('bot', ready_at, 'bot', bot) end
   redis.call('PEXPIRE', bot_rests, math.max(redis.call('PTTL', bot_rests), ready_at - now, 1))
   return math.max(0, ready_at - now)
 end
 
 if effect == 'park account' then
+  if redis.call('HEXISTS', account_hash, 'parked_at_ms') == 0 then
+    note('key_parked', 'key', key_id, 'account', account, 'reason', outcome, 'by', 'pool')
+  end
   redis.call('HSET', account_hash, 'parked_at_ms', plain(now - age_ms), 'reason', outcome, 'basis', 'stated')
   redis.call('PEXPIRE', account_hash, keep_ms)
   for _, id in ipairs(redis.call('SMEMBERS', prefix .. 'account_keys:' .. account)) do
@@ -117,7 +133,10 @@ end
 
 local hash = effect == 'rest account' and account_hash or key_hash
 local strikes = redis.call('HINCRBY', hash, 'strikes', 1)
-local ready_at = note_rest(hash, stated_ms < 0 and guess(strikes) or stated_ms, 'ready_at_ms')
+local ready_at, is_new = note_rest(hash, stated_ms < 0 and guess(strikes) or stated_ms, 'ready_at_ms')
+if is_new and redis.call('HEXISTS', out, key_id) == 0 then
+  note_cooled(effect == 'rest account' and 'account' or 'key', ready_at)
+end
 if effect == 'doubt key' then redis.call('ZADD', probes, plain(now), key_id) end
 if effect == 'rest account' then
   for _, id in ipairs(redis.call('SMEMBERS', prefix .. 'account_keys:' .. account)) do rest(id, ready_at) end

@@ -19,12 +19,13 @@ async def health(_: Request) -> HTTPResponse:
 async def ready(request: Request) -> HTTPResponse:
     """What this worker can do now. Degraded still serves, so it is a 200."""
     worker: Worker = request.app.ctx.worker
-    state = await _state(worker)
+    state = await ready_state(worker)
     status = 503 if state["status"] == "draining" else 200
     return HTTPResponse(orjson.dumps(state), status=status, content_type="application/json")
 
 
-async def _state(worker: Worker) -> dict[str, Any]:
+async def ready_state(worker: Worker) -> dict[str, Any]:
+    """What ``/ready`` tells of a worker."""
     count = await worker.key_count.get()
     available = worker.store.available
     return {

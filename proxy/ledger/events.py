@@ -1,0 +1,111 @@
+"""What happened, for operators: a capped stream of events in Redis, each a kind and a few facts.
+
+What happens to keys and bots is decided by scripts, and those write its events too, so each is there once however many
+workers noticed (``settle_lease.lua``, ``record_probe.lua``, ``move_key.lua``). This is the way for all else.
+
+=================== ============================================================================================
+kind                facts
+=================== ============================================================================================
+key_cooled          key, account, ``scope`` (key, account, or bot and then ``bot``), reason, basis, rest_ms, by
+key_parked          key, account, reason, by
+key_retired         key, account, reason, by
+key_restored        key, account, by
+bot_rests           bot, reason, rest_ms
+redis_lost          where, late_ms
+redis_back          where, away_ms
+worker_started      where, version
+worker_draining     where
+client_limited      client, limit
+=================== ============================================================================================
+
+``by`` is ``pool`` or ``operator``; ``where`` is host/process id; ``late_ms`` is how long before the event's own time it
+happened, when it could not be told at once.
+"""
+
+import asyncio
+import logging
+import os
+import socket
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple
+
+from proxy.errors import StoreUnavailable
+from proxy.store.redis import RedisStore, Script
+
+_log = logging.getLogger(__name__)
+
+#: Events kept while Redis is away.
+_MAX_UNTOLD: Final = 1000
+#: Most different events that are remembered for ``once_in_s``.
+_MAX_REMEMBERED: Final = 1000
+
+_NOTE_EVENT = Script(__package__, "note_event")
+
+
+class _Event(NamedTuple):
+    """An event that Redis has not heard of."""
+
+    facts: tuple[str, ...]
+    at_s: float
+
+
+class EventLog:
+    """Notes what happens in this worker. Tells at least once; what happens while Redis is away it tells afterwards.
+
+    Args:
+        clock: monotonic seconds.
+    """
+
+    def __init__(self, store: RedisStore, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._store = store
+        self._clock = clock
+        self._where = f"{socket.gethostname()}/{os.getpid()}"
+        self._untold: deque[_Event] = deque(maxlen=_MAX_UNTOLD)
+        self._noted_at: dict[tuple[str, ...], float] = {}
+        store.on_back(self._note_outage)
+
+    def note(self, kind: str, *, here: bool = False, once_in_s: float = 0.0, **facts: str | int) -> None:
+        """Notes an event. Returns at once and never fails.
+
+        Args:
+            kind: one of the table above.
+            here: whether to say in which worker.
+            once_in_s: the same event again within so many seconds is left out, so that no caller can fill the stream.
+            facts: names and values.
+        """
+        where = {"where": self._where} if here else {}
+        flat = tuple(str(part) for pair in {"kind": kind, **where, **facts}.items() for part in pair)
+        if once_in_s and self._is_repeated(flat, once_in_s):
+            return
+        self._tell(_Event(flat, self._clock()))
+
+    def _is_repeated(self, flat: tuple[str, ...], once_in_s: float) -> bool:
+        now = self._clock()
+        noted_at = self._noted_at.get(flat)
+        if noted_at is not None and now - noted_at < once_in_s:
+            return True
+        if len(self._noted_at) >= _MAX_REMEMBERED:
+            self._noted_at.clear()
+        self._noted_at[flat] = now
+        return False
+
+    def _tell(self, event: _Event) -> None:
+        late_ms = round((self._clock() - event.at_s) * 1000)
+        late = ("late_ms", str(late_ms)) if late_ms >= 1 else ()
+        telling = self._store.run(_NOTE_EVENT, [self._store.keys.events], [*event.facts, *late])
+        telling.add_done_callback(lambda told: self._keep_if_untold(event, told))
+
+    def _keep_if_untold(self, event: _Event, told: "asyncio.Future[Any]") -> None:
+        if told.cancelled() or isinstance(told.exception(), StoreUnavailable):
+            self._untold.append(event)
+        elif told.exception() is not None:
+            _log.error("an event is lost", exc_info=told.exception())
+
+    def _note_outage(self, away_s: float) -> None:
+        untold, self._untold = self._untold, deque(maxlen=_MAX_UNTOLD)
+        self._tell(_Event(("kind", "redis_lost", "where", self._where), self._clock() - away_s))
+        for event in untold:
+            self._tell(event)
+        self.note("redis_back", here=True, away_ms=round(away_s * 1000))

@@ -1,0 +1,70 @@
+"""A real browser for the admin page: Debian's Chromium, driven by playwright; whatever it complains about is kept."""
+
+import contextlib
+import shutil
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import pytest
+from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright
+
+CHROMIUM: Final = shutil.which("chromium") or shutil.which("chromium-browser") or ""
+_FLAGS: Final = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+needs_chromium = pytest.mark.skipif(not CHROMIUM, reason="chromium is not installed (apt-get install chromium)")
+
+
+@dataclass
+class Complaints:
+    """What a page reported: console errors, uncaught exceptions, violations of its security policy."""
+
+    texts: list[str] = field(default_factory=list)
+
+    def watch(self, page: Page) -> None:
+        """Keeps what ``page`` reports from now on."""
+        page.on("console", self._on_console)
+        page.on("pageerror", lambda error: self.texts.append(f"exception: {error}"))
+
+    def _on_console(self, message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            self.texts.append(f"{message.type}: {message.text}")
+
+
+@contextlib.asynccontextmanager
+async def running_browser() -> AsyncIterator[Browser]:
+    """A browser without any profile."""
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=[*_FLAGS])
+        try:
+            yield browser
+        finally:
+            await browser.close()
+
+
+@contextlib.asynccontextmanager
+async def open_page(browser: Browser, base_url: str, **options: Any) -> AsyncIterator[Page]:
+    """A page of a visitor of its own, who speaks English unless ``options`` say otherwise."""
+    context = await browser.new_context(base_url=base_url, **{"locale": "en-GB", **options})
+    context.set_default_timeout(10_000)
+    try:
+        yield await context.new_page()
+    finally:
+        await context.close()
+
+
+async def sign_in(page: Page, token: str) -> None:
+    """Signs in as an operator does, whatever the language."""
+    await page.goto("/admin")
+    await page.locator("#token").fill(token)
+    await page.locator("form button[type=submit]").click()
+    await page.locator("nav").wait_for()
