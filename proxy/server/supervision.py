@@ -6,6 +6,7 @@ from the main process.
 """
 
 import logging
+import os
 import signal
 import threading
 import time
@@ -17,6 +18,9 @@ from sanic.worker.loader import AppLoader
 
 from proxy.server.app import create_app
 from proxy.server.context import App
+from proxy.server.lifecycle import worker_name
+from proxy.server.logs import configure_logs
+from proxy.server.metrics_page import MetricsPage, metrics_page
 from proxy.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -28,11 +32,18 @@ _CLOSING_S: Final = 5.0
 
 def serve(settings: Settings) -> None:
     """Serves until SIGTERM or SIGINT, then drains. ``settings.redis_url`` must name a running Redis."""
-    loader = AppLoader(factory=partial(create_app, settings=settings, own_process=True))
+    configure_logs(settings)
+    with metrics_page(settings) as page:
+        _serve(settings, page)
+
+
+def _serve(settings: Settings, page: MetricsPage | None) -> None:
+    metrics_dir = page.directory if page else None
+    loader = AppLoader(factory=partial(create_app, settings=settings, own_process=True, metrics_dir=metrics_dir))
     app = loader.load()
     single = settings.workers == 1
     if not single:
-        app.register_listener(partial(_supervise, settings.drain_timeout_s), "main_process_ready")
+        app.register_listener(partial(_supervise, settings.drain_timeout_s, page), "main_process_ready")
     app.prepare(
         host=settings.host,
         port=settings.port,
@@ -47,11 +58,13 @@ def serve(settings: Settings) -> None:
         Sanic.serve(primary=app, app_loader=loader)
 
 
-def _supervise(drain_timeout_s: float, app: App) -> None:
+def _supervise(drain_timeout_s: float, page: MetricsPage | None, app: App) -> None:
     manager = app.manager
+    if page is not None:
+        page.processes = partial(_processes_of, manager)
     _stop_in_order(manager)
     _honour_drain_time(manager, drain_timeout_s)
-    threading.Thread(target=_replace_dead_workers, args=(manager,), name="watchdog", daemon=True).start()
+    threading.Thread(target=_replace_dead_workers, args=(manager, page), name="watchdog", daemon=True).start()
 
 
 def _stop_in_order(manager: Any) -> None:
@@ -97,7 +110,13 @@ def _honour_drain_time(manager: Any, drain_timeout_s: float) -> None:
     manager.cleanup = clean_up_after_drain
 
 
-def _replace_dead_workers(manager: Any) -> None:
+def _processes_of(manager: Any) -> dict[str, int]:
+    """The main process and the workers, as the metrics name them."""
+    workers = {f"worker-{worker_name(one.name)}": one.pid for one in list(manager.transient_processes)}
+    return {"main": os.getpid(), **{name: pid for name, pid in workers.items() if pid}}
+
+
+def _replace_dead_workers(manager: Any, page: MetricsPage | None) -> None:
     """Asks the manager to restart a worker that died; runs until a shutdown begins."""
     reported: dict[str, int] = {}
     while not _is_stopping(manager):
@@ -107,6 +126,8 @@ def _replace_dead_workers(manager: Any) -> None:
             if reported.get(process.name) != process.pid and not _is_stopping(manager):
                 reported[process.name] = process.pid
                 _log.error("a worker died and is replaced", extra={"worker": process.name})
+                if page is not None:
+                    page.note_death(worker_name(process.name))
                 manager.monitor_publisher.send(f"{process.name}:")
 
 

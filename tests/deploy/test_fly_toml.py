@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import pytest
 
+from proxy.server.metrics_page import PATH
 from proxy.settings import Settings
 
 _FLY_TOML: Final = Path(__file__).parents[2] / "fly.toml"
@@ -109,6 +110,16 @@ def test_a_stop_begins_with_sigterm(fly: dict[str, Any]) -> None:
 def test_fly_connects_to_the_port_the_proxy_listens_on(fly: dict[str, Any]) -> None:
     """``internal_port`` and ``PORT`` are the same number."""
     assert str(fly["http_service"]["internal_port"]) == fly["env"]["PORT"]
+
+
+def test_fly_scrapes_the_metrics_where_they_are(fly: dict[str, Any]) -> None:
+    """On their own port, which no public service leads to."""
+    default = Settings.model_fields["metrics_port"].default
+    port = int(fly["env"].get("METRICS_PORT", default))
+
+    assert fly["metrics"] == {"port": port, "path": PATH}
+    assert port != fly["http_service"]["internal_port"]
+    assert "services" not in fly
 
 
 def test_every_environment_value_is_a_string(fly: dict[str, Any]) -> None:

@@ -100,7 +100,7 @@ def test_compose_waits_for_the_drain() -> None:
 
 
 def test_the_container_listens_where_compose_publishes() -> None:
-    """The port inside the container is fixed, whatever ``PORT`` in .env publishes."""
+    """The port inside the container is fixed, whatever ``PORT`` in .env publishes. The metrics' is not published."""
     proxy = _compose_proxy()
 
     assert [port.rpartition(":")[2] for port in proxy["ports"]] == [proxy["environment"]["PORT"]]

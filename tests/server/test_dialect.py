@@ -10,6 +10,7 @@ import openai
 import pytest
 from openai import AsyncOpenAI
 
+from proxy.ledger.newest import NewestReader, Told
 from proxy.settings import Settings
 from proxy.store.redis import RedisStore
 from tests.support.scripted_poe import (
@@ -363,11 +364,10 @@ async def test_what_a_caller_used_who_left_midway_is_recorded(
             if "word299 " in line:
                 break
     store = RedisStore(settings.redis_url, settings.redis_namespace)
-    entries: list[Any] = []
+    entries: list[Told] = []
 
     async def recorded() -> bool:
-        found: Any = await store._redis.xrange(store.keys.trail)  # noqa: SLF001 - there is no reader of the trail yet
-        entries[:] = found
+        entries[:] = await NewestReader(store).requests(1)
         return bool(entries)
 
     try:
@@ -375,10 +375,10 @@ async def test_what_a_caller_used_who_left_midway_is_recorded(
     finally:
         await store.close()
 
-    fields = entries[0][1]
-    assert fields["outcome"] == "client_left"
-    assert int(fields["completion_tokens"]) > 300
-    assert int(fields["prompt_tokens"]) > 0
+    facts = entries[0].facts
+    assert facts["outcome"] == "client_left"
+    assert facts["completion_tokens"] > 300
+    assert facts["prompt_tokens"] > 0
 
 
 PICTURE: Final = "data:image/png;base64,aGVsbG8gd29ybGQ="

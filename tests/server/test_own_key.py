@@ -10,6 +10,7 @@ from redis.asyncio import Redis
 from proxy.settings import Settings, fingerprint
 from tests.support.scripted_poe import Reply, ScriptedPoe, error_event, failure
 from tests.support.serving import http, make_settings, sdk, serving
+from tests.support.waiting import wait_until
 
 HELLO: Final[list[Any]] = [{"role": "user", "content": "Hello"}]
 CHAT: Final = {"model": "Echo", "messages": HELLO}
@@ -103,6 +104,11 @@ async def test_redis_learns_only_the_fingerprint_of_the_callers_key(
     async with http(own_key_proxy, OWN_KEY) as raw:
         await raw.post("/v1/chat/completions", json=CHAT)
         await raw.get("/v1/models")
+
+        async def is_recorded() -> bool:
+            return ":trail" in await everything_in_redis(settings.redis_url, f"{settings.redis_namespace}:*")
+
+        await wait_until(is_recorded, "the call is in the trail")
 
     stored = await everything_in_redis(settings.redis_url, f"{settings.redis_namespace}:*")
     assert "Echo" in stored, "the list of models is there"

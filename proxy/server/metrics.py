@@ -1,0 +1,224 @@
+"""What is measured of a worker's traffic, in Prometheus's terms. ``docs/metrics.md`` says what each metric means.
+
+Recording costs a request about 15 µs and a chunk nothing. With a directory the values live in memory-mapped files
+there, which the main process reads and sums (``metrics_page.py``); they outlive the worker, and the one that takes
+its place goes on from them. Without one they are this process's own.
+"""
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, values
+from prometheus_client.multiprocess import mark_process_dead
+
+from proxy.gateway.call import AttemptRecord, RelayRecord
+
+#: Stands for every model that Poe does not list: callers may write what they like.
+OTHER_MODEL: Final = "other"
+
+#: How attempts end that are no failure of Poe's.
+_NO_FAILURES: Final = frozenset({"answered", "abandoned", "running"})
+
+_FIRST_TOKEN_S: Final = (0.1, 0.25, 0.5, 1, 2, 3, 5, 7.5, 10, 15, 30, 60, 120)
+_DURATION_S: Final = (0.25, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600)
+_REDIS_S: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25)
+_LAG_S: Final = (0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerFiles:
+    """Where a worker keeps its values: a directory of the instance, and its own number there."""
+
+    directory: Path
+    worker: str
+
+    def forget_gauges(self) -> None:
+        """Removes what was true only while the worker lived; what it counted stays."""
+        mark_process_dead(self.worker, str(self.directory))  # type: ignore[no-untyped-call]  # it has no types
+
+
+@dataclass(frozen=True, slots=True)
+class _OfModel:
+    """The metrics of one model, streamed or whole: finding one by its labels costs as much as counting."""
+
+    first_token: Histogram
+    duration: Histogram
+    chunks: Counter
+    prompt: Counter
+    completion: Counter
+    reasoning: Counter
+
+
+class Metrics:
+    """The metrics of one worker. Make one a process: with ``files``, prometheus_client keeps them process-wide."""
+
+    def __init__(self, files: WorkerFiles | None = None) -> None:
+        _choose_where_values_live(files)
+        self.registry = registry = CollectorRegistry()
+        self.in_flight = 0
+        self._of_model: dict[tuple[str, bool], _OfModel] = {}
+        self._requests = Counter(
+            "poe_proxy_requests",
+            "Requests that ended, by the status that the client saw; 499 when it left before the end.",
+            ["route", "model", "status"],
+            registry=registry,
+        )
+        self._first_token = Histogram(
+            "poe_proxy_time_to_first_token_seconds",
+            "From a call's first attempt to its first visible text.",
+            ["model"],
+            buckets=_FIRST_TOKEN_S,
+            registry=registry,
+        )
+        self._duration = Histogram(
+            "poe_proxy_request_duration_seconds",
+            "From a call's parsed body to the end of its answer.",
+            ["model", "stream"],
+            buckets=_DURATION_S,
+            registry=registry,
+        )
+        self._chunks = Counter(
+            "poe_proxy_stream_chunks", "Pieces of answers sent to streaming clients.", ["model"], registry=registry
+        )
+        self._tokens = Counter(
+            "poe_proxy_tokens",
+            "Tokens, as estimated here; reasoning is a part of completion.",
+            ["kind", "model"],
+            registry=registry,
+        )
+        self._attempts = Counter(
+            "poe_proxy_attempts", "Upstream calls that ended, by how.", ["outcome"], registry=registry
+        )
+        self._failovers = Counter(
+            "poe_proxy_failovers",
+            "Attempts that another key's followed, by what they failed with.",
+            ["reason"],
+            registry=registry,
+        )
+        self._upstream_errors = Counter(
+            "poe_proxy_upstream_errors", "Attempts that Poe failed.", ["code", "model"], registry=registry
+        )
+        self._uploads = Counter(
+            "poe_proxy_uploads", "Files brought to Poe, by how that ended.", ["outcome"], registry=registry
+        )
+        self._in_flight = Gauge(
+            "poe_proxy_requests_in_flight", "Calls under way.", multiprocess_mode="livesum", registry=registry
+        )
+        self._waiting = Gauge(
+            "poe_proxy_requests_waiting", "Calls that wait for a key.", multiprocess_mode="livesum", registry=registry
+        )
+        self._keys = Gauge(
+            "poe_proxy_keys",
+            "This instance's Poe keys by state.",
+            ["state"],
+            multiprocess_mode="livemostrecent",
+            registry=registry,
+        )
+        self._redis_up = Gauge(
+            "poe_proxy_redis_up",
+            "Whether every worker reaches Redis: 1, else 0.",
+            multiprocess_mode="livemin",
+            registry=registry,
+        )
+        self._redis_losses = Counter("poe_proxy_redis_losses", "Times that a worker lost Redis.", registry=registry)
+        self._redis_exchange = Histogram(
+            "poe_proxy_redis_exchange_seconds",
+            "Round trips of script calls to Redis, each a batch.",
+            buckets=_REDIS_S,
+            registry=registry,
+        )
+        self._lag = Histogram(
+            "poe_proxy_event_loop_lag_seconds",
+            "How late a worker's event loop woke a timer, sampled twice a second.",
+            buckets=_LAG_S,
+            registry=registry,
+        )
+
+    def record_request(self, *, route: str, status: int, model: str = "") -> None:
+        """A request is over."""
+        self._requests.labels(route, model, str(status)).inc()
+
+    def record_call(self, record: RelayRecord, *, model: str, stream: bool, duration_s: float, chunks: int) -> None:
+        """What a call for a model came to, beside its status.
+
+        ``model`` is one that Poe lists, or ``OTHER_MODEL``; ``chunks`` the pieces sent to a streaming client.
+        """
+        of_model = self._of_model.get((model, stream)) or self._children_of(model, stream=stream)
+        of_model.duration.observe(duration_s)
+        if record.first_text_ms is not None:
+            of_model.first_token.observe(record.first_text_ms / 1000)
+        if chunks:
+            of_model.chunks.inc(chunks)
+        if record.usage is not None:
+            of_model.prompt.inc(record.usage.prompt_tokens)
+            of_model.completion.inc(record.usage.completion_tokens)
+            of_model.reasoning.inc(record.usage.reasoning_tokens)
+        self._record_attempts(record.attempts, model)
+
+    def record_exchange(self, duration_s: float) -> None:
+        """A batch of script calls and its replies took so long."""
+        self._redis_exchange.observe(duration_s)
+
+    def record_redis_losses(self, count: int) -> None:
+        """So many more times Redis was lost."""
+        self._redis_losses.inc(count)
+
+    def record_uploads(self, ended: Mapping[str, int]) -> None:
+        """So many more uploads ended, each way."""
+        for outcome, count in ended.items():
+            self._uploads.labels(outcome).inc(count)
+
+    def record_lag(self, lag_s: float) -> None:
+        """The event loop woke a timer so late."""
+        self._lag.observe(lag_s)
+
+    def show(self, *, waiting: int, redis_is_up: bool) -> None:
+        """How things stand now."""
+        self._in_flight.set(self.in_flight)
+        self._waiting.set(waiting)
+        self._redis_up.set(redis_is_up)
+
+    def show_keys(self, states: Iterable[tuple[str, int]]) -> None:
+        """How many keys are in each state."""
+        for state, count in states:
+            self._keys.labels(state).set(count)
+
+    def _record_attempts(self, attempts: Iterable[AttemptRecord], model: str) -> None:
+        failed: dict[int, str] = {}
+        for attempt in attempts:
+            outcome = attempt.outcome.partition(":")[0]
+            self._attempts.labels(outcome).inc()
+            reason = failed.pop(attempt.choice, None)
+            if reason is not None:
+                self._failovers.labels(reason).inc()
+            if outcome not in _NO_FAILURES:
+                failed[attempt.choice] = outcome
+                self._upstream_errors.labels(outcome, model).inc()
+
+    def _children_of(self, model: str, *, stream: bool) -> _OfModel:
+        children = self._of_model[model, stream] = _OfModel(
+            first_token=self._first_token.labels(model),
+            duration=self._duration.labels(model, "true" if stream else "false"),
+            chunks=self._chunks.labels(model),
+            prompt=self._tokens.labels("prompt", model),
+            completion=self._tokens.labels("completion", model),
+            reasoning=self._tokens.labels("reasoning", model),
+        )
+        return children
+
+
+def _choose_where_values_live(files: WorkerFiles | None) -> None:
+    """prometheus_client decides this by an environment variable when it is imported; here it is said outright.
+
+    Files are named by the worker's number rather than by its process id, so that there are never more of them than
+    workers, and the one that takes a dead worker's place goes on from what that one had counted.
+    """
+    if files is None:
+        values.ValueClass = values.MutexValue
+        return
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(files.directory)
+    worker = files.worker
+    values.ValueClass = values.MultiProcessValue(lambda: worker)  # type: ignore[no-untyped-call]  # it has no types

@@ -1,0 +1,42 @@
+"""Counts every answer by route and status. Calls for a model are counted when they end (``request_log.py``)."""
+
+import re
+from functools import lru_cache
+from typing import Final
+
+from sanic import Request
+from sanic.response import BaseHTTPResponse
+
+from proxy.server.context import App, Worker
+
+#: Stands for every URL that is none of ours.
+_NO_ROUTE: Final = "none"
+#: ``<model:path>`` in Sanic's notation.
+_PARAMETER: Final = re.compile(r"<(\w+)[^>]*>")
+
+
+def install_request_count(app: App) -> None:
+    """Adds the middleware. It runs for errors too."""
+    app.register_middleware(_count, "response")
+
+
+def route_of(request: Request) -> str:
+    """The template of the request's route, without ``/v1``, which clients may leave out."""
+    return _label(request.route.path) if request.route else _NO_ROUTE
+
+
+def begin_call(request: Request) -> None:
+    """Whoever calls this counts the request when its answer ends: a stream's status is not known when it opens."""
+    request.ctx.is_call = True
+
+
+@lru_cache(maxsize=256)
+def _label(path: str) -> str:
+    return "/" + _PARAMETER.sub(r"{\1}", path).removeprefix("v1/")
+
+
+def _count(request: Request, response: BaseHTTPResponse) -> None:
+    if getattr(request.ctx, "is_call", False):
+        return
+    worker: Worker = request.app.ctx.worker
+    worker.metrics.record_request(route=route_of(request), status=response.status)
