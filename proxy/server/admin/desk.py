@@ -1,0 +1,109 @@
+"""What one worker keeps for its operators: who signs in, what they look at, and who is watching."""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
+
+import orjson
+from sanic import HTTPResponse, Request
+
+from proxy.clients.admin import ClientAdmin
+from proxy.errors import AdminLimited, RouteNotFound, StoreUnavailable
+from proxy.keypool.admin import KeyAdmin
+from proxy.ledger.newest import NewestReader
+from proxy.ledger.usage import UsageReader
+from proxy.server.admin.minutes import Minutes
+from proxy.server.admin.shapes import key_json
+from proxy.server.admin.sign_in import SignIns
+from proxy.server.context import Worker
+from proxy.server.fresh import Fresh
+from proxy.server.routes.health import ready_state
+
+#: Most live streams that one worker feeds at once.
+MAX_VIEWERS: Final = 20
+
+
+class Desk:
+    """Everything the admin routes work with. What it reads of the fleet's state is at most a second old."""
+
+    def __init__(self, worker: Worker) -> None:
+        self.worker = worker
+        self.sign_ins = SignIns(worker.admin_digests)
+        self.keys = KeyAdmin(worker.store)
+        self.clients = ClientAdmin(worker.store)
+        self.usage = UsageReader(worker.store)
+        self.newest = NewestReader(worker.store)
+        self.minutes = Minutes(self.newest)
+        self.fresh_minutes = Fresh(self.minutes.refresh)
+        self.live_state = Fresh(self._look)
+        self._viewers = 0
+
+    @contextmanager
+    def viewing(self) -> Iterator[None]:
+        """Takes one of the places of those who watch. Raises AdminLimited when there is none."""
+        if self._viewers >= MAX_VIEWERS:
+            raise AdminLimited("Too many pages watch this worker.", retry_after_s=10)
+        self._viewers += 1
+        try:
+            yield
+        finally:
+            self._viewers -= 1
+
+    async def overview(self) -> dict[str, Any]:
+        """This worker's state, and what the page needs to know of the settings."""
+        settings = self.worker.settings
+        return {
+            **await ready_state(self.worker),
+            "requests_per_minute_limit": settings.rpm_per_account,
+            "in_flight_limit": settings.max_in_flight_per_key,
+            "default_model": settings.default_model,
+            "namespace": settings.redis_namespace,
+        }
+
+    async def key_states(self) -> list[dict[str, Any]]:
+        """Every key, by account and id. Raises StoreUnavailable."""
+        return [key_json(state) for state in await self.keys.describe()]
+
+    async def _look(self) -> bytes:
+        """One event of the live stream; without keys and minutes while Redis is away."""
+        overview = await self.overview()
+        keys: list[dict[str, Any]] | None = None
+        minutes: Sequence[dict[str, Any]] | None = None
+        try:
+            keys = await self.key_states()
+            minutes = (await self.fresh_minutes.get()).newest(2)
+        except StoreUnavailable:
+            overview = {**overview, "redis": "away"}
+        state = {"at_ms": time.time_ns() // 1_000_000, "overview": overview, "keys": keys, "minutes": minutes}
+        return b"event: state\ndata: %b\n\n" % orjson.dumps(state)
+
+
+async def open_desk(request: Request) -> Desk:
+    """The desk, for an operator; every handler under ``/admin/api`` begins with it.
+
+    Raises:
+        InvalidToken: no admin token, or a wrong one.
+        AdminLimited: too many were wrong lately.
+    """
+    desk: Desk = request.app.ctx.desk
+    await desk.sign_ins.admit(_token(request), request.headers.get("x-admin-session", ""))
+    return desk
+
+
+def _token(request: Request) -> str:
+    """``Authorization: Bearer`` or ``x-admin-token``; the first that is there counts."""
+    scheme, _, credential = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer" and credential.strip():
+        return credential.strip()
+    return str(request.headers.get("x-admin-token", ""))
+
+
+def json_answer(value: object, *, status: int = 200) -> HTTPResponse:
+    """``value`` as JSON."""
+    return HTTPResponse(orjson.dumps(value), status=status, content_type="application/json")
+
+
+def not_found(what: str, name: str) -> RouteNotFound:
+    """The error for a URL that names something that does not exist, or not any more."""
+    return RouteNotFound(f"There is no {what} '{name}'.")

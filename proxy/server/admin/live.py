@@ -1,0 +1,39 @@
+"""``/admin/api/overview`` and ``/admin/api/live``: the state now, and again each second as server-sent events."""
+
+import asyncio
+from typing import Final
+
+from sanic import Blueprint, HTTPResponse, Request
+
+from proxy.server.admin.desk import json_answer, open_desk
+
+blueprint = Blueprint("admin_live")
+
+_EVERY_S: Final = 1.0
+_HEADERS: Final = {"cache-control": "no-store", "x-accel-buffering": "no"}
+
+
+async def read_overview(request: Request) -> HTTPResponse:
+    """This worker's state."""
+    desk = await open_desk(request)
+    return json_answer(await desk.overview())
+
+
+async def watch(request: Request) -> HTTPResponse | None:
+    """Sends the state each second until the reader leaves or this worker ends. A reader that is slow gets fewer."""
+    desk = await open_desk(request)
+    with desk.viewing():
+        state = await desk.live_state.get()
+        response = await request.respond(content_type="text/event-stream; charset=utf-8", headers=_HEADERS)
+        if response is None:
+            raise RuntimeError("the request was answered already")
+        while not desk.worker.draining:
+            await response.send(state)
+            await asyncio.sleep(_EVERY_S)
+            state = await desk.live_state.get()
+        await response.eof()
+    return None
+
+
+blueprint.add_route(read_overview, "/api/overview", methods=["GET"])
+blueprint.add_route(watch, "/api/live", methods=["GET"])

@@ -1,0 +1,42 @@
+"""``/admin/api/usage`` and ``/admin/api/minutes``: what was used, by whom and when."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Final, cast, get_args
+
+from sanic import Blueprint, HTTPResponse, Request
+
+from proxy.errors import InvalidRequest
+from proxy.ledger.periods import Per
+from proxy.ledger.usage import Dimension
+from proxy.server.admin.bodies import choice_in, query_of, since_in
+from proxy.server.admin.desk import json_answer, open_desk
+
+blueprint = Blueprint("admin_usage")
+
+#: Rows for each hour of each name are given for no longer than this.
+_LONGEST_BY_HOUR: Final = timedelta(days=8)
+
+
+async def read_usage(request: Request) -> HTTPResponse:
+    """A row for each name, in each period that it was used in."""
+    desk = await open_desk(request)
+    query = query_of(request, ("by", "per", "since"))
+    by = cast("Dimension", choice_in(query, "by", get_args(Dimension), default="all"))
+    per = cast("Per", choice_in(query, "per", get_args(Per), default="total"))
+    since = since_in(query)
+    if per == "hour" and by != "all" and datetime.now(UTC) - since > _LONGEST_BY_HOUR:
+        raise InvalidRequest("Hours are told by name for eight days at most.", param="since")
+    rows = await desk.usage.by(by, since, per=per)
+    told = {"by": by, "per": per, "since": since.isoformat(timespec="seconds")}
+    return json_answer({**told, "rows": [row.as_json() for row in rows]})
+
+
+async def read_minutes(request: Request) -> HTTPResponse:
+    """The last hour by minutes, of all clients together."""
+    desk = await open_desk(request)
+    query_of(request, ())
+    return json_answer({"minutes": (await desk.fresh_minutes.get()).newest()})
+
+
+blueprint.add_route(read_usage, "/api/usage", methods=["GET"])
+blueprint.add_route(read_minutes, "/api/minutes", methods=["GET"])
