@@ -8,7 +8,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from proxy.cli.configuration import report
+from proxy.cli.configuration import report, settings_or_exit
 from proxy.cli.shared_state import on_redis, print_json
 from proxy.clients.admin import GRACE_S, ClientAdmin, ClientState
 from proxy.clients.record import LIMIT_NAMES, ClientRecord, Token
@@ -130,7 +130,8 @@ def facts_of(state: ClientState) -> dict[str, object]:
 def _run(do: Any) -> Any:
     """Runs something on the clients; exits with 1 when a field is wrong."""
     try:
-        return on_redis(lambda store: do(ClientAdmin(store)))
+        taken = [token.name for token in settings_or_exit().access_tokens]
+        return on_redis(lambda store: do(ClientAdmin(store, taken=taken)))
     except InvalidRequest as error:
         report("Not possible:", [error.message])
         sys.exit(1)

@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -36,10 +36,15 @@ class ClientState:
 
 
 class ClientAdmin:
-    """The managed clients of the fleet. Every method may raise StoreUnavailable."""
+    """The managed clients of the fleet. Every method may raise StoreUnavailable.
 
-    def __init__(self, store: RedisStore) -> None:
+    Args:
+        taken: names of configured tokens; the ledger goes by names, so no managed client may have one of them.
+    """
+
+    def __init__(self, store: RedisStore, *, taken: Collection[str] = ()) -> None:
         self._store = store
+        self._taken = frozenset(taken)
 
     async def create(self, name: str, fields: Mapping[str, Any]) -> tuple[ClientRecord, Token]:
         """A new client, and its token: the only time that its secret is seen.
@@ -52,8 +57,7 @@ class ClientAdmin:
             InvalidRequest: a field is wrong, or another client has this name.
         """
         checked_fields = checked({"name": name, **fields})
-        if any(state.record.name == name for state in await self.describe()):
-            raise InvalidRequest(f"There is a client '{name}' already.", param="name")
+        await self._refuse_taken(name, but_for="")
         token = new_token()
         blank = ClientRecord(token.client_id, name, digest_of(token.secret), created_at_ms=_now_ms())
         record = _changed(blank, checked_fields)
@@ -80,9 +84,8 @@ class ClientAdmin:
         if state is None:
             return None
         record = _changed(state.record, checked(fields))
-        others = (one.record for one in await self.describe() if one.record.client_id != record.client_id)
-        if any(other.name == record.name for other in others):
-            raise InvalidRequest(f"There is a client '{record.name}' already.", param="name")
+        if record.name != state.record.name:
+            await self._refuse_taken(record.name, but_for=record.client_id)
         after, before = record.as_fields(), state.record.as_fields()
         changes = {name: value for name, value in after.items() if value != before[name]}
         return record if await self._write(record.client_id, "change", changes) else None
@@ -118,6 +121,12 @@ class ClientAdmin:
             [client_id],
         )
         return bool(removed)
+
+    async def _refuse_taken(self, name: str, *, but_for: str) -> None:
+        """Raises InvalidRequest when another client has this name."""
+        others = {one.record.name for one in await self.describe() if one.record.client_id != but_for}
+        if name in self._taken | others:
+            raise InvalidRequest(f"There is a client '{name}' already.", param="name")
 
     async def _write(self, client_id: str, mode: str, fields: Mapping[str, str]) -> bool:
         names = self._store.keys

@@ -139,3 +139,14 @@ async def test_a_field_that_is_wrong_is_named_and_nothing_is_changed(
 
     assert caught.value.param == field
     assert await admin.find("laptop") == before
+
+
+async def test_a_configured_tokens_name_is_taken(store: RedisStore) -> None:
+    """Otherwise one would see the other's usage."""
+    admin = ClientAdmin(store, taken=["laptop"])
+    await admin.create("phone", {})
+
+    with pytest.raises(InvalidRequest):
+        await admin.create("laptop", {})
+    with pytest.raises(InvalidRequest):
+        await admin.change("phone", {"name": "laptop"})

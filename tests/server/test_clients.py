@@ -256,3 +256,16 @@ async def test_the_token_is_in_no_answer(proxy: str, admin: ClientAdmin, poe: Sc
         response = await chat(client)
 
     assert token.secret not in response.text
+
+
+async def test_a_client_sees_its_limits_beside_its_use(proxy: str, admin: ClientAdmin) -> None:
+    _, token = await admin.create("laptop", {"requests_per_minute": 60, "models": ["gpt-*"]})
+
+    async with http(proxy, token.text) as client, http(proxy) as configured:
+        own = (await client.get("/v1/usage")).json()
+        unlimited = (await configured.get("/v1/usage")).json()
+
+    assert own["limits"]["requests_per_minute"] == 60
+    assert own["limits"]["models"] == ["gpt-*"]
+    assert own["limits"]["expires_at_ms"] is None
+    assert unlimited["limits"] is None

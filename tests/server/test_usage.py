@@ -47,6 +47,7 @@ async def test_a_caller_sees_its_own_today_this_month_and_by_model(settings: Set
     assert mine == {
         "object": "usage",
         "client": "tester",
+        "limits": None,
         "today": today,
         "month": {"since": f"{datetime.now(UTC):%Y-%m-01}", **counts(3, 1, used), "days": [today]},
         "models": [{"model": "Echo", **counts(2, 0, used)}, {"model": "Broken", **counts(1, 1, [])}],

@@ -31,7 +31,7 @@ class Desk:
         self.worker = worker
         self.sign_ins = SignIns(worker.admin_digests)
         self.keys = KeyAdmin(worker.store)
-        self.clients = ClientAdmin(worker.store)
+        self.clients = ClientAdmin(worker.store, taken=[token.name for token in worker.settings.access_tokens])
         self.usage = UsageReader(worker.store)
         self.newest = NewestReader(worker.store)
         self.minutes = Minutes(self.newest)

@@ -7,6 +7,8 @@ from typing import Any
 import orjson
 from sanic import Blueprint, HTTPResponse, Request
 
+from proxy.clients.record import LIMIT_NAMES
+from proxy.clients.tokens import Client
 from proxy.ledger.row import UsageRow
 from proxy.server.auth import authenticate
 from proxy.server.context import Worker
@@ -24,11 +26,21 @@ async def retrieve_usage(request: Request) -> HTTPResponse:
     body = {
         "object": "usage",
         "client": client.name,
+        "limits": _limits(client),
         "today": _today(days),
         "month": {"since": f"{month.since:%Y-%m-%d}", **_sum(days), "days": [_day(row) for row in days]},
         "models": [{"model": row.name, **_counts(row)} for row in models],
     }
     return HTTPResponse(orjson.dumps(body), content_type="application/json")
+
+
+def _limits(client: Client) -> dict[str, Any] | None:
+    """What a managed client may use, 0 = no limit; None for a token that has no limits."""
+    record = client.record
+    if record is None:
+        return None
+    limits = {name: getattr(record.limits, name) for name in LIMIT_NAMES}
+    return {**limits, "models": record.models, "expires_at_ms": record.expires_at_ms or None}
 
 
 def _today(days: Sequence[UsageRow]) -> dict[str, Any]:
