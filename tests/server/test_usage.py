@@ -38,7 +38,8 @@ async def test_a_caller_sees_its_own_today_this_month_and_by_model(settings: Set
         await other.post("/v1/chat/completions", json=chat("Echo"))
 
         async def is_counted() -> bool:
-            return bool((await usage(client))["today"]["requests"] == 3)
+            counted = [(await usage(one))["today"]["requests"] for one in (client, other)]
+            return counted == [3, 1]
 
         await wait_until(is_counted, "all is counted")
         mine, theirs = await usage(client), await usage(other)
