@@ -9,7 +9,7 @@ from typing import Any, Final
 import pytest
 from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright
 
-CHROMIUM: Final = shutil.which("chromium") or shutil.which("chromium-browser") or ""
+CHROMIUM: Final = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), "")
 _FLAGS: Final = (
     "--headless",
     "--no-sandbox",
