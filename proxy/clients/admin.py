@@ -73,10 +73,10 @@ class ClientAdmin:
         return sorted((state for state in states if state is not None), key=lambda state: state.record.name)
 
     async def find(self, name_or_id: str) -> ClientState | None:
-        """The client with this name or public id."""
-        return next(
-            (one for one in await self.describe() if name_or_id in (one.record.name, one.record.client_id)), None
-        )
+        """The client with this public id, or else with this name."""
+        states = await self.describe()
+        by_id = {one.record.client_id: one for one in states}
+        return by_id.get(name_or_id) or next((one for one in states if one.record.name == name_or_id), None)
 
     async def change(self, client_id: str, fields: Mapping[str, Any]) -> ClientRecord | None:
         """Changes some of a client's fields; None when there is no such client. Raises InvalidRequest."""

@@ -83,6 +83,37 @@ def test_nothing_comes_from_elsewhere(path: Path) -> None:
     assert set(re.findall(r"https?://[^\s\"'`)]+", path.read_text(encoding="utf-8"))) <= {"http://www.w3.org/2000/svg"}
 
 
+def colors(block: str) -> dict[str, tuple[int, ...]]:
+    """The colours that a part of the stylesheet names."""
+    found = re.findall(r"--([a-z-]+): #([0-9a-f]{6});", block)
+    return {name: tuple(bytes.fromhex(value)) for name, value in found}
+
+
+def contrast(one: tuple[int, ...], other: tuple[int, ...]) -> float:
+    """As WCAG 2 defines it."""
+
+    def luminance(color: tuple[int, ...]) -> float:
+        parts = [part / 255 for part in color]
+        linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    darker, lighter = sorted((luminance(one), luminance(other)))
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+@pytest.mark.parametrize("theme", [0, 1, 2], ids=["light", "dark", "dark by the system"])
+def test_every_text_stands_out_from_what_is_behind_it(theme: int) -> None:
+    blocks = re.findall(r":root[^{]*\{([^}]*)\}", (STATIC / "style.css").read_text(encoding="utf-8"))
+    palette = colors(blocks[theme])
+    pairs = [(text, ground) for text in ("text", "muted", "accent", "bad", "good") for ground in ("surface", "page")]
+    pairs += [("muted", "raised"), ("accent", "accent-wash"), ("on-accent", "accent"), ("on-accent", "accent-strong")]
+    pairs += [("good", "good-wash"), ("warm", "warm-wash"), ("violet", "violet-wash"), ("bad", "bad-wash")]
+    pairs += [("surface", "bad"), ("page", "text"), ("text", "warm-wash"), ("text", "pressed")]
+
+    assert [(pair, ratio) for pair in pairs if (ratio := contrast(palette[pair[0]], palette[pair[1]])) < 4.5] == []
+    assert theme == 0 or palette == colors(blocks[1])
+
+
 def test_every_file_that_another_one_loads_is_served() -> None:
     html = (STATIC / "index.html").read_text(encoding="utf-8")
     loaded = set(re.findall(r'"/admin/static/([^"]+)"', html))

@@ -263,7 +263,7 @@ FAULTS = """() => {
 }"""
 
 
-@pytest.mark.parametrize("size", [(390, 844), (820, 1180), (1440, 900)])
+@pytest.mark.parametrize("size", [(390, 844), (820, 1180), (1100, 800), (1440, 900)])
 async def test_every_view_is_labelled_and_fits_the_screen(browser: Browser, proxy: str, size: tuple[int, int]) -> None:
     async with open_page(browser, proxy, viewport={"width": size[0], "height": size[1]}) as page:
         await sign_in(page, ADMIN)

@@ -150,3 +150,13 @@ async def test_a_configured_tokens_name_is_taken(store: RedisStore) -> None:
         await admin.create("laptop", {})
     with pytest.raises(InvalidRequest):
         await admin.change("phone", {"name": "laptop"})
+
+
+async def test_an_id_stands_above_a_name(admin: ClientAdmin) -> None:
+    """A client may be called like another's id; what is done to the id is done to its owner."""
+    record, _ = await admin.create("zoe", {})
+    await admin.create(record.client_id, {})
+
+    assert await admin.revoke(record.client_id)
+
+    assert [state.record.name for state in await admin.describe()] == [record.client_id]

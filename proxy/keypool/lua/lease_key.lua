@@ -199,9 +199,9 @@ if chosen then
   end
   local room = {0, 0, 0, 0, 0, 0}
   if client ~= '' then
+    redis.call('ZADD', client_minute, now, slot)
+    redis.call('PEXPIRE', client_minute, MINUTE_MS + 1)
     if limits.minute > 0 then
-      redis.call('ZADD', client_minute, now, slot)
-      redis.call('PEXPIRE', client_minute, MINUTE_MS + 1)
       room[1], room[2], room[3] = limits.minute, limits.minute - used_in_minute - 1, MINUTE_MS
     elseif limits.day > 0 then
       room[1], room[2], room[3] = limits.day, limits.day - used_in_day - 1, midnight - now

@@ -31,6 +31,7 @@ async def watch(request: Request) -> HTTPResponse | None:
             await response.send(state)
             await asyncio.sleep(_EVERY_S)
             state = await desk.live_state.get()
+        request.stream.keep_alive = False  # type: ignore[union-attr]  # a worker that drains waits for idle connections
         await response.eof()
     return None
 
