@@ -41,8 +41,9 @@ demo: $(READY) ## Run the proxy against a local Poe, with commands to try
 serve: $(READY) ## Run the proxy with the settings in the environment
 	$(BIN)/python -m proxy serve
 
+# Two at a time, a file to each: most of the time is spent waiting for processes to start and end.
 test: $(READY) clients ## Run the tests
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 check: lint types config test ## Everything CI runs: format, lint, types, configuration files, tests
 
@@ -61,7 +62,7 @@ config: $(READY) ## Check Dockerfile, compose file, workflows and scripts
 	scripts/check-config
 
 cov: $(READY) clients ## Run the tests and report coverage
-	$(BIN)/python -m pytest -q --cov --cov-report=term-missing:skip-covered
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile --cov --cov-report=term-missing:skip-covered
 
 bench: $(READY) ## Measure CPU per request and per chunk beside other ways to do the same
 	$(BIN)/python -m bench

@@ -26,6 +26,12 @@ def install_headers(app: App) -> None:
     app.register_middleware(_finish, "response")
 
 
+def let_go_if_draining(request: Request) -> None:
+    """Has the connection close with this answer when the worker ends: otherwise it would wait for an idle client."""
+    if request.app.ctx.worker.draining and request.stream is not None:
+        request.stream.keep_alive = False  # type: ignore[attr-defined]  # Sanic types it as what it is under ASGI
+
+
 def _begin(request: Request) -> HTTPResponse | None:
     request.ctx.request_id = _request_id(request)
     if request.method == "OPTIONS" and not is_admin(request):
@@ -56,6 +62,7 @@ def _preflight(request: Request) -> HTTPResponse:
 def _finish(request: Request, response: BaseHTTPResponse) -> None:
     headers = response.headers
     headers["x-request-id"] = getattr(request.ctx, "request_id", "") or _request_id(request)
+    let_go_if_draining(request)
     if is_admin(request):
         return
     headers["access-control-allow-origin"] = "*"

@@ -13,6 +13,7 @@ from sanic import HTTPResponse, Request
 
 from proxy.errors import ProxyError
 from proxy.openai_api.response import PING, Batch
+from proxy.server.headers import let_go_if_draining
 
 _HEADERS: Final = {"cache-control": "no-cache", "x-accel-buffering": "no"}
 
@@ -94,6 +95,7 @@ class EventStream:
             if last:
                 self._ended = True
                 self._timer.cancel()
+                let_go_if_draining(self._request)
             await response.send(data, last)
 
     async def _open(self) -> HTTPResponse:

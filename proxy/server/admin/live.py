@@ -6,6 +6,7 @@ from typing import Final
 from sanic import Blueprint, HTTPResponse, Request
 
 from proxy.server.admin.desk import json_answer, open_desk
+from proxy.server.headers import let_go_if_draining
 
 blueprint = Blueprint("admin_live")
 
@@ -31,7 +32,7 @@ async def watch(request: Request) -> HTTPResponse | None:
             await response.send(state)
             await asyncio.sleep(_EVERY_S)
             state = await desk.live_state.get()
-        request.stream.keep_alive = False  # type: ignore[union-attr]  # a worker that drains waits for idle connections
+        let_go_if_draining(request)
         await response.eof()
     return None
 
