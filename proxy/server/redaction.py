@@ -126,4 +126,11 @@ def _empty(record: logging.LogRecord) -> None:
 
 def _forms(secret: str) -> set[str]:
     """As it is, and as it looks within other text: quoted by Python (beside either quote), in JSON, in a URL."""
-    return {secret, repr(secret)[1:-1], repr('"' + secret)[2:-1], json.dumps(secret)[1:-1], quote(secret, safe=""), quote_plus(secret)}
+    return {
+        secret,
+        repr(secret)[1:-1],
+        repr('"' + secret)[2:-1],
+        json.dumps(secret)[1:-1],
+        quote(secret, safe=""),
+        quote_plus(secret),
+    }
