@@ -161,8 +161,8 @@ class PoeClient:
         Raises:
             PoeFailed: it is elsewhere, larger than ``max_bytes``, or could not be had.
         """
-        target = URL(url, encoded=True)
-        if not _is_poes(target) and target.origin() != URL(self._base_url).origin():
+        target = _absolute(url)
+        if target is None or not (_is_poes(target) or target.origin() == URL(self._base_url).origin()):
             raise PoeFailed(
                 "The file is not at Poe, so it cannot be fetched; ask for its URL.", said="a file elsewhere"
             )
@@ -200,6 +200,16 @@ class PoeClient:
         return aiohttp.ClientTimeout(
             total=self._timeouts.total_s, sock_connect=self._timeouts.connect_s, sock_read=self._timeouts.idle_s
         )
+
+
+def _absolute(url: str) -> URL | None:
+    """A URL with a host; None for what is none."""
+    try:
+        parsed = URL(url, encoded=True)
+        _ = parsed.port  # raises when it is no number
+    except ValueError:
+        return None
+    return parsed if parsed.host else None
 
 
 def _is_poes(url: URL) -> bool:
