@@ -1,17 +1,10 @@
 """Limits of managed clients: what the script lets in, judged by a log of what it let in; and a worker's own count."""
 
 import itertools
-from contextlib import ExitStack
-from dataclasses import dataclass, field
-from pathlib import Path
-from tempfile import mkdtemp
+from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
-import fakeredis
 import pytest
-import redis
-from hypothesis import HealthCheck, Phase
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
@@ -20,47 +13,14 @@ from proxy.keypool.lease import PoolLimits, Wanted
 from proxy.keypool.shared import SharedPool
 from proxy.keypool.verdict import Cooldown
 from proxy.settings import PoeKey
-from proxy.store.keyspace import KeySpace
-from proxy.store.redis import Script
-from tests.support.redis_servers import BINARIES, running_redis
+from tests.support.clocked_redis import CLOCK, SERVERS, ClockedStore, run_histories
 
-CLOCK: Final = "test-clock"
-REAL_CLOCK: Final = "local time = redis.call('TIME')"
-TEST_CLOCK: Final = (
-    f"local clock = tonumber(redis.call('GET', '{CLOCK}')) "
-    "local time = {math.floor(clock / 1000), (clock % 1000) * 1000}"
-)
 DAY_MS: Final = 86_400_000
 #: A minute before midnight of 2026-02-28 (UTC).
 START_MS: Final = 1_772_323_140_000
 LIMITS: Final = ClientLimits(requests_per_minute=4, streams=2, requests_per_day=9, tokens_per_day=100)
 LEASE_S: Final = 60
 KEYS: Final = [PoeKey("one"), PoeKey("two")]
-
-
-@dataclass
-class ClockedStore:
-    """Runs scripts at once, on the test's clock."""
-
-    client: Any
-    keys: KeySpace = field(default_factory=lambda: KeySpace("callers"))
-
-    def run(self, script: Script, keys: list[str], arguments: list[str | int]) -> Any:
-        source = script.source.replace(REAL_CLOCK, TEST_CLOCK)
-        reply = self.client.eval(source, len(keys), *keys, *arguments)
-
-        return _Reply(reply)
-
-
-@dataclass
-class _Reply:
-    """A reply that is there already."""
-
-    value: Any
-
-    def __await__(self) -> Any:
-        yield from ()
-        return self.value
 
 
 class Admissions(RuleBasedStateMachine):
@@ -149,27 +109,9 @@ class Admissions(RuleBasedStateMachine):
         return found
 
 
-@pytest.mark.parametrize("server", ["fakeredis", *sorted(BINARIES)])
+@pytest.mark.parametrize("server", SERVERS)
 def test_a_client_is_let_in_exactly_when_it_has_room(server: str) -> None:
-    with ExitStack() as stack:
-        if server == "fakeredis":
-            client: Any = fakeredis.FakeRedis(decode_responses=True)
-        else:
-            url = stack.enter_context(running_redis(BINARIES[server], Path(mkdtemp())))
-            client = redis.Redis.from_url(url, decode_responses=True)
-        stack.callback(client.close)
-        history: Any = type("History", (Admissions,), {"client": client})
-        case = history.TestCase
-        case.settings = hypothesis_settings(
-            max_examples=hypothesis_settings().max_examples,
-            stateful_step_count=40,
-            deadline=None,
-            phases=[Phase.generate],
-            derandomize=True,
-            database=None,
-            suppress_health_check=list(HealthCheck),
-        )
-        case("runTest").runTest()
+    run_histories(Admissions, server, steps=40)
 
 
 @dataclass

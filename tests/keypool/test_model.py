@@ -1,20 +1,10 @@
-"""The pool in plain Python beside the scripts, on random histories and one clock: the same answers, always.
-
-The scripts run unchanged but for one line: they read their clock from a key that the test sets.
-"""
+"""The pool in plain Python beside the scripts, on random histories and one clock: the same answers, always."""
 
 import itertools
-from collections.abc import Coroutine, Generator, Sequence
-from contextlib import ExitStack
-from pathlib import Path
-from tempfile import mkdtemp
+from collections.abc import Coroutine
 from typing import Any, ClassVar, Final
 
-import fakeredis
 import pytest
-import redis
-from hypothesis import HealthCheck, Phase
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
@@ -24,16 +14,8 @@ from proxy.keypool.model import ModelPool
 from proxy.keypool.shared import Settlement, SharedPool, seconds
 from proxy.keypool.verdict import ABANDONED, ANSWERED, BOT_FAILED, POE_FAILED_HERE_ONLY, Cooldown, Verdict, judge
 from proxy.settings import PoeKey
-from proxy.store.keyspace import KeySpace
-from proxy.store.redis import Script
-from tests.support.redis_servers import BINARIES, running_redis
+from tests.support.clocked_redis import CLOCK, SERVERS, ClockedStore, run_histories
 
-CLOCK: Final = "test-clock"
-REAL_CLOCK: Final = "local time = redis.call('TIME')"
-TEST_CLOCK: Final = (
-    f"local clock = tonumber(redis.call('GET', '{CLOCK}')) "
-    "local time = {math.floor(clock / 1000), (clock % 1000) * 1000}"
-)
 START_MS: Final = 1_700_000_000_000
 
 KEYS: Final = [
@@ -64,17 +46,6 @@ VERDICTS: Final[list[Verdict]] = [
 ]
 
 
-class Ready:
-    """A reply that is there already, for callers that await it."""
-
-    def __init__(self, value: Any) -> None:
-        self.value = value
-
-    def __await__(self) -> Generator[None, None, Any]:
-        yield from ()
-        return self.value
-
-
 def finish(steps: Coroutine[Any, Any, Any]) -> Any:
     """Runs a coroutine that only awaits what is there already."""
     try:
@@ -82,18 +53,6 @@ def finish(steps: Coroutine[Any, Any, Any]) -> Any:
     except StopIteration as end:
         return end.value
     raise AssertionError("it waited for something")
-
-
-class ClockedStore:
-    """Runs scripts at once, on the test's clock."""
-
-    def __init__(self, client: Any) -> None:
-        self.keys = KeySpace("model")
-        self.client = client
-
-    def run(self, script: Script, keys: Sequence[str], arguments: Sequence[str | int]) -> Ready:
-        source = script.source.replace(REAL_CLOCK, TEST_CLOCK)
-        return Ready(self.client.eval(source, len(keys), *keys, *arguments))
 
 
 class PoolHistory(RuleBasedStateMachine):
@@ -189,25 +148,6 @@ def read(name: str, bot: str, reply: list[Any]) -> LeaseReply:
     )
 
 
-@pytest.mark.parametrize("server", ["fakeredis", *sorted(BINARIES)])
+@pytest.mark.parametrize("server", SERVERS)
 def test_the_scripts_and_the_model_agree(server: str) -> None:
-    with ExitStack() as stack:
-        if server == "fakeredis":
-            client: Any = fakeredis.FakeRedis(decode_responses=True)
-        else:
-            url = stack.enter_context(running_redis(BINARIES[server], Path(mkdtemp())))
-            client = redis.Redis.from_url(url, decode_responses=True)
-        stack.callback(client.close)
-        history: Any = type("History", (PoolHistory,), {"client": client})
-        case = history.TestCase
-        # Without shrinking, which takes minutes here, and with the same histories in every run of a profile.
-        case.settings = hypothesis_settings(
-            max_examples=hypothesis_settings().max_examples,
-            stateful_step_count=50,
-            deadline=None,
-            phases=[Phase.generate],
-            derandomize=True,
-            database=None,
-            suppress_health_check=list(HealthCheck),
-        )
-        case("runTest").runTest()
+    run_histories(PoolHistory, server, steps=50)
