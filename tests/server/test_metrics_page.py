@@ -186,6 +186,7 @@ async def test_a_taken_port_is_told_and_done_without(home: Path, poe: ScriptedPo
         port = taken.getsockname()[1]
         environment = {**POOL, "POE_BASE_URL": poe.base_url, "WORKERS": str(workers), "METRICS_PORT": str(port)}
         async with running_instance(home, **environment) as instance, sdk(instance.base_url) as client:
+            await all_workers_serve(instance, workers)
             answer = await client.chat.completions.create(model="Echo", messages=HELLO)
         log = instance.log.read_text()
 
