@@ -109,12 +109,11 @@ class LocalCallers:
         used.requests += 1
 
     def release(self, caller: Caller) -> None:
-        """The request has ended. A client without any is forgotten when it was idle for a minute."""
-        used = self._used[caller.client_id]
-        used.slots.discard(caller.slot)
+        """The request has ended."""
+        self._used[caller.client_id].slots.discard(caller.slot)
 
     def forget_idle(self) -> None:
-        """Lets go of clients that did nothing lately."""
+        """Lets go of clients that have asked for nothing today."""
         idle = [client_id for client_id in self._used if self._is_idle(self._current(client_id))]
         for client_id in idle:
             del self._used[client_id]

@@ -1,4 +1,4 @@
-"""What Poe's public list says of a bot: its name, its parameters, whether it takes tools. Pure.
+"""What Poe's public list says of a bot: its name, its parameters, who made it and when. Pure.
 
 Source: recorded answers of ``GET /v1/models``. Every field may be missing or null.
 """

@@ -99,7 +99,7 @@ class KeySpace:
         return f"{self.prefix}client:{client_id}"
 
     def client_minute(self, client_id: str) -> str:
-        """LIST of epoch ms of a managed client's newest requests, newest first."""
+        """ZSET slot → epoch ms when it was let in: a managed client's requests of the last minute."""
         return f"{self.prefix}client_minute:{client_id}"
 
     def client_slots(self, client_id: str) -> str:
