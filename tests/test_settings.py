@@ -66,6 +66,7 @@ DEFAULTS: Final[dict[str, Any]] = {
     "upstream_total_s": 600,
     "catalogue_ttl_s": 3600,
     "drain_timeout_s": 25,
+    "drain_notice_s": 1,
     "max_body_bytes": 32 * 1024 * 1024,
     "max_attachment_bytes": 20 * 1024 * 1024,
 }
@@ -80,13 +81,14 @@ RANGES: Final[dict[str, tuple[float, float]]] = {
     "MAX_ATTACHMENT_BYTES": (1024, 1 << 30),
     "KEY_WAIT_S": (0, 3600),
     "POINTS_EVERY_S": (0, 86_400),
+    "DRAIN_NOTICE_S": (0, 3600),
     "KEY_WAIT_QUEUE": (0, 100_000),
     "RPM_PER_ACCOUNT": (0, 100_000),
     "MAX_IN_FLIGHT_PER_KEY": (0, 100_000),
     **{
         name.upper(): (0.001, 86_400)
         for name in DEFAULTS
-        if name.endswith("_s") and name not in ("key_wait_s", "points_every_s")
+        if name.endswith("_s") and name not in ("key_wait_s", "points_every_s", "drain_notice_s")
     },
 }
 

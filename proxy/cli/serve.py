@@ -4,6 +4,7 @@ import contextlib
 import socket
 import sys
 from collections.abc import Iterator
+from typing import NoReturn
 
 import click
 
@@ -19,20 +20,23 @@ def serve() -> None:
     run_server(settings)
 
 
-def run_server(settings: Settings) -> None:
-    """Serves with these settings; exits with 2, saying why, when that cannot begin."""
+def run_server(settings: Settings) -> NoReturn:
+    """Serves with these settings and exits: with 2, saying why, when that cannot begin."""
     from proxy.server import supervision  # noqa: PLC0415 - Sanic and the rest are not loaded to report a bad setting
+    from proxy.server.orders import end_on_signals  # noqa: PLC0415 - the same
 
-    problem = _port_problem(settings.host, settings.port)
-    if problem:
-        report("The server cannot start:", [problem])
-        sys.exit(2)
+    end_on_signals()
     try:
-        with _with_redis(settings) as complete:
-            supervision.serve(complete)
-    except EmbeddedError as error:
+        with _listener(settings.host, settings.port) as listener, _with_redis(settings) as complete:
+            code = supervision.serve(complete, listener)
+    except _CannotStart as error:
         report("The server cannot start:", [str(error)])
         sys.exit(2)
+    sys.exit(code)
+
+
+class _CannotStart(Exception):
+    """The message says why, for the operator."""
 
 
 @contextlib.contextmanager
@@ -41,17 +45,22 @@ def _with_redis(settings: Settings) -> Iterator[Settings]:
     if settings.redis_url != "embedded":
         yield settings
         return
-    with embedded_valkey(settings.data_dir) as url:
-        yield settings.model_copy(update={"redis_url": url})
+    try:
+        valkey = embedded_valkey(settings.data_dir)
+        with valkey as url:
+            yield settings.model_copy(update={"redis_url": url})
+    except EmbeddedError as error:
+        raise _CannotStart(str(error)) from None
 
 
-def _port_problem(host: str, port: int) -> str | None:
-    """Sanic fails on a taken port with a traceback; this says it in one line."""
+@contextlib.contextmanager
+def _listener(host: str, port: int) -> Iterator[socket.socket]:
+    """A socket bound to where clients connect; it is for the server to listen."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    with socket.socket(family, socket.SOCK_STREAM) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((host, port))
+            listener.bind((host, port))
         except OSError as error:
-            return f"HOST, PORT: cannot listen on {host}:{port}: {error.strerror}"
-    return None
+            raise _CannotStart(f"HOST, PORT: cannot listen on {host}:{port}: {error.strerror}") from None
+        yield listener

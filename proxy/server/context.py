@@ -28,6 +28,7 @@ from proxy.ledger.recorder import Recorder
 from proxy.ledger.usage import Month, UsageReader
 from proxy.poe_api.client import PoeClient, Timeouts
 from proxy.poe_api.upload import UploadClient
+from proxy.server.drain import Drain
 from proxy.server.fresh import Fresh
 from proxy.server.metrics import Metrics
 from proxy.server.sampling import Sampler
@@ -61,11 +62,11 @@ class Worker:
     key_count: Fresh[KeyCount]
     admin_digests: frozenset[bytes]
     metrics: Metrics
-    draining: bool = False
+    drain: Drain
 
 
 @asynccontextmanager
-async def open_worker(settings: Settings, metrics: Metrics) -> AsyncIterator[Worker]:
+async def open_worker(settings: Settings, metrics: Metrics, drain: Drain) -> AsyncIterator[Worker]:
     """A worker's resources. Talks to nobody while opening: neither Redis nor Poe can delay or fail a start."""
     async with AsyncExitStack() as stack:
         store = RedisStore(settings.redis_url, settings.redis_namespace)
@@ -125,6 +126,7 @@ async def open_worker(settings: Settings, metrics: Metrics) -> AsyncIterator[Wor
             key_count=Fresh(pool.count),
             admin_digests=frozenset(token.digest for token in settings.admin_tokens),
             metrics=metrics,
+            drain=drain,
         )
 
 

@@ -28,7 +28,7 @@ def install_headers(app: App) -> None:
 
 def let_go_if_draining(request: Request) -> None:
     """Has the connection close with this answer when the worker ends: otherwise it would wait for an idle client."""
-    if request.app.ctx.worker.draining and request.stream is not None:
+    if request.app.ctx.worker.drain.begun and request.stream is not None:
         request.stream.keep_alive = False  # type: ignore[attr-defined]  # Sanic types it as what it is under ASGI
 
 

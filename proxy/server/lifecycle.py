@@ -1,52 +1,56 @@
-"""A worker's beginning and end. Nothing here waits for Redis or Poe: a start that hangs kills the process group."""
+"""What a worker process opens before it serves and closes after. Nothing here waits for Redis or Poe."""
 
 import gc
-import os
 from contextlib import AsyncExitStack
-from pathlib import Path
 
 from proxy import __version__
-from proxy.parentage import end_with_parent
 from proxy.server.context import App, open_worker
+from proxy.server.drain import Drain
 from proxy.server.metrics import Metrics, WorkerFiles
 from proxy.settings import Settings
 
 
-def install_lifecycle(app: App, settings: Settings, *, own_process: bool, metrics_dir: Path | None) -> None:
-    """Opens the worker's resources before it serves; closes them after the last stream has ended."""
-    stack = AsyncExitStack()
+class Lifecycle:
+    """The resources of a worker process, from before its first request until after its last."""
 
-    async def open_resources(app: App) -> None:
-        if own_process and settings.workers > 1:
-            end_with_parent()
-            os.setpgid(0, 0)  # a Ctrl-C is for the main process, which tells the workers once
-        app.ctx.worker = await stack.enter_async_context(open_worker(settings, _metrics(metrics_dir)))
+    def __init__(self, settings: Settings, *, own_process: bool, files: WorkerFiles | None) -> None:
+        """Args: ``own_process`` whether this process does nothing else, so that it may be tuned for serving."""
+        self._settings = settings
+        self._own_process = own_process
+        self._files = files
+        self._open = AsyncExitStack()
+
+    async def open(self, app: App) -> None:
+        """Opens the resources; handlers find them as ``app.ctx.worker``."""
+        app.ctx.worker = await self._open.enter_async_context(
+            open_worker(self._settings, Metrics(self._files), Drain())
+        )
         app.ctx.worker.events.note("worker_started", here=True, version=__version__)
-        if own_process:
+        if self._own_process:
             _tame_garbage_collector()
 
-    async def begin_drain(app: App) -> None:
-        app.ctx.worker.draining = True
+    async def renew(self, app: App, settings: Settings) -> None:
+        """Puts resources with other settings in place of these, which close when the calls that use them have ended."""
+        old, old_stack, self._open = app.ctx.worker, self._open, AsyncExitStack()
+        app.ctx.worker = await self._open.enter_async_context(open_worker(settings, old.metrics, old.drain))
+        await old.drain.calls_of_now()
+        await old_stack.aclose()
+
+    async def begin_drain(self, app: App) -> None:
+        """From now on ``/ready`` says that this worker is ending."""
+        app.ctx.worker.drain.begin()
         app.ctx.worker.events.note("worker_draining", here=True)
 
-    async def close_resources(_: App) -> None:
-        await stack.aclose()
-
-    app.register_listener(open_resources, "before_server_start")
-    app.register_listener(begin_drain, "before_server_stop")
-    app.register_listener(close_resources, "after_server_stop")
+    async def close(self, _: App) -> None:
+        """Closes everything, what is left to be told to Redis first."""
+        await self._open.aclose()
 
 
-def worker_name(sanic_name: str) -> str:
-    """A worker's number, from what Sanic calls it (``Sanic-Server-1-0``); 0 for a single process."""
-    return sanic_name.removeprefix("Sanic-Server-").partition("-")[0] or "0"
-
-
-def _metrics(directory: Path | None) -> Metrics:
-    """A worker that takes another's place has its name, and goes on from what that one had counted."""
-    if directory is None:
-        return Metrics()
-    return Metrics(WorkerFiles(directory, worker_name(os.environ.get("SANIC_WORKER_NAME", ""))))
+def install_lifecycle(app: App, lifecycle: Lifecycle) -> None:
+    """Has the server open and close the resources."""
+    app.register_listener(lifecycle.open, "before_server_start")
+    app.register_listener(lifecycle.begin_drain, "before_server_stop")
+    app.register_listener(lifecycle.close, "after_server_stop")
 
 
 def _tame_garbage_collector() -> None:

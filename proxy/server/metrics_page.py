@@ -64,9 +64,8 @@ class MetricsPage:
         MultiProcessCollector(self.registry, str(directory))  # type: ignore[no-untyped-call]  # it has no types
         self.registry.register(_Instance(self))
 
-    def note_death(self, worker: str) -> None:
-        """A worker died and is replaced."""
-        self.restarts += 1
+    def note_end(self, worker: str) -> None:
+        """A worker ended; what it counted stays."""
         WorkerFiles(self.directory, worker).forget_gauges()
 
 

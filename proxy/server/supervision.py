@@ -1,135 +1,268 @@
-"""Runs the server's processes: one in a single process, more under Sanic's manager.
+"""Runs the server's processes: one that does everything, or several workers under this one's eye.
 
-Sanic's manager ends its workers after 10 s each whatever the configured drain time, never replaces a dead
-one (sanic#3062), and spins or hangs when it is told to stop while workers are starting. All of it is mended here,
-from the main process.
+Workers share the listening socket: the kernel hands each new connection to one of them. They are forked from a template
+process that has loaded everything (multiprocessing's forkserver), so that one starts in a tenth of a second, and what
+was loaded is in memory once.
+
+A worker that dies is replaced at once, with growing pauses when it keeps dying. SIGTERM and SIGINT become orders to the
+workers, which drain (``worker.py``). SIGHUP reads the settings again and starts a new worker in the place of each; the
+old one drains as soon as the new one serves. ADR 9 says why this is not left to Sanic's manager.
 """
 
+import asyncio
+import contextlib
+import itertools
 import logging
+import multiprocessing
 import os
 import signal
-import threading
+import socket
 import time
-from functools import partial
+from collections.abc import Iterator
+from multiprocessing.context import ForkServerContext
 from typing import Any, Final
 
-from sanic import Sanic
-from sanic.worker.loader import AppLoader
-
-from proxy.server.app import create_app
-from proxy.server.context import App
-from proxy.server.lifecycle import worker_name
 from proxy.server.logs import configure_logs
+from proxy.server.metrics import WorkerFiles
 from proxy.server.metrics_page import MetricsPage, metrics_page
+from proxy.server.orders import Order, happens, ignore_signals, on_hangup, on_stop_signals
+from proxy.server.renewal import read_again
 from proxy.settings import Settings
 
 _log = logging.getLogger(__name__)
 
-_WATCH_EVERY_S: Final = 0.5
-#: A worker that closes its clients after the drain gets this long before it is ended by force.
-_CLOSING_S: Final = 5.0
+#: A worker that does not serve after so long is given up.
+_START_S: Final = 60.0
+#: A worker that lived so long is not one that keeps dying.
+_STEADY_S: Final = 10.0
+#: Pauses before one that keeps dying is started again, in seconds; the last is for all further ones.
+_PAUSES_S: Final = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
+#: So many workers may die before any has ever served.
+_FALSE_STARTS: Final = 3
+#: What a worker may take after the drain, as ``worker.CLOSING_S`` adds it up, and a little.
+_CLOSING_S: Final = 6.0
 
 
-def serve(settings: Settings) -> None:
-    """Serves until SIGTERM or SIGINT, then drains. ``settings.redis_url`` must name a running Redis."""
+def serve(settings: Settings, listener: socket.socket) -> int:
+    """Serves until SIGTERM or SIGINT, then drains. Returns the exit code.
+
+    Args:
+        settings: with a ``redis_url`` that names a running Redis.
+        listener: bound to where clients connect.
+    """
     configure_logs(settings)
     with metrics_page(settings) as page:
-        _serve(settings, page)
+        try:
+            if settings.workers > 1:
+                return asyncio.run(_Supervisor(settings, listener, page).run())
+            _serve_alone(settings, listener, page)
+            return 0
+        finally:
+            ignore_signals()
 
 
-def _serve(settings: Settings, page: MetricsPage | None) -> None:
-    metrics_dir = page.directory if page else None
-    loader = AppLoader(factory=partial(create_app, settings=settings, own_process=True, metrics_dir=metrics_dir))
-    app = loader.load()
-    single = settings.workers == 1
-    if not single:
-        app.register_listener(partial(_supervise, settings.drain_timeout_s, page), "main_process_ready")
-    app.prepare(
-        host=settings.host,
-        port=settings.port,
-        workers=settings.workers,
-        single_process=single,
-        motd=False,
-        access_log=False,
-    )
-    if single:
-        Sanic.serve_single(primary=app)
-    else:
-        Sanic.serve(primary=app, app_loader=loader)
+def _serve_alone(settings: Settings, listener: socket.socket, page: MetricsPage | None) -> None:
+    from proxy.server.worker import serve_worker  # noqa: PLC0415 - takes a second, and a supervisor needs none of it
+
+    serve_worker(settings, listener, files=_files(page, 0))
 
 
-def _supervise(drain_timeout_s: float, page: MetricsPage | None, app: App) -> None:
-    manager = app.manager
-    if page is not None:
-        page.processes = partial(_processes_of, manager)
-    _stop_in_order(manager)
-    _honour_drain_time(manager, drain_timeout_s)
-    threading.Thread(target=_replace_dead_workers, args=(manager, page), name="watchdog", daemon=True).start()
+def _files(page: MetricsPage | None, number: int) -> WorkerFiles | None:
+    return WorkerFiles(page.directory, str(number)) if page else None
 
 
-def _stop_in_order(manager: Any) -> None:
-    """Lets a signal only leave a note, which the manager reads when it is done with what it was at.
+class _Child:
+    """A worker process, as the supervisor sees it.
 
-    Sanic's own handler stops the workers from within whatever was going on: one that is just being spawned is
-    never told, and the main process waits for it for ever. Further signals change nothing; the drain has its end.
+    Attributes:
+        number: names the files of its metrics; no other living worker has the same.
+        serves: whether it ever served.
+        started: set when it serves, or has ended before it did.
+        ended: set when the process is gone.
     """
-    all_up, join = manager._all_workers_ack, manager.join  # noqa: SLF001 - what the manager asks while workers start
-    asked = threading.Event()
 
-    def leave_note(*_: object) -> None:
-        if not asked.is_set():
-            asked.set()
-            manager.monitor_publisher.send(None)
+    def __init__(self, context: ForkServerContext, number: int, settings: Settings, *arguments: object) -> None:
+        self.number = number
+        self.serves = False
+        self.started, self.ended = asyncio.Event(), asyncio.Event()
+        self._began_at = time.monotonic()
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(target=_work, args=(settings, *arguments, theirs), daemon=True)
+        try:
+            with _sigterm_blocked():
+                self._process.start()
+        except (EOFError, OSError):  # the template process was killed; the next start brings another
+            self.started.set()
+            self.ended.set()
+        else:
+            loop = asyncio.get_running_loop()
+            loop.add_reader(self._pipe.fileno(), self._on_word)
+            loop.add_reader(self._process.sentinel, self._on_end)
+        finally:
+            theirs.close()
 
-    def all_up_or_stopping() -> bool:
-        return asked.is_set() or bool(all_up())
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid
 
-    def stop_and_join() -> None:
-        if not _is_stopping(manager):
-            manager.shutdown()
-        join()
+    @property
+    def lived_s(self) -> float:
+        return time.monotonic() - self._began_at
 
-    manager._all_workers_ack = all_up_or_stopping  # noqa: SLF001 - the same
-    manager.join = stop_and_join
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, leave_note)
+    def order(self, order: Order) -> None:
+        """Tells it; one that is still starting reads it when it has."""
+        with contextlib.suppress(OSError):
+            self._pipe.send_bytes(order.value)
 
+    def kill(self) -> None:
+        """By force."""
+        self._process.kill()
 
-def _honour_drain_time(manager: Any, drain_timeout_s: float) -> None:
-    """Joins every worker up to the drain time before the manager's own clean-up cuts it off."""
-    clean_up = manager.cleanup
+    def how_it_ended(self) -> str:
+        """For the log."""
+        code = self._process.exitcode or 0
+        return f"signal {-code}" if code < 0 else f"exit code {code}"
 
-    def clean_up_after_drain() -> None:
-        deadline = time.monotonic() + drain_timeout_s + _CLOSING_S
-        for process in manager.processes:
-            current = process._current_process  # noqa: SLF001 - Sanic offers no other way to wait for it
-            if current is not None and current.is_alive():
-                current.join(max(0.0, deadline - time.monotonic()))
-        clean_up()
+    def _on_word(self) -> None:
+        asyncio.get_running_loop().remove_reader(self._pipe.fileno())
+        with contextlib.suppress(EOFError, OSError):
+            self._pipe.recv_bytes()
+            self.serves = True
+            self.started.set()
 
-    manager.cleanup = clean_up_after_drain
-
-
-def _processes_of(manager: Any) -> dict[str, int]:
-    """The main process and the workers, as the metrics name them."""
-    workers = {f"worker-{worker_name(one.name)}": one.pid for one in list(manager.transient_processes)}
-    return {"main": os.getpid(), **{name: pid for name, pid in workers.items() if pid}}
-
-
-def _replace_dead_workers(manager: Any, page: MetricsPage | None) -> None:
-    """Asks the manager to restart a worker that died; runs until a shutdown begins."""
-    reported: dict[str, int] = {}
-    while not _is_stopping(manager):
-        time.sleep(_WATCH_EVERY_S)
-        dead = [process for process in list(manager.transient_processes) if process.pid and not process.is_alive()]
-        for process in dead:
-            if reported.get(process.name) != process.pid and not _is_stopping(manager):
-                reported[process.name] = process.pid
-                _log.error("a worker died and is replaced", extra={"worker": process.name})
-                if page is not None:
-                    page.note_death(worker_name(process.name))
-                manager.monitor_publisher.send(f"{process.name}:")
+    def _on_end(self) -> None:
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(self._process.sentinel)
+        loop.remove_reader(self._pipe.fileno())
+        self._process.join()
+        self._pipe.close()
+        self.started.set()
+        self.ended.set()
 
 
-def _is_stopping(manager: Any) -> bool:
-    return bool(manager._shutting_down)  # noqa: SLF001 - Sanic shows it nowhere else
+@contextlib.contextmanager
+def _sigterm_blocked() -> Iterator[None]:
+    """For whatever is started within: the template never has SIGTERM, and a worker when it can obey.
+
+    Some send it to every process of a service at once.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+
+
+def _work(*arguments: Any) -> None:
+    """Runs in the worker."""
+    from proxy.server.template import work  # noqa: PLC0415 - the template has loaded it; this process never does
+
+    work(*arguments)
+
+
+class _Supervisor:
+    def __init__(self, settings: Settings, listener: socket.socket, page: MetricsPage | None) -> None:
+        self._settings = settings
+        self._listener = listener
+        self._page = page
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload(["proxy.server.template"])
+        #: Every worker that lives, by number; some drain while another has taken their place.
+        self._living: dict[int, _Child] = {}
+        self._places: list[_Child] = []
+        self._watches: set[asyncio.Task[None]] = set()
+        self._stopping = asyncio.Event()
+        self._renewal: asyncio.Task[None] | None = None
+        self._false_starts = 0
+
+    async def run(self) -> int:
+        on_stop_signals(self._obey)
+        on_hangup(self._on_hangup, self._obey)
+        if self._page is not None:
+            self._page.processes = self._processes
+        self._places = [self._start() for _ in range(self._settings.workers)]
+        await self._stopping.wait()
+        await self._all_end(self._settings.drain_timeout_s + _CLOSING_S)
+        return 1 if self._false_starts == _FALSE_STARTS else 0
+
+    def _obey(self, order: Order) -> None:
+        self._stopping.set()
+        self._listener.close()
+        for child in self._living.values():
+            child.order(order)
+
+    def _processes(self) -> dict[str, int]:
+        """The main process and the workers, as the metrics name them."""
+        workers = {f"worker-{child.number}": child.pid for child in list(self._living.values())}
+        return {"main": os.getpid(), **{name: pid for name, pid in workers.items() if pid}}
+
+    def _start(self, deaths: int = 0) -> _Child:
+        """Args: ``deaths`` how many in a row died young in the place that this one is for."""
+        number = next(number for number in itertools.count() if number not in self._living)
+        child = _Child(self._context, number, self._settings, self._listener, _files(self._page, number))
+        self._living[number] = child
+        watch = asyncio.create_task(self._watch(child, deaths))
+        self._watches.add(watch)
+        watch.add_done_callback(self._watches.discard)
+        return child
+
+    async def _watch(self, child: _Child, deaths: int) -> None:
+        """Sees a worker through to its end, and another into its place when that was no wish of ours."""
+        if not await happens(child.started, within_s=_START_S):
+            child.kill()
+        await child.ended.wait()
+        del self._living[child.number]
+        if self._page is not None:
+            self._page.note_end(str(child.number))
+        if child not in self._places or self._stopping.is_set():
+            return
+        self._report_death(child)
+        deaths = deaths + 1 if child.lived_s < _STEADY_S else 0
+        await happens(self._stopping, within_s=_PAUSES_S[min(deaths, len(_PAUSES_S)) - 1] if deaths else 0)
+        if child in self._places and not self._stopping.is_set():
+            self._places[self._places.index(child)] = self._start(deaths)
+
+    def _report_death(self, child: _Child) -> None:
+        _log.error("a worker died and is replaced", extra={"worker": child.number, "died_of": child.how_it_ended()})
+        if self._page is not None:
+            self._page.restarts += 1
+        if child.serves or any(other.serves for other in self._living.values()):
+            self._false_starts = 0
+            return
+        self._false_starts += 1
+        if self._false_starts == _FALSE_STARTS:
+            _log.error("workers do not start: giving up")
+            self._obey(Order.END)
+
+    def _on_hangup(self) -> None:
+        if self._stopping.is_set() or (self._renewal is not None and not self._renewal.done()):
+            return
+        settings = read_again(self._settings)
+        if settings is not None:
+            self._renewal = asyncio.create_task(self._renew(settings))
+
+    async def _renew(self, settings: Settings) -> None:
+        """One worker after another, so that there are never fewer, and one more at most."""
+        before, self._settings = self._settings, settings
+        for place in range(len(self._places)):
+            successor = self._start()
+            await successor.started.wait()
+            if self._stopping.is_set():
+                return
+            if successor.ended.is_set():
+                _log.error("SIGHUP: a new worker does not start; the others stay as they are")
+                self._settings = before
+                return
+            predecessor, self._places[place] = self._places[place], successor
+            predecessor.order(Order.DRAIN_AT_ONCE)
+            asyncio.get_running_loop().call_later(before.drain_timeout_s + _CLOSING_S, predecessor.kill)
+
+    async def _all_end(self, within_s: float) -> None:
+        """Waits for every worker to drain; ends by force what does not."""
+        if self._watches:
+            await asyncio.wait(self._watches, timeout=within_s)
+        for child in self._living.values():
+            _log.error("a worker did not end in time and is killed", extra={"worker": child.number})
+            child.kill()
+        if self._watches:
+            await asyncio.wait(self._watches)

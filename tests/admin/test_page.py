@@ -201,9 +201,9 @@ async def test_the_charts_show_the_hour_the_day_and_the_month(page: Page, proxy:
 async def test_a_lost_connection_is_told_and_mended(page: Page) -> None:
     worker = Sanic.get_app("poe-proxy").ctx.worker
     await expect(page.locator(".status")).to_have_text("Live")
-    worker.draining = True
+    worker.drain.begun = True
     await expect(page.get_by_role("alert")).to_contain_text("The connection is lost")
-    worker.draining = False
+    worker.drain.begun = False
     await page.get_by_role("button", name="Try now").click()
 
     await expect(page.locator(".status")).to_have_text("Live")

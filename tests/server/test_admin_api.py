@@ -395,7 +395,7 @@ async def test_a_draining_worker_ends_its_live_streams_and_their_connections(set
         reader, writer = await asyncio.open_connection("127.0.0.1", int(base_url.rpartition(":")[2]))
         writer.write(f"GET /admin/api/live HTTP/1.1\r\nhost: test\r\nx-admin-token: {ADMIN}\r\n\r\n".encode())
         await reader.readuntil(b"event: state")
-        Sanic.get_app("poe-proxy").ctx.worker.draining = True
+        Sanic.get_app("poe-proxy").ctx.worker.drain.begun = True
         async with asyncio.timeout(10):
             rest = await reader.read()
         writer.close()

@@ -291,13 +291,12 @@ def test_a_death_takes_what_was_true_of_the_dead_and_nothing_else(directories: P
     """At once, not only when another worker has taken its place."""
     written_by_two_workers(directories)
     shown = MetricsPage(directories, dict)
-    shown.note_death("1")
+    shown.note_end("1")
     page = Page(generate_latest(shown.registry).decode())
 
     assert page.value("requests_total") == 2
     assert page.value("requests_in_flight") == 2
     assert page.value("redis_up") == 1
-    assert page.value("worker_restarts_total") == 1
 
 
 def test_the_port_is_free_when_the_page_ends(directories: Path) -> None:

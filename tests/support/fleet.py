@@ -65,6 +65,7 @@ async def running_instance(home: Path, **environment: str) -> AsyncIterator[Inst
             env={
                 "HOST": "127.0.0.1",
                 "METRICS_PORT": "0",
+                "DRAIN_NOTICE_S": "0",
                 "DATA_DIR": str(home / "data"),
                 "LOG_FORMAT": "json",
                 **clean,

@@ -28,7 +28,7 @@ async def watch(request: Request) -> HTTPResponse | None:
         response = await request.respond(content_type="text/event-stream; charset=utf-8", headers=_HEADERS)
         if response is None:
             raise RuntimeError("the request was answered already")
-        while not desk.worker.draining:
+        while not desk.worker.drain.begun:
             await response.send(state)
             await asyncio.sleep(_EVERY_S)
             state = await desk.live_state.get()

@@ -29,7 +29,7 @@ async def ready_state(worker: Worker) -> dict[str, Any]:
     count = await worker.key_count.get()
     available = worker.store.available
     return {
-        "status": "draining" if worker.draining else "ok" if available else "degraded",
+        "status": "draining" if worker.drain.begun else "ok" if available else "degraded",
         "redis": "ok" if available else "away",
         "keys": {
             "ready": count.ready,
