@@ -160,11 +160,10 @@ class _Serving:
         return True
 
     async def _close(self, server: Any) -> None:
-        if self._renewal is not None:
-            self._renewal.cancel()
-            await asyncio.gather(self._renewal, return_exceptions=True)
         try:
             async with asyncio.timeout(_CLOSE_S):
+                if self._renewal is not None:
+                    await self._renewal  # no call is left that it could wait for
                 await server.after_stop()
         except TimeoutError:
             _log.error("not everything could be closed in time; what was not yet told to Redis is lost")
