@@ -5,11 +5,11 @@ from dataclasses import asdict
 from typing import NoReturn
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from proxy.cli.configuration import report
 from proxy.cli.shared_state import on_redis, print_json
+from proxy.cli.tables import key_id_column, print_table
 from proxy.keypool.admin import Action, KeyAdmin, KeyState
 
 _COLORS = {"ready": "green", "cooling": "yellow", "parked": "magenta", "retired": "red"}
@@ -28,7 +28,7 @@ def list_keys(*, as_json: bool) -> None:
     if as_json:
         print_json([_facts(state) for state in states])
     else:
-        Console().print(_table(states))
+        print_table(_table(states))
 
 
 @keys.command()
@@ -96,7 +96,9 @@ def _facts(state: KeyState) -> dict[str, object]:
 
 
 def _table(states: list[KeyState]) -> Table:
-    table = Table("key", "account", "state", "why", "left", "in flight", "req/min", "points", "answered", "failed")
+    table = Table(
+        key_id_column("key"), "account", "state", "why", "left", "in flight", "req/min", "points", "answered", "failed"
+    )
     for state in states:
         why = f"{state.reason} ({state.basis})" if state.reason else ""
         table.add_row(

@@ -5,11 +5,11 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 import click
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
 from proxy.cli.shared_state import on_redis, print_json
+from proxy.cli.tables import key_id_column, print_table
 from proxy.ledger.newest import NewestReader, Told
 
 _COUNT: Final = click.IntRange(1, 10_000)
@@ -26,7 +26,7 @@ def trail(*, count: int, failures: bool, as_json: bool) -> None:
         _print_json(entries)
         return
     right = [Column(name, justify="right") for name in ("status", "prompt", "completion", "first text", "duration")]
-    table = Table("time (UTC)", "client", "model", "key", *right, "outcome")
+    table = Table("time (UTC)", "client", "model", key_id_column("key"), *right, "outcome")
     for entry in entries:
         facts = entry.facts
         table.add_row(
@@ -36,7 +36,7 @@ def trail(*, count: int, failures: bool, as_json: bool) -> None:
             *(_ms(facts.get(name)) for name in ("first_text_ms", "duration_ms")),
             escape(str(facts.get("outcome", ""))),
         )
-    Console().print(table)
+    print_table(table)
 
 
 @click.command()
@@ -53,7 +53,7 @@ def events(*, count: int, as_json: bool) -> None:
         facts = {name: value for name, value in entry.facts.items() if name != "kind"}
         told = ", ".join(f"{name} {value}" for name, value in facts.items())
         table.add_row(_time(entry), escape(str(entry.facts.get("kind", ""))), escape(told))
-    Console().print(table)
+    print_table(table)
 
 
 def _print_json(entries: Iterable[Told]) -> None:

@@ -26,8 +26,8 @@ class KeyState:
 
     Attributes:
         state: ``ready``, ``cooling``, ``parked`` or ``retired``.
-        reason: why it last rested, was parked or retired; "" when it is ready.
-        basis: ``stated`` by Poe or an operator, or ``guessed``.
+        reason: why it rests, was parked or retired; "" when it is ready.
+        basis: ``stated`` by Poe or an operator, ``guessed``, or ``counted`` when its account's minute is full.
         left_s: seconds it still rests.
         requests: of its account, in the last minute.
         points: of its account; None when not known yet.
@@ -65,12 +65,12 @@ class KeyAdmin:
     async def describe(self) -> list[KeyState]:
         """Every key that some instance has announced, by account and id."""
         names = self._store.keys
-        _, *entries = await self._store.run(
+        now_ms, *entries = await self._store.run(
             _DESCRIBE_KEYS,
             [names.ring, names.resting, names.out, names.announced],
             [names.prefix, WINDOW_MS],
         )
-        states = [_state(*entry) for entry in entries]
+        states = [_state(now_ms, *entry) for entry in entries]
         return sorted(states, key=lambda state: (state.account, state.key_id))
 
     async def move(self, key_id: str, action: Action, *, rest_s: float = 0.0) -> bool:
@@ -89,20 +89,37 @@ class KeyAdmin:
 
 
 def _state(
-    key_id: str, state: str, rest_ms: int, in_flight: int, requests: int, key_hash: object, account_hash: object
+    now_ms: int,
+    key_id: str,
+    state: str,
+    rest_ms: int,
+    in_flight: int,
+    requests: int,
+    key_hash: object,
+    account_hash: object,
 ) -> KeyState:
     key, account = dict(pairs(key_hash)), dict(pairs(account_hash))
-    because = key if state == "retired" or "ready_at_ms" in key else account
-    is_ready = state == "ready"
+    reason, basis = _why(state, now_ms, key, account)
     return KeyState(
         key_id=key_id,
         account=key.get("account", key_id),
         state=state,
-        reason="" if is_ready else because.get("reason", account.get("reason", "")),
-        basis="" if is_ready else because.get("basis", account.get("basis", "")),
+        reason=reason,
+        basis=basis,
         left_s=rest_ms / 1000,
         in_flight=in_flight,
         requests=requests,
         points=int(account["points"]) if "points" in account else None,
         outcomes={name: int(count) for name, count in key.items() if name not in _NOT_OUTCOMES},
     )
+
+
+def _why(state: str, now_ms: int, key: dict[str, str], account: dict[str, str]) -> tuple[str, str]:
+    """Reason and basis of a key's state: what is kept of its last rest, or its account's, if that is the one it has."""
+    if state == "ready":
+        return "", ""
+    rests = [one for one in (key, account) if int(one.get("ready_at_ms", 0)) > now_ms]
+    if state == "cooling" and not rests:
+        return "requests_per_minute", "counted"
+    because = next(iter(rests), key if state == "retired" or "ready_at_ms" in key else account)
+    return because.get("reason", account.get("reason", "")), because.get("basis", account.get("basis", ""))

@@ -1,6 +1,5 @@
 """Why a request got which key: for operators, as a response header, and later for everybody, in the trail."""
 
-import hashlib
 from typing import Any, Final
 
 import orjson
@@ -8,7 +7,8 @@ from sanic import Request
 from sanic.response import BaseHTTPResponse
 
 from proxy.gateway.call import ChatCall, RelayRecord
-from proxy.server.context import App, Worker
+from proxy.server.admin.desk import desk_of
+from proxy.server.context import App
 
 #: Longest header value; a longer story is cut down to the keys that were used.
 _MAX_HEADER_BYTES: Final = 4096
@@ -41,10 +41,7 @@ def _add_why(request: Request, response: BaseHTTPResponse) -> None:
     """Streams tell what is known when they open."""
     token = request.headers.get("x-admin-token")
     call: ChatCall | None = getattr(request.ctx, "call", None)
-    if not token or call is None:
-        return
-    worker: Worker = request.app.ctx.worker
-    if hashlib.sha256(token.encode(errors="surrogateescape")).digest() not in worker.admin_digests:
+    if not token or call is None or not desk_of(request).sign_ins.recognises(token):
         return
     told = orjson.dumps(why(call.record))
     if len(told) > _MAX_HEADER_BYTES:

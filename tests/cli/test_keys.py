@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 
 from proxy.errors import KeyRefused, RateLimited
-from proxy.keypool.lease import KeyCount, Lease, PoolLimits, Wanted
+from proxy.keypool.lease import KeyCount, Lease, NoneReady, PoolLimits, Wanted
 from proxy.keypool.pool import KeyPool
 from proxy.keypool.verdict import ANSWERED, Cooldown, judge
 from proxy.settings import PoeKey
 from proxy.store.redis import RedisStore
 from tests.support.commands import Finished, run_command
+from tests.support.waiting import wait_until
 
 KEYS = [PoeKey("poe-secret-1", "home"), PoeKey("poe-secret-2", "work")]
 POOL = {"POE_API_KEYS": "home:poe-secret-1,work:poe-secret-2", "ACCESS_TOKENS": "token"}
@@ -64,6 +65,36 @@ async def test_list_tells_state_reason_time_left_and_results(pool: KeyPool, envi
     assert 90 < cooling["left_s"] <= 100
     assert (cooling["points"], cooling["failed"], cooling["account"]) == (1234, 1, rested.key.account)
     assert (ready["state"], ready["in_flight"], ready["answered"], ready["requests"]) == ("ready", 1, 1, 2)
+
+
+async def test_list_tells_that_an_accounts_minute_is_full(
+    redis_url: str, namespace: str, environment: dict[str, str]
+) -> None:
+    """Whatever it rested for before."""
+    store = RedisStore(redis_url, namespace)
+    full = KeyPool(KEYS[:1], store, limits=PoolLimits(requests_per_minute=1), cooldown=Cooldown(5, 300))
+    lease = await leased(full)
+    await full.settle(lease, judge(RateLimited(retry_after_s=0.001)))
+
+    async def rests_for_the_minute() -> bool:
+        reply = await full.lease(Wanted("Echo"))
+        return isinstance(reply, NoneReady) and (reply.any_ready_in_s or 0) > 1
+
+    await wait_until(rests_for_the_minute, "the rest is over, and the minute is full")
+    await store.close()
+
+    [state] = (await listed(environment)).values()
+
+    assert (state["state"], state["reason"], state["basis"]) == ("cooling", "requests_per_minute", "counted")
+
+
+@pytest.mark.parametrize("columns", [{}, {"COLUMNS": "60"}])
+async def test_list_shows_key_ids_whole(pool: KeyPool, environment: dict[str, str], columns: dict[str, str]) -> None:
+    """They are there to be copied, from a narrow terminal too."""
+    del pool
+    finished = await keys({**environment, **columns}, "list")
+
+    assert [key.key_id in finished.out for key in KEYS] == [True, True]
 
 
 async def test_list_is_a_table_without_secrets(pool: KeyPool, environment: dict[str, str]) -> None:

@@ -80,7 +80,7 @@ async def test_a_rolling_restart_cuts_no_stream_and_refuses_no_request(
 
     connector = aiohttp.TCPConnector(limit=0)
     async with (
-        running_cluster(tmp_path, **environment) as cluster,
+        running_cluster(tmp_path, instances=3, workers=2, **environment) as cluster,
         aiohttp.ClientSession(connector=connector) as session,
     ):
         async with asyncio.TaskGroup() as callers:
@@ -107,7 +107,7 @@ async def test_streams_that_never_end_all_end_with_an_error_event(
     environment = settings_for(poe, redis_url, namespace) | {"DRAIN_TIMEOUT_S": "3"}
     connector = aiohttp.TCPConnector(limit=0)
     async with (
-        running_cluster(tmp_path, **environment) as cluster,
+        running_cluster(tmp_path, instances=3, workers=2, **environment) as cluster,
         aiohttp.ClientSession(connector=connector) as session,
     ):
         streams = [asyncio.create_task(ask(session, cluster)) for _ in range(STREAMS)]

@@ -107,3 +107,20 @@ async def test_sending_no_token_is_no_guess(sign_ins: SignIns) -> None:
         with pytest.raises(InvalidToken):
             await sign_ins.admit("")
     await guess(sign_ins, 1)
+
+
+def test_a_token_beside_another_request_is_known_at_once(sign_ins: SignIns) -> None:
+    assert sign_ins.recognises(RIGHT)
+    assert not sign_ins.recognises("guess")
+    assert not sign_ins.recognises("")
+
+
+async def test_guesses_beside_other_requests_count_like_any(sign_ins: SignIns, clock: Clock) -> None:
+    """And after five of them none is looked at for a minute: their answers tell nothing."""
+    assert [sign_ins.recognises(f"guess-{number}") for number in range(FREE_FAILURES)] == [False] * FREE_FAILURES
+
+    assert not sign_ins.recognises(RIGHT)
+    with pytest.raises(AdminLimited):
+        await sign_ins.admit("another")
+    clock.now += WINDOW_S
+    assert sign_ins.recognises(RIGHT)

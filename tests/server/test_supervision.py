@@ -127,7 +127,7 @@ async def test_a_worker_killed_under_load_is_replaced_and_the_others_do_not_noti
 
 
 async def test_a_worker_that_keeps_dying_is_given_pauses(environment: dict[str, str], tmp_path: Path) -> None:
-    """It is replaced at once the first time; after half a second, then a second, and so on, when it dies young again."""
+    """It is replaced at once the first time, then after half a second, a second, and so on."""
     async with running_instance(tmp_path, **environment, WORKERS="2") as instance:
         await all_workers_serve(instance, 2)
         [keeps_dying, _] = sorted(workers_of(instance))

@@ -7,7 +7,6 @@ Without ``ADMIN_TOKENS`` none of it exists. The page itself tells nothing and ne
 from sanic import Blueprint
 
 from proxy.server.admin import clients, events, keys, live, page, usage
-from proxy.server.admin.desk import Desk
 from proxy.server.admin.headers import install_admin_headers
 from proxy.server.context import App
 from proxy.settings import Settings
@@ -18,10 +17,5 @@ def install_admin(app: App, settings: Settings) -> None:
     if not settings.admin_tokens:
         return
     install_admin_headers(app)
-
-    async def open_desk(app: App) -> None:
-        app.ctx.desk = Desk(app.ctx.worker)
-
-    app.register_listener(open_desk, "before_server_start")
     groups = (page.blueprint, keys.blueprint, clients.blueprint, usage.blueprint, events.blueprint, live.blueprint)
     app.blueprint(Blueprint.group(*groups, url_prefix="/admin"))

@@ -79,6 +79,15 @@ class Desk:
         return b"event: state\ndata: %b\n\n" % orjson.dumps(state)
 
 
+def desk_of(request: Request) -> Desk:
+    """This process's desk, whoever asks; another one when the worker's resources were renewed."""
+    ctx = request.app.ctx
+    desk: Desk | None = getattr(ctx, "desk", None)
+    if desk is None or desk.worker is not ctx.worker:
+        desk = ctx.desk = Desk(ctx.worker)
+    return desk
+
+
 async def open_desk(request: Request) -> Desk:
     """The desk, for an operator; every handler under ``/admin/api`` begins with it.
 
@@ -86,7 +95,7 @@ async def open_desk(request: Request) -> Desk:
         InvalidToken: no admin token, or a wrong one.
         AdminLimited: too many were wrong lately.
     """
-    desk: Desk = request.app.ctx.desk
+    desk = desk_of(request)
     await desk.sign_ins.admit(_token(request), request.headers.get("x-admin-session", ""))
     return desk
 

@@ -5,7 +5,7 @@ from typing import Final
 
 from sanic import Blueprint, HTTPResponse, Request
 
-from proxy.server.admin.desk import json_answer, open_desk
+from proxy.server.admin.desk import desk_of, json_answer, open_desk
 from proxy.server.headers import let_go_if_draining
 
 blueprint = Blueprint("admin_live")
@@ -21,14 +21,14 @@ async def read_overview(request: Request) -> HTTPResponse:
 
 
 async def watch(request: Request) -> HTTPResponse | None:
-    """Sends the state each second until the reader leaves or this worker ends. A reader that is slow gets fewer."""
+    """Sends the state each second until the reader leaves, or this worker ends or renews. A slow reader gets fewer."""
     desk = await open_desk(request)
     with desk.viewing():
         state = await desk.live_state.get()
         response = await request.respond(content_type="text/event-stream; charset=utf-8", headers=_HEADERS)
         if response is None:
             raise RuntimeError("the request was answered already")
-        while not desk.worker.drain.begun:
+        while not desk.worker.drain.begun and desk_of(request) is desk:
             await response.send(state)
             await asyncio.sleep(_EVERY_S)
             state = await desk.live_state.get()

@@ -1,0 +1,22 @@
+"""Tables on standard output: as wide as a terminal, and elsewhere as wide as they need to be."""
+
+from typing import Final
+
+from rich.console import Console
+from rich.table import Column, Table
+
+#: Wider than any table, for output that goes into a file or another program.
+_ANY_WIDTH: Final = 1_000
+
+
+def key_id_column(name: str) -> Column:
+    """A column of ids that somebody will copy: never cut, never broken."""
+    return Column(name, no_wrap=True, overflow="ignore", min_width=12)
+
+
+def print_table(table: Table) -> None:
+    """Prints it."""
+    console = Console()
+    if not console.is_terminal and "COLUMNS" not in console._environ:  # noqa: SLF001 - what Console itself went by
+        console = Console(width=_ANY_WIDTH)
+    console.print(table)
