@@ -9,10 +9,10 @@ NODE_CLIENTS := tests/contract/node
 NODE_READY := $(NODE_CLIENTS)/node_modules/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup clients demo serve test check fmt lint types cov bench config lock clean
+.PHONY: help setup clients demo cluster serve test check fmt lint types cov bench config image-check lock clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(READY) ## Make the virtual environment and install everything
 
@@ -38,6 +38,9 @@ $(NODE_READY): $(NODE_CLIENTS)/package.json $(NODE_CLIENTS)/package-lock.json
 demo: $(READY) ## Run the proxy against a local Poe, with commands to try
 	$(BIN)/python -m proxy demo
 
+cluster: $(READY) ## Run three instances behind nginx on one Redis, as compose would
+	$(BIN)/python -m cluster
+
 serve: $(READY) ## Run the proxy with the settings in the environment
 	$(BIN)/python -m proxy serve
 
@@ -60,6 +63,10 @@ types: $(READY) ## Check types
 
 config: $(READY) ## Check Dockerfile, compose file, workflows and scripts
 	scripts/check-config
+
+# Not a part of check: it takes root, a minute, and the first time a download of a Debian.
+image-check: $(READY) ## Build the container image without Docker, look through it and run it
+	scripts/image-check
 
 cov: $(READY) clients ## Run the tests and report coverage
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile --cov --cov-report=term-missing:skip-covered

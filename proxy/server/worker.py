@@ -135,6 +135,8 @@ class _Serving:
         deadline = loop.time() + self._settings.drain_timeout_s
         await server.before_stop()
         await happens(self._no_notice, within_s=min(self._settings.drain_notice_s, self._settings.drain_timeout_s))
+        for _ in range(2):  # connections that the kernel has accepted for us would be reset: take them first
+            await asyncio.sleep(0)
         server.close()
         if await self._finished(server, drain, deadline):
             return

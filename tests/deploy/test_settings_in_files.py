@@ -14,10 +14,16 @@ from proxy.settings import SECRET_NAMES, Settings
 
 _ROOT: Final = Path(__file__).parents[2]
 
-#: What a worker may take after the drain to close its clients; see ``proxy/server/supervision.py``.
-_CLOSING_S: Final = 5
-#: For flyctl in the workflow, not for the proxy.
-_FLYCTL_NAMES: Final = {"FLY_API_TOKEN"}
+#: For Compose, not for the proxy; see ``test_compose.py``.
+_OF_COMPOSE: Final = {"REPLICAS", "GRAFANA_PORT", "COMPOSE_PROFILES"}
+#: What docker-compose.yml sets itself, so that nobody need.
+_FIXED_BY_COMPOSE: Final = {"HOST", "METRICS_PORT", "REDIS_URL"}
+#: Older names, secrets that come as files instead, and the directory of a Valkey that is not started there.
+_NOT_IN_ENV: Final = {"BASE", "BOT", "DATA_DIR", "REDIS_URL_FILE", *SECRET_NAMES} - {"REDIS_URL"}
+#: Set in .env.example to something, or shown with something that is not the default.
+_EXAMPLES: Final = {"ALLOW_CALLER_KEYS", "WORKERS", *(f"{name}_FILE" for name in SECRET_NAMES)}
+#: For flyctl and GitHub's own client in the workflow, not for the proxy.
+_OF_THE_WORKFLOW: Final = {"FLY_API_TOKEN", "HAS_TOKEN", "GH_TOKEN"}
 
 
 def _setting_names() -> set[str]:
@@ -48,6 +54,10 @@ def _in_env_example() -> set[str]:
     return set(re.findall(r"^#?([A-Za-z_][A-Za-z0-9_]*)=", _text(".env.example"), flags=re.MULTILINE))
 
 
+def _for_the_proxy_in_env_example() -> set[str]:
+    return _in_env_example() - _OF_COMPOSE
+
+
 def _in_fly_toml() -> set[str]:
     return set(tomllib.loads(_text("fly.toml"))["env"])
 
@@ -58,14 +68,14 @@ def _in_deploy_workflow() -> set[str]:
     steps = [step for job in yaml.safe_load(text)["jobs"].values() for step in job.get("steps", [])]
     given = {name for step in steps for name in step.get("env", {})}
     read = set(re.findall(r"\bsecrets\.(\w+)", text))
-    return (given | read) - _FLYCTL_NAMES
+    return (given | read) - _OF_THE_WORKFLOW
 
 
 @pytest.mark.parametrize(
     "names_in_file",
     [
         pytest.param(_in_compose, id="docker-compose.yml"),
-        pytest.param(_in_env_example, id=".env.example"),
+        pytest.param(_for_the_proxy_in_env_example, id=".env.example"),
         pytest.param(_in_fly_toml, id="fly.toml"),
         pytest.param(_in_deploy_workflow, id="deploy.yml"),
     ],
@@ -91,16 +101,27 @@ def test_the_deploy_stages_every_secret_it_is_given() -> None:
     assert set(loop[1].split()) == set(SECRET_NAMES)
 
 
-def test_compose_waits_for_the_drain() -> None:
-    """``docker compose stop`` waits longer than the default drain and the closing after it take together."""
-    drain_s = Settings.model_fields["drain_timeout_s"].default
-    wait_s = int(_compose_proxy()["stop_grace_period"].removesuffix("s"))
-
-    assert wait_s > drain_s + _CLOSING_S
+@pytest.mark.parametrize("name", sorted(_setting_names() - _NOT_IN_ENV))
+def test_env_example_has_every_setting(name: str) -> None:
+    """All that the proxy reads, but for what docker-compose.yml fixes."""
+    assert name in _in_env_example() | _FIXED_BY_COMPOSE
 
 
-def test_the_container_listens_where_compose_publishes() -> None:
-    """The port inside the container is fixed, whatever ``PORT`` in .env publishes. The metrics' is not published."""
-    proxy = _compose_proxy()
+@pytest.mark.parametrize("name", sorted(_in_env_example() & _setting_names() - _EXAMPLES))
+def test_env_example_tells_the_defaults(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Taking the ``#`` from a line changes nothing yet."""
+    value = re.search(rf"^#{name}=(.*)$", _text(".env.example"), flags=re.MULTILINE)
+    field = name.lower()
+    default = getattr(Settings(), field)
 
-    assert [port.rpartition(":")[2] for port in proxy["ports"]] == [proxy["environment"]["PORT"]]
+    assert value is not None
+    monkeypatch.setenv(name, value[1])
+    assert getattr(Settings(), field) == default
+
+
+def test_env_example_has_what_compose_itself_reads() -> None:
+    """Every variable in docker-compose.yml, and none that has gone from there."""
+    in_compose = set(re.findall(r"\$\{(\w+)", _text("docker-compose.yml")))
+
+    assert in_compose <= _in_env_example()
+    assert _in_env_example() - _setting_names() - {"COMPOSE_PROFILES"} == in_compose - _setting_names()
