@@ -3,9 +3,7 @@
 import asyncio
 import contextlib
 import os
-import random
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -13,6 +11,7 @@ from pathlib import Path
 
 import httpx
 
+from cluster.processes import free_port as free_port  # tests ask for a port here
 from tests.support.waiting import wait_until
 
 
@@ -29,22 +28,6 @@ class Instance:
         if self.process.returncode is None:
             self.process.send_signal(signal.SIGTERM)
         return await asyncio.wait_for(self.process.wait(), within_s)
-
-
-#: Ports below those that the kernel gives to outgoing connections, so that nobody takes one before it is listened on.
-_PORTS = range(20_000, 32_000)
-_given: set[int] = set()
-
-
-def free_port() -> int:
-    """A port that nobody listens on now, given out once only."""
-    while True:
-        port = random.choice(_PORTS)
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            if port not in _given:
-                probe.bind(("127.0.0.1", port))
-                _given.add(port)
-                return port
 
 
 @contextlib.asynccontextmanager
