@@ -9,7 +9,7 @@ from hypothesis import settings as hypothesis_settings
 from openai import AsyncOpenAI
 
 from proxy.settings import Settings
-from tests.support.redis_servers import BINARIES, running_redis
+from tests.support.redis_servers import BINARIES, BINARY, GIVEN_URL, refuse_to_share_the_given_server, running_redis
 from tests.support.scripted_poe import ScriptedPoe, running_poe
 from tests.support.serving import http, make_settings, sdk, serving
 
@@ -18,11 +18,16 @@ hypothesis_settings.register_profile("nightly", max_examples=10_000, deadline=No
 hypothesis_settings.load_profile("ci")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Looks at the server of ``TEST_REDIS_URL`` before anything is written there."""
+    if GIVEN_URL:
+        refuse_to_share_the_given_server(config)
+
+
 @pytest.fixture(scope="session")
 def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A real Redis (or Valkey, where Redis is not installed) for the whole run; tests share it by namespace."""
-    binary = BINARIES.get("redis", BINARIES["valkey"])
-    with running_redis(binary, tmp_path_factory.mktemp("redis")) as url:
+    with running_redis(GIVEN_URL or BINARY, tmp_path_factory.mktemp("redis")) as url:
         yield url
 
 

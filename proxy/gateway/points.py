@@ -17,7 +17,8 @@ from proxy.settings import PoeKey
 
 _log = logging.getLogger(__name__)
 
-#: How often a worker looks whether an account is due, in seconds, unless they are due more often.
+#: A worker looks so many times whether an account is due in the time that lies between, and no oftener than this.
+_LOOKS: Final = 6
 _LOOK_EVERY_S: Final = 30.0
 #: Most pages of a hundred queries read of one account at once.
 _MAX_PAGES: Final = 500
@@ -45,7 +46,7 @@ class PointsReader:
         while True:
             with contextlib.suppress(StoreUnavailable):
                 await self.read_all()
-            await asyncio.sleep(min(self._every_s, _LOOK_EVERY_S))
+            await asyncio.sleep(min(self._every_s, max(_LOOK_EVERY_S, self._every_s / _LOOKS)))
 
     async def read_all(self) -> None:
         """Reads the accounts that are due. Raises StoreUnavailable."""

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.support.fleet import free_port
+from cluster.processes import free_port
 from tests.support.waiting import wait_until
 
 

@@ -16,10 +16,11 @@ import httpx
 import pytest
 import pytest_asyncio
 
+from cluster.processes import free_port
 from tests.contract.bots import KEYS
 from tests.contract.clients import HERE, ROOT, Client
 from tests.contract.examples import example
-from tests.support.fleet import free_port, running_instance
+from tests.support.fleet import running_instance
 from tests.support.waiting import wait_until
 
 TOKEN: Final = "contract-token"

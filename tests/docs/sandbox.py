@@ -19,9 +19,10 @@ from typing import Final
 import httpx
 import pytest
 
+from cluster.processes import free_port
 from proxy.settings import fingerprint
 from tests.docs.blocks import ROOT
-from tests.support.fleet import free_port, running_instance
+from tests.support.fleet import running_instance
 from tests.support.redis_servers import breakable_redis
 from tests.support.waiting import wait_until
 

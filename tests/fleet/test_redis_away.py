@@ -14,12 +14,13 @@ import aiohttp
 import httpx
 import pytest
 
+from cluster.processes import free_port
 from proxy.keypool.lease import Lease, PoolLimits, Wanted
 from proxy.keypool.pool import KeyPool
 from proxy.keypool.verdict import ANSWERED, Cooldown
 from proxy.settings import PoeKey, Settings, fingerprint
 from proxy.store import redis as store_module
-from tests.support.fleet import Instance, free_port, running_instance
+from tests.support.fleet import Instance, running_instance
 from tests.support.redis_servers import Server, breakable_redis, cluster_setup, sentinel_setup
 from tests.support.scripted_poe import Asked, Reply, ScriptedPoe, echo, failure
 from tests.support.serving import http, make_settings, serving

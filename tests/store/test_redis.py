@@ -10,10 +10,10 @@ import pytest
 import redis
 from redis.crc import key_slot
 
+from cluster.processes import free_port
 from proxy.errors import StoreUnavailable
 from proxy.store import redis as store_module
 from proxy.store.redis import RedisStore, Script
-from tests.support.fleet import free_port
 from tests.support.redis_servers import breakable_redis, cluster_setup, sentinel_setup
 from tests.support.waiting import wait_until
 

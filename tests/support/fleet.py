@@ -11,7 +11,7 @@ from pathlib import Path
 
 import httpx
 
-from cluster.processes import free_port as free_port  # tests ask for a port here
+from cluster.processes import free_port
 from tests.support.waiting import wait_until
 
 

