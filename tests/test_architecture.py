@@ -50,6 +50,8 @@ LAYERS: Final[dict[str, set[str]]] = {
 OWNERS: Final[dict[str, set[str]]] = {
     "aiohttp": {"poe_api"},
     "yarl": {"poe_api"},
+    "httptools": {"poe_api"},
+    "aiohappyeyeballs": {"poe_api"},
     "fastapi_poe": {"poe_api", "demo"},
     "fastapi": {"demo"},
     "sse_starlette": {"demo"},

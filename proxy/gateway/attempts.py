@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
+from functools import partial
 
 from proxy.errors import (
     Blame,
@@ -22,7 +23,7 @@ from proxy.errors import (
     RateLimited,
     SubscriptionRequired,
 )
-from proxy.gateway.call import AttemptRecord, ChatCall
+from proxy.gateway.call import AttemptRecord, ChatCall, Push
 from proxy.gateway.keyring import Keyring, PooledKeys
 from proxy.gateway.uploads import Uploads
 from proxy.keypool.callers import ClientRefused
@@ -38,7 +39,8 @@ from proxy.keypool.verdict import (
     judge_hearsay,
 )
 from proxy.openai_api.response import Batch
-from proxy.poe_api.client import PoeClient
+from proxy.poe_api.client import Answer, PoeClient
+from proxy.poe_api.events import Event
 from proxy.poe_api.query import Query, build_query_body
 from proxy.settings import PoeKey
 from proxy.translator.reply import Reply
@@ -78,6 +80,7 @@ class Attempts:
     Args:
         new_reply: what the events of an attempt are fed to.
         streaming: whether text is shown as it comes, or an answer when it is whole.
+        push: where what streams goes after its first batch, None for the way of the first.
         trusted: whether the bot's own words about a key are Poe's.
     """
 
@@ -89,6 +92,7 @@ class Attempts:
         query: Query,
         new_reply: Callable[[], Reply],
         streaming: bool,
+        push: Push | None,
         keyring: Keyring,
         upstream: Upstream,
         failover: Failover,
@@ -99,6 +103,7 @@ class Attempts:
         self._query = query
         self._new_reply = new_reply
         self._streaming = streaming
+        self._push = push
         self._keyring = keyring
         self._upstream = upstream
         self._failover = failover
@@ -193,12 +198,34 @@ class Attempts:
                     yield Batch(self._choice, deltas)
                 if reply.ended:  # leaving closes the connection, so that Poe stops too
                     break
+                if self._committed and self._push is not None:
+                    async with aclosing(self._pump(answer, self._push)) as batches:
+                        async for batch in batches:
+                            yield batch
+                    break
         rest = reply.finish()
         if not self._streaming:
             rest = reply.whole()
         if rest:
             self._commit(lease)
             yield Batch(self._choice, rest)
+
+    async def _pump(self, answer: Answer, push: Push) -> AsyncGenerator[Batch, None]:
+        """The rest of a stream by the quick way; yields what that cannot take."""
+        take = partial(self._pushed, push)
+        while not self.reply.ended and (left := await answer.pump(take)) is not None:
+            if left.deltas:
+                yield left
+
+    def _pushed(self, push: Push, events: list[Event]) -> Batch | None:
+        """The hot path of a stream: one read from Poe, one write to the client (``lone`` in bench).
+
+        None to go on. A batch stops it: one that could not be pushed, or an empty one when the reply has ended.
+        """
+        batch = Batch(self._choice, self.reply.feed(events))
+        if batch.deltas and not push(batch):
+            return batch
+        return Batch(self._choice, ()) if self.reply.ended else None
 
     async def _body_with_files(self, key: PoeKey) -> bytes:
         """The query, when Poe has its files: each account uploads its own."""

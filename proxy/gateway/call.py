@@ -1,12 +1,15 @@
 """One call of a client, and the record it leaves. No decisions."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from proxy.clients.tokens import Client
 from proxy.keypool.callers import Room
 from proxy.openai_api.request import ChatCompletionRequest
-from proxy.openai_api.response import Usage
+from proxy.openai_api.response import Batch, Usage
+
+#: Sends a batch to the client at once, from any callback; False when it cannot now, so that it has to be yielded.
+Push = Callable[[Batch], bool]
 
 
 @dataclass(slots=True)

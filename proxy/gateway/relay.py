@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
 from proxy.gateway.attempts import Attempts, Failover, Upstream
-from proxy.gateway.call import ChatCall
+from proxy.gateway.call import ChatCall, Push
 from proxy.gateway.catalogue import Catalogue
 from proxy.gateway.checked_json import CheckedJson
 from proxy.gateway.keyring import Keyring, OwnKey, PooledKeys
@@ -36,8 +36,11 @@ class Relay:
         self._tokens = tokens
         self._failover = failover
 
-    async def answer(self, call: ChatCall) -> AsyncGenerator[Batch, None]:
+    async def answer(self, call: ChatCall, push: Push | None = None) -> AsyncGenerator[Batch, None]:
         """The answer, in batches as they arrive; at the end each choice has its Finish, and the last batch the Usage.
+
+        With ``push`` most batches of a stream are handed to that instead of being yielded: it is the quick way to the
+        client, without a step through every layer for each chunk. The first batch and the last are yielded always.
 
         By the time a Finish comes, the leases are settled. Close the generator to abandon the answer: the
         connections to Poe close at once. A call that does not stream gets each choice in one batch.
@@ -51,7 +54,8 @@ class Relay:
         is_counted = plan.visible_tokens is not None or plan.all_tokens is not None
         encoder = await self._tokens.open_encoder() if is_counted else None
         keyring = self._keyring(call)
-        choices = [self._choice(call, plan, encoder, keyring, choice) for choice in range(plan.choices)]
+        push = push if plan.choices == 1 and plan.json_format is None else None
+        choices = [self._choice(call, plan, encoder, keyring, choice, push) for choice in range(plan.choices)]
         counting = _Counting(self._tokens, plan, choices)
         batches = choices[0].run() if len(choices) == 1 else merged([choice.run() for choice in choices])
         try:
@@ -88,7 +92,7 @@ class Relay:
         return PooledKeys(self._pool, Caller(client.record.client_id, call.record.slot, client.record.limits))
 
     def _choice(
-        self, call: ChatCall, plan: Plan, encoder: Encoder | None, keyring: Keyring, number: int
+        self, call: ChatCall, plan: Plan, encoder: Encoder | None, keyring: Keyring, number: int, push: Push | None
     ) -> Attempts | CheckedJson:
         """The attempts to get one of the choices."""
         streaming = bool(call.request.stream) and plan.json_format is None
@@ -100,6 +104,7 @@ class Relay:
                 query=query,
                 new_reply=lambda: Reply(plan, encoder, keep=not streaming),
                 streaming=streaming,
+                push=push,
                 keyring=keyring,
                 upstream=self._upstream,
                 failover=self._failover,

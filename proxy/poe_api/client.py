@@ -1,27 +1,30 @@
-"""Talks to Poe over HTTP: one session a worker, one request an attempt, never a second one on its own.
+"""Talks to Poe over HTTP: one request an attempt, never a second one on its own.
+
+Answers of bots stream through connections of our own (``http1.py``); everything else goes through aiohttp.
 
 Knows keys only as the string it is handed. fastapi-poe's types describe what is sent
 (``query.py``); its client is not used, and ADR 1 says why.
 """
 
-import asyncio
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeVar
 from urllib.parse import quote
 
 import aiohttp
 from yarl import URL
 
-from proxy.errors import ModelNotFound, PoeFailed, PoeTimeout, StreamCut
+from proxy.errors import KeyRefused, ModelNotFound, PoeError, PoeFailed, StreamCut
 from proxy.poe_api.events import Done, Event, EventDecoder, Failure
 from proxy.poe_api.faults import RateLimits, fault_of_event, parse_rate_limits
+from proxy.poe_api.http1 import Connection, ConnectionPool
 from proxy.poe_api.network import (
     MAX_ERROR_BYTES,
+    USER_AGENT,
+    fault_of,
     in_our_terms,
-    network_fault,
     open_session,
     read_capped,
     read_fault,
@@ -34,10 +37,11 @@ _MAX_HISTORY_BYTES: Final = 1024 * 1024
 _POES_FILES: Final = "poecdn.net"
 #: How long fetching a file may take, in seconds.
 _FILE_S: Final = 60.0
+_Taken = TypeVar("_Taken")
+
 _BOT_NAME: Final = re.compile(r"[^\x00-\x1f\x7f/\\?#%\ud800-\udfff]{1,100}")
-#: How long, and for how much, an HTTP body that goes on after ``done`` is waited for.
-_ENDING_S: Final = 1.0
-_MAX_ENDING_BYTES: Final = 64
+#: What a header can carry; a caller's own key comes from one, which may have had a line break in it.
+_KEY: Final = re.compile(r"[!-~]{1,4096}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +54,81 @@ class Timeouts:
     total_s: float
 
 
-@dataclass(frozen=True, slots=True)
 class Answer:
-    """An answer that is arriving. Iterate ``reads`` once; each item holds the events of one network read."""
+    """An answer that is arriving: iterate ``reads``, and let ``pump`` take over at any point, if you like.
 
-    reads: AsyncIterator[list[Event]]
-    rate_limits: RateLimits | None
+    Both end after ``Done``, and raise the PoeError that an answer comes to instead.
+
+    Attributes:
+        rate_limits: what the headers said of them.
+    """
+
+    def __init__(self, connection: Connection, decoder: EventDecoder, key: str) -> None:
+        self.rate_limits: RateLimits | None = parse_rate_limits(connection.headers)
+        self._connection = connection
+        self._decoder = decoder
+        self._key = key
+        self._has_begun = self._is_done = False
+        self._failure: PoeError | None = None
+
+    @property
+    def reads(self) -> AsyncIterator[list[Event]]:
+        """What is still to come."""
+        return self
+
+    def __aiter__(self) -> AsyncIterator[list[Event]]:
+        return self
+
+    async def __anext__(self) -> list[Event]:
+        while self._failure is None and not self._is_done:
+            data = await self._connection.read()
+            if not data:
+                self._failure = _cut()
+            elif events := self._events_in(data):
+                return events
+        if self._failure is not None:
+            raise self._failure
+        raise StopAsyncIteration
+
+    async def pump(self, take: Callable[[list[Event]], _Taken | None]) -> _Taken | None:
+        """Hands the events of each read to ``take`` as they are read, which spares a stream a task's wake-up a chunk.
+
+        Returns what ``take`` returns as soon as that is something; None when the answer has ended.
+        """
+        taken: _Taken | None = None
+
+        def consume(data: bytes) -> bool:
+            nonlocal taken
+            events = self._events_in(data)
+            if events:
+                taken = take(events)
+            return taken is not None or self._is_done or self._failure is not None
+
+        if self._failure is None and not self._is_done:
+            await self._connection.pump(consume)
+            if taken is not None:
+                return taken
+            if not self._is_done and self._failure is None:
+                self._failure = _cut()
+        if self._failure is not None:
+            raise self._failure
+        return None
+
+    def _events_in(self, data: bytes) -> list[Event]:
+        """The events of a read; a failure among them is kept for when they have been taken."""
+        events = self._decoder.feed(data)
+        if not events:
+            return events
+        if not self._has_begun:
+            self._has_begun = True
+            self._connection.note_first()
+        last = events[-1]
+        if isinstance(last, Done):
+            self._is_done = True
+        elif isinstance(last, Failure):
+            self._failure = fault_of_event(last, key=self._key)
+            events.pop()
+        return events
 
 
 class PoeClient:
@@ -65,7 +138,10 @@ class PoeClient:
         self._base_url = base_url
         self._timeouts = timeouts
         self._session = open_session()
-        self._ending: set[asyncio.Task[None]] = set()
+        self._streams = ConnectionPool(base_url, connect_s=timeouts.connect_s)
+        url = URL(base_url)
+        self._path = url.raw_path.rstrip("/")
+        self._head = "".join(f"{name}: {value}\r\n" for name, value in _stream_headers(url).items())
 
     async def __aenter__(self) -> Self:
         return self
@@ -75,9 +151,7 @@ class PoeClient:
 
     async def close(self) -> None:
         """Closes every connection to Poe."""
-        for ending in list(self._ending):
-            ending.cancel()
-        await asyncio.gather(*self._ending, return_exceptions=True)
+        self._streams.close()
         await self._session.close()
 
     @asynccontextmanager
@@ -93,31 +167,33 @@ class PoeClient:
             PoeError: whatever Poe or the network did, named by its meaning. An answer that ends without
                 Poe saying ``done`` is a ``StreamCut``, never a short success.
         """
-        url = URL(f"{self._base_url}/bot/{encode_bot_name(bot)}", encoded=True)
-        headers = {
-            "Authorization": f"Bearer {key}",
-            "Accept": "text/event-stream, application/json",
-            "Content-Type": "application/json",
-        }
-        late = asyncio.timeout(self._timeouts.first_event_s)
+        request = (self._query_head(bot, key, len(body)), body)
         decoder = EventDecoder()
-        response = None
+        connection = await self._streams.take()
         try:
-            async with late:
-                response = await self._session.post(
-                    url, data=body, headers=headers, allow_redirects=False, timeout=self._aiohttp_timeout()
-                )
-                if response.status != 200 or response.content_type != "text/event-stream":
-                    raise await read_fault(response, key)
-                reads = _reads(response, decoder, late, key)
-                yield Answer(reads=reads, rate_limits=parse_rate_limits(response.headers))
-        except TimeoutError:
-            raise PoeTimeout(said="no event in time") from None
-        except aiohttp.ClientError as error:
-            raise network_fault(error) from error
+            connection.send(
+                request,
+                first_s=self._timeouts.first_event_s,
+                idle_s=self._timeouts.idle_s,
+                total_s=self._timeouts.total_s,
+            )
+            await connection.head()
+            if connection.status != 200 or _content_type(connection) != "text/event-stream":
+                raise await _read_stream_fault(connection, key)
+            yield Answer(connection, decoder, key)
         finally:
-            if response is not None:
-                self._let_go(response, whole=decoder.ended)
+            if decoder.ended or connection.whole:
+                connection.free()
+            else:
+                connection.close()
+
+    def _query_head(self, bot: str, key: str, body_bytes: int) -> bytes:
+        if not _KEY.fullmatch(key):
+            raise KeyRefused(said="a key that no header can carry")
+        return (
+            f"POST {self._path}/bot/{encode_bot_name(bot)} HTTP/1.1\r\n"
+            f"{self._head}Authorization: Bearer {key}\r\nContent-Length: {body_bytes}\r\n\r\n"
+        ).encode("ascii")
 
     async def fetch_balance(self, key: str) -> int:
         """The points left on the key's account; costs none.
@@ -183,24 +259,6 @@ class PoeClient:
                     raise await read_fault(response, key)
                 return await read_object(response, max_bytes)
 
-    def _let_go(self, response: aiohttp.ClientResponse, *, whole: bool) -> None:
-        """Closes the connection at once, or keeps it for the next request when the answer was whole.
-
-        The end of the HTTP body may come a moment after ``done``; it is waited for behind the client's back.
-        """
-        if not whole or response.content.at_eof():
-            response.close()
-            return
-        ending = asyncio.get_running_loop().create_task(_read_to_the_end(response))
-        self._ending.add(ending)
-        ending.add_done_callback(self._ending.discard)
-        ending.add_done_callback(lambda _: response.close())  # also when it was cancelled before it began
-
-    def _aiohttp_timeout(self) -> aiohttp.ClientTimeout:
-        return aiohttp.ClientTimeout(
-            total=self._timeouts.total_s, sock_connect=self._timeouts.connect_s, sock_read=self._timeouts.idle_s
-        )
-
 
 def _absolute(url: str) -> URL | None:
     """A URL with a host; None for what is none."""
@@ -228,33 +286,30 @@ def encode_bot_name(bot: str) -> str:
     return quote(bot, safe="")
 
 
-async def _reads(
-    response: aiohttp.ClientResponse, decoder: EventDecoder, late: asyncio.Timeout, key: str
-) -> AsyncIterator[list[Event]]:
-    """The events of each read, up to and with ``Done``. The hot path of every stream: ``burst``, ``drip`` in bench."""
-    read = response.content.readany
-    while data := await read():
-        events = decoder.feed(data)
-        if not events:
-            continue
-        late.reschedule(None)
-        last = events[-1]
-        if isinstance(last, Failure):
-            if len(events) > 1:
-                yield events[:-1]
-            raise fault_of_event(last, key=key)
-        yield events
-        if isinstance(last, Done):
-            return
-    raise StreamCut(said="the connection closed without a done event")
+def _stream_headers(url: URL) -> dict[str, str]:
+    return {
+        "Host": url.host_port_subcomponent or "",
+        "User-Agent": USER_AGENT,
+        "Accept": "text/event-stream, application/json",
+        "Accept-Encoding": "identity",
+        "Content-Type": "application/json",
+    }
 
 
-async def _read_to_the_end(response: aiohttp.ClientResponse) -> None:
-    """Reads what follows ``done``, normally nothing but the end of the body; then aiohttp keeps the connection."""
-    left = _MAX_ENDING_BYTES
+def _cut() -> StreamCut:
+    return StreamCut(said="the connection closed without a done event")
+
+
+def _content_type(connection: Connection) -> str:
+    return connection.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+async def _read_stream_fault(connection: Connection, key: str) -> PoeError:
+    """The fault that an answer stands for which is no event stream. ``key`` is kept out of it."""
+    body = b""
     try:
-        async with asyncio.timeout(_ENDING_S):
-            while left > 0 and (data := await response.content.read(left)):
-                left -= len(data)
-    except (TimeoutError, aiohttp.ClientError):
-        pass  # the connection is of no more use, and will be closed
+        while len(body) < MAX_ERROR_BYTES and (data := await connection.read()):
+            body += data
+    except PoeFailed:  # the status was said
+        body = b""
+    return fault_of(connection.status, _content_type(connection), connection.headers, body[:MAX_ERROR_BYTES], key)

@@ -1,7 +1,7 @@
 """What all talk with Poe over HTTP has in common: how a session is opened, and what its failures mean to us."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import aiohttp
@@ -13,6 +13,8 @@ from proxy.poe_api.faults import fault_of_response
 
 #: Most that is read of a body that only says what went wrong.
 MAX_ERROR_BYTES: Final = 64 * 1024
+#: Who asks.
+USER_AGENT: Final = f"poe-proxy/{__version__}"
 #: A POST on a connection that Poe has just closed fails, so idle ones are given up early.
 _KEEPALIVE_S: Final = 15.0
 
@@ -21,7 +23,7 @@ def open_session() -> aiohttp.ClientSession:
     """A session that keeps nothing of one request for the next but the connection."""
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE_S, ttl_dns_cache=300),
-        headers={"User-Agent": f"poe-proxy/{__version__}", "Accept-Encoding": "identity"},
+        headers={"User-Agent": USER_AGENT, "Accept-Encoding": "identity"},
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,
     )
@@ -51,9 +53,14 @@ async def read_fault(response: aiohttp.ClientResponse, key: str) -> PoeError:
         body = await read_capped(response, MAX_ERROR_BYTES, cut=True)
     except aiohttp.ClientError:  # the status was said
         body = b""
-    if response.status < 400:
-        return PoeFailed(said=f"{response.status} with {response.content_type}", http_status=response.status)
-    return fault_of_response(response.status, response.headers, body, key=key)
+    return fault_of(response.status, response.content_type, response.headers, body, key)
+
+
+def fault_of(status: int, content_type: str, headers: Mapping[str, str], body: bytes, key: str) -> PoeError:
+    """The same, once it is read."""
+    if status < 400:
+        return PoeFailed(said=f"{status} with {content_type}", http_status=status)
+    return fault_of_response(status, headers, body, key=key)
 
 
 async def read_object(response: aiohttp.ClientResponse, max_bytes: int) -> dict[str, Any]:

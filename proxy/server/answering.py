@@ -31,7 +31,7 @@ async def stream(request: Request, call: ChatCall, outcome: Outcome, writer: Wri
     settings = worker.settings
     with EventStream(request, writer, hold_s=settings.commit_hold_s, heartbeat_s=settings.heartbeat_s) as events:
         try:
-            async with worker.drain.call(), aclosing(worker.relay.answer(call)) as batches:
+            async with worker.drain.call(), aclosing(worker.relay.answer(call, events.push)) as batches:
                 await events.send_all(batches)
         except ProxyError as error:
             if not events.opened:

@@ -7,7 +7,7 @@ that takes longer than the hold time, it opens anyway and heartbeats fill the si
 import asyncio
 from collections.abc import AsyncIterator
 from types import TracebackType
-from typing import Final, Protocol, Self
+from typing import Any, Final, Protocol, Self
 
 from sanic import HTTPResponse, Request
 
@@ -39,7 +39,7 @@ class EventStream:
         heartbeat_s: seconds of silence after which a comment is sent.
 
     Attributes:
-        chunks: how many pieces of the answer were sent, known when ``send_all`` has ended.
+        chunks: how many pieces of the answer were sent.
     """
 
     def __init__(self, request: Request, writer: Writer, *, hold_s: float, heartbeat_s: float) -> None:
@@ -48,6 +48,7 @@ class EventStream:
         self._heartbeat_s = heartbeat_s
         self._loop = asyncio.get_running_loop()
         self._response: HTTPResponse | None = None
+        self._protocol: Any = None
         self._sending = asyncio.Lock()
         self.chunks = 0
         self._ended = False
@@ -72,13 +73,29 @@ class EventStream:
 
     async def send_all(self, batches: AsyncIterator[Batch]) -> None:
         """Sends every batch; the one that brings the Usage ends the stream. Raises what ``batches`` raises."""
-        chunks = 0
-        try:
-            async for batch in batches:
-                await self._send(self._writer.write(batch), last=batch.is_last)
-                chunks += len(batch.deltas)
-        finally:
-            self.chunks = chunks
+        async for batch in batches:
+            await self._send(self._writer.write(batch), last=batch.is_last)
+            self.chunks += len(batch.deltas)
+
+    def push(self, batch: Batch) -> bool:
+        """Sends a batch at once, from whatever callback it came in, when the stream is open and nothing is in its way.
+
+        This does what Sanic's ``response.send`` comes to in the end, without a coroutine for each layer on the way
+        there: 9 of the 50 µs that a lone chunk took (``lone`` in bench).
+        """
+        protocol = self._protocol
+        if protocol is None or self._sending.locked() or self._ended or not protocol._can_write.is_set():  # noqa: SLF001
+            return False
+        transport = protocol.transport
+        if transport is None or transport.is_closing():
+            return False
+        data = self._writer.write(batch)
+        transport.write(b"%x\r\n%b\r\n" % (len(data), data))
+        now = self._loop.time()
+        protocol._time = now  # noqa: SLF001 - what Sanic's timeouts go by; both clocks are the monotonic one
+        self._quiet_until = now + self._heartbeat_s
+        self.chunks += len(batch.deltas)
+        return True
 
     async def fail(self, error: ProxyError) -> None:
         """Ends an opened stream with an error event, and without ``[DONE]``."""
@@ -97,6 +114,8 @@ class EventStream:
                 self._timer.cancel()
                 let_go_if_draining(self._request)
             await response.send(data, last)
+            if self._protocol is None and self._request.stream is not None:
+                self._protocol = self._request.stream.protocol
 
     async def _open(self) -> HTTPResponse:
         self._response = await self._request.respond(content_type="text/event-stream; charset=utf-8", headers=_HEADERS)

@@ -356,7 +356,7 @@ async def test_what_came_before_a_cut_is_handed_out_first(client: PoeClient, poe
         await ask(client, seen=seen)
 
     assert seen == [Text("one")]
-    assert isinstance(caught.value.__cause__, aiohttp.ClientPayloadError)
+    assert caught.value.said == "the connection closed"
 
 
 async def test_a_status_keeps_retry_after_and_poes_words(client: PoeClient, poe: ScriptedPoe) -> None:
@@ -490,7 +490,7 @@ async def test_a_refused_connection_is_poes_failure_and_no_cut_stream(closed_por
             await ask(client)
 
     assert type(caught.value) is PoeFailed
-    assert isinstance(caught.value.__cause__, aiohttp.ClientConnectorError)
+    assert isinstance(caught.value.__cause__, ConnectionRefusedError)
 
 
 async def test_leaving_early_closes_the_connection_at_once(client: PoeClient, poe: ScriptedPoe) -> None:
@@ -711,3 +711,119 @@ def test_every_failure_of_the_http_library_is_poes(kind: type[aiohttp.ClientErro
 @pytest.mark.parametrize("kind", [aiohttp.ClientPayloadError, aiohttp.ServerDisconnectedError, aiohttp.ClientOSError])
 def test_a_connection_that_breaks_is_a_cut_stream(kind: type[aiohttp.ClientError]) -> None:
     assert isinstance(network_fault(kind()), StreamCut)
+
+
+async def pumped(client: PoeClient, take: Callable[[list[Event]], object | None], *, body: bytes = b"{}") -> object:
+    """What comes of an answer that is pumped from its beginning."""
+    async with client.ask(bot="Echo", body=body, key=KEY) as arriving:
+        return await arriving.pump(take)
+
+
+def into(seen: list[Event]) -> Callable[[list[Event]], object | None]:
+    """A taker that keeps everything and stops for nothing."""
+
+    def take(events: list[Event]) -> object | None:
+        seen.extend(events)
+        return None
+
+    return take
+
+
+async def test_a_pump_hands_over_what_would_be_read(client: PoeClient, poe: ScriptedPoe) -> None:
+    poe.script = lambda _: Reply([META, text("one"), text("two") + text("three"), DONE])
+    seen: list[Event] = []
+
+    assert await pumped(client, into(seen)) is None
+    assert seen == [Text("one"), Text("two"), Text("three"), Done()]
+
+
+async def test_a_pump_takes_over_and_hands_back_at_any_point(client: PoeClient, poe: ScriptedPoe) -> None:
+    """Nothing is lost or doubled where one ends and the other goes on."""
+    numbers = [asyncio.Event() for _ in range(6)]
+    poe.script = lambda _: Reply([step for n, on in enumerate(numbers) for step in (text(f"{n} "), on)] + [DONE])
+    seen: list[Event] = []
+
+    def take(events: list[Event]) -> str | None:
+        seen.extend(events)
+        numbers[len(seen) - 1].set()
+        return "enough" if len(seen) in (2, 4) else None
+
+    async with client.ask(bot="Echo", body=b"{}", key=KEY) as arriving:
+        take(await anext(arriving.reads))
+        assert await arriving.pump(take) == "enough"
+        take(await anext(arriving.reads))
+        assert await arriving.pump(take) == "enough"
+        numbers[4].set()
+        numbers[5].set()
+        assert await arriving.pump(into(seen)) is None
+
+    assert seen == [*(Text(f"{n} ") for n in range(6)), Done()]
+
+
+@pytest.mark.parametrize("name", [name for name in FAILURES if "cut" in name or "event" in name or "ended" in name])
+async def test_a_pump_fails_as_reading_does(client: PoeClient, poe: ScriptedPoe, name: str) -> None:
+    poe.script, expected = FAILURES[name]
+    with pytest.raises(PoeError) as caught:
+        await pumped(client, lambda _: None)
+
+    assert type(caught.value) is expected
+
+
+async def test_what_came_before_a_failure_is_pumped_first(client: PoeClient, poe: ScriptedPoe) -> None:
+    poe.script = lambda _: Reply([text("one") + text("two") + event("error", {"text": "x"})])
+    seen: list[Event] = []
+    with pytest.raises(PoeFailed):
+        await pumped(client, into(seen))
+
+    assert seen == [Text("one"), Text("two")]
+
+
+async def test_a_pump_that_is_stopped_before_a_failure_fails_when_it_goes_on(
+    client: PoeClient, poe: ScriptedPoe
+) -> None:
+    """Whoever stopped it has something to do with what came first."""
+    poe.script = lambda _: Reply([text("one") + event("error", {"text": "x"})])
+    async with client.ask(bot="Echo", body=b"{}", key=KEY) as arriving:
+        assert await arriving.pump(list) == [Text("one")]
+        with pytest.raises(PoeFailed):
+            await arriving.pump(list)
+
+
+async def test_what_a_taker_raises_is_raised_by_the_pump(client: PoeClient, poe: ScriptedPoe) -> None:
+    poe.script = lambda _: Reply([text("one"), asyncio.Event()])
+
+    def stumble(_: list[Event]) -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await pumped(client, stumble)
+    await wait_until(poe.queries[0].left.is_set, "Poe sees the connection closed", within_s=1)
+
+
+async def test_silence_ends_a_pump(poe: ScriptedPoe) -> None:
+    poe.script = lambda _: Reply([text("one"), asyncio.Event()])
+    async with client_with(poe, idle_s=0.1) as client:
+        with pytest.raises(PoeTimeout):
+            await pumped(client, lambda _: None)
+
+
+async def test_cancelling_a_pump_closes_the_connection(client: PoeClient, poe: ScriptedPoe) -> None:
+    poe.script = lambda _: Reply([text("one"), asyncio.Event()])
+    begun = asyncio.Event()
+    asking = asyncio.create_task(pumped(client, lambda _: begun.set()))
+    await begun.wait()
+    asking.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    await wait_until(poe.queries[0].left.is_set, "Poe sees the connection closed", within_s=1)
+
+
+async def test_more_silence_is_allowed_before_the_first_event_than_within(poe: ScriptedPoe) -> None:
+    """A bot may think for longer than it may stop."""
+    go_on = asyncio.Event()
+    poe.script = lambda _: Reply([META, go_on, text("one"), DONE])
+    async with client_with(poe, first_event_s=5, idle_s=0.1) as client:
+        asyncio.get_running_loop().call_later(0.4, go_on.set)
+
+        assert await ask(client) == [Text("one"), Done()]

@@ -22,7 +22,7 @@ from tests.support.scripted_poe import (
     replace,
     text,
 )
-from tests.support.serving import http, sdk, serving
+from tests.support.serving import TOKEN, http, sdk, serving
 from tests.support.waiting import wait_until
 
 HELLO: list[Any] = [{"role": "user", "content": "Hello 🙂 你好"}]
@@ -370,3 +370,37 @@ async def test_behind_the_heartbeats_failover_goes_on(settings: Any, poe: Script
 
     assert text_of(chunks) == "from the second key"
     assert len(set(poe.keys_used())) == 2
+
+
+async def test_a_slow_reader_gets_every_piece_in_order(proxy: str, poe: ScriptedPoe) -> None:
+    """Pieces that find no room go another way than those that do; neither overtakes the other."""
+    pieces = [f"{number:05d}" + "x" * 4000 for number in range(4000)]  # more than the kernel holds for us
+    poe.script = lambda _: Reply([META, *map(text, pieces), DONE])
+    reader, writer = await asyncio.open_connection(*proxy.removeprefix("http://").split(":"), limit=16_384)
+    body = json.dumps({"model": "Echo", "stream": True, "messages": [{"role": "user", "content": "go"}]}).encode()
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {TOKEN}\r\nconnection: close\r\n"
+    writer.write(head.encode() + b"content-length: %d\r\n\r\n" % len(body) + body)
+    await reader.readuntil(b"\r\n\r\n")
+    await wait_until(lambda: not reader._transport.is_reading(), "nobody reads any more")  # type: ignore[attr-defined]  # noqa: SLF001
+
+    wire = b""
+    while data := await reader.read(100_000):
+        wire += data
+    writer.close()
+
+    said = "".join(
+        json.loads(line[6:])["choices"][0]["delta"].get("content") or ""
+        for line in dechunked(wire).decode().splitlines()
+        if line.startswith("data: {")
+    )
+    assert said == "".join(pieces)
+
+
+def dechunked(wire: bytes) -> bytes:
+    """The body of a chunked answer."""
+    body = b""
+    while wire:
+        size, _, wire = wire.partition(b"\r\n")
+        length = int(size, 16)
+        body, wire = body + wire[:length], wire[length + 2 :]
+    return body

@@ -1,0 +1,384 @@
+"""HTTP/1.1 towards one server, as streams need it: a connection for each answer, bytes as they come, and no more.
+
+aiohttp does the rest of our HTTP. Here it is left out because a stream wakes us for every event: its reader, timers and
+wrappers cost 14 µs of the 36 µs that a lone chunk takes through a bare relay, and 0.15 ms a request (``lone`` and
+``request`` in bench; ADR 10). httptools parses, aiohappyeyeballs connects, the event loop does TLS.
+
+Never sends a request twice: whoever asked may have paid for the first.
+"""
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Callable, Sequence
+from typing import Final, cast
+
+import httptools
+from aiohappyeyeballs import start_connection
+from yarl import URL
+
+from proxy.errors import PoeFailed, PoeTimeout, StreamCut
+
+#: A POST on a connection that the server has just closed fails, so idle ones are given up early.
+_KEEPALIVE_S: Final = 15.0
+#: Other addresses of a host are tried beside the first when it takes longer than this (RFC 8305).
+_HAPPY_EYEBALLS_S: Final = 0.25
+_ADDRESSES_KEEP_S: Final = 300.0
+#: The head of an answer may be so large.
+_MAX_HEAD_BYTES: Final = 64 * 1024
+#: Nothing more is read from the socket while this much waits to be taken.
+_HIGH_WATER_BYTES: Final = 256 * 1024
+#: How long, and for how much, a body that goes on after the answer's own end is waited for.
+_ENDING_S: Final = 1.0
+_MAX_ENDING_BYTES: Final = 64
+
+
+class Connection(asyncio.Protocol):
+    """One answer at a time. After ``send``, await ``head`` once and then ``read`` until it gives nothing.
+
+    Attributes:
+        status: of the answer, once ``head`` has returned.
+        headers: its headers, names in lower case; of one that came twice the last counts.
+        whole: whether the body has come to its end.
+    """
+
+    def __init__(self, on_free: Callable[["Connection"], None], on_lost: Callable[["Connection"], None]) -> None:
+        """Args: ``on_free`` the next request may be sent; ``on_lost`` the connection is gone."""
+        self._on_free = on_free
+        self._on_lost = on_lost
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport
+        self._parser: httptools.HttpResponseParser | None = None
+        self._parts: list[bytes] = []
+        self._waiting_bytes = 0
+        self._head_bytes = 0
+        self._paused = False
+        self._has_head = False
+        self._ends_with_connection = self._may_be_kept = False
+        self._ending_left: int | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._consume: Callable[[bytes], bool] | None = None
+        self._failure: PoeFailed | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._first_until = self._silence_until = self._total_until = 0.0
+        self._idle_s = 0.0
+        self._heard_at = 0.0
+        self.idle_since = 0.0
+        self.status = 0
+        self.headers: dict[str, str] = {}
+        self.whole = False
+
+    def send(self, request: Sequence[bytes], *, first_s: float, idle_s: float, total_s: float) -> None:
+        """Sends a request, and begins its clocks.
+
+        Args:
+            request: head and body, as they go over the wire.
+            first_s: until ``note_first``.
+            idle_s: of silence from then on.
+            total_s: for all of the answer.
+        """
+        self._parser = httptools.HttpResponseParser(self)
+        self._head_bytes = self._waiting_bytes = 0
+        self._has_head = self.whole = self._ends_with_connection = False
+        self._ending_left = None
+        self.headers = {}
+        self._heard_at = now = self._loop.time()
+        self._first_until, self._total_until, self._idle_s = now + first_s, now + total_s, idle_s
+        self._timer = self._loop.call_at(min(self._first_until, self._total_until), self._on_timer)
+        self._transport.writelines(request)
+
+    async def head(self) -> None:
+        """Waits until status and headers have come. Raises PoeFailed, StreamCut or PoeTimeout."""
+        while not self._has_head:
+            await self._news()
+
+    async def read(self) -> bytes:
+        """What has come of the body since the last time, waiting for some; nothing at its end.
+
+        Raises PoeFailed, StreamCut or PoeTimeout, when all that came before was read.
+        """
+        while not self._parts:
+            if self.whole:
+                return b""
+            await self._news()
+        return self._taken()
+
+    async def pump(self, consume: Callable[[bytes], bool]) -> None:
+        """Hands what comes of the body to ``consume``, within the read itself, until that says True or the body ends.
+
+        That spares a task a wake-up for each read. Raises what ``read`` does, and what ``consume`` raises.
+        """
+        self._consume = consume
+        self._waiter = self._loop.create_future()
+        try:
+            self._give()
+            await self._waiter
+        finally:
+            self._consume = self._waiter = None
+
+    def _give(self) -> None:
+        """In ``pump``: hands over what is there, and ends it when there is no more to come."""
+        waiter, consume = self._waiter, self._consume
+        if consume is None or waiter is None or waiter.done():
+            return
+        if self._parts:
+            try:
+                if consume(self._taken()):
+                    waiter.set_result(None)
+                    return
+            except Exception as error:  # noqa: BLE001 - it is raised in ``pump``, where it belongs
+                waiter.set_exception(error)
+                return
+        if self.whole:
+            waiter.set_result(None)
+        elif self._failure is not None:
+            waiter.set_exception(self._failure)
+
+    def _taken(self) -> bytes:
+        parts, self._parts = self._parts, []
+        self._waiting_bytes = 0
+        if self._paused:
+            self._paused = False
+            self._transport.resume_reading()
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def note_first(self) -> None:
+        """What ``first_s`` waits for has come."""
+        self._first_until = 0.0
+        self._stop_timer()
+        self._on_timer()
+
+    def free(self) -> None:
+        """The answer has been read as far as it matters. The connection is kept if its body ends soon."""
+        if self.whole:
+            self._keep()
+            return
+        self._ending_left = _MAX_ENDING_BYTES - self._waiting_bytes
+        self._parts = []
+        self._stop_timer()
+        self._timer = self._loop.call_later(_ENDING_S, self.close)
+        if self._ending_left < 0:
+            self.close()
+
+    def close(self) -> None:
+        """Closes the connection at once, whatever is under way."""
+        self._stop_timer()
+        self._transport.abort()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it can still be used."""
+        return self._failure is None and not self._transport.is_closing()
+
+    async def _news(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+        self._waiter = self._loop.create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+    def _wake(self) -> None:
+        """Whoever waits for news looks again. What is pumped is handed over when the whole read has been parsed."""
+        if self._consume is None and self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _fail(self, failure: PoeFailed) -> None:
+        """For good: what waits, and what asks from now on, is told so."""
+        if self._failure is None:
+            self._failure = failure
+        self.close()
+        self._wake()
+
+    def _keep(self) -> None:
+        self._stop_timer()
+        self._parser = None
+        if self._may_be_kept and self.is_open:
+            self.idle_since = self._loop.time()
+            self._on_free(self)
+        else:
+            self.close()
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _on_timer(self) -> None:
+        """Which clock has run out, if any. Set anew here, not with every read: that would cost each of them."""
+        now = self._loop.time()
+        due = min(self._first_until or self._heard_at + self._idle_s, self._total_until)
+        if now < due:
+            self._timer = self._loop.call_at(due, self._on_timer)
+            return
+        self._timer = None
+        self._fail(PoeTimeout(said="no event in time" if self._first_until else "silence, or no end in time"))
+
+    # asyncio calls these.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is one without inheriting from it
+
+    def data_received(self, data: bytes) -> None:
+        self._heard_at = self._loop.time()
+        parser = self._parser
+        if parser is None:  # nobody asked
+            self.close()
+            return
+        if not self._has_head:
+            self._head_bytes += len(data)
+        try:
+            parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            self._fail(PoeFailed(said="an answer that is not HTTP"))
+            return
+        if self._consume is not None:
+            self._give()
+        elif not self._has_head and self._head_bytes > _MAX_HEAD_BYTES:
+            self._fail(PoeFailed(said="a head over the size limit"))
+        elif self._waiting_bytes > _HIGH_WATER_BYTES and not self._paused and self._ending_left is None:
+            self._paused = True
+            self._transport.pause_reading()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._stop_timer()
+        if self._has_head and self._ends_with_connection and error is None:
+            self.whole = True
+        if self._failure is None:
+            self._failure = StreamCut(said=type(error).__name__ if error else "the connection closed")
+        self._wake()
+        self._give()
+        self._on_lost(self)
+
+    # httptools calls these.
+
+    def on_message_begin(self) -> None:
+        if self.whole:  # nobody asked for a second answer, so nobody could tell it from the next
+            self._may_be_kept = False
+            self.close()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self.whole:
+            return
+        self.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+
+    def on_headers_complete(self) -> None:
+        if self.whole:
+            return
+        parser = cast(httptools.HttpResponseParser, self._parser)
+        self.status = parser.get_status_code()
+        if self.status < 200:  # 100 Continue and the like: the answer is still to come
+            self.headers = {}
+            return
+        has_length = "content-length" in self.headers or "transfer-encoding" in self.headers
+        self._ends_with_connection = not has_length and self.status not in (204, 304)
+        self._may_be_kept = parser.should_keep_alive()
+        self._has_head = True
+        self._wake()
+
+    def on_body(self, part: bytes) -> None:
+        if self.whole:
+            return
+        if self._ending_left is not None:
+            self._ending_left -= len(part)
+            if self._ending_left < 0:
+                self.close()
+            return
+        self._parts.append(part)
+        self._waiting_bytes += len(part)
+        self._wake()
+
+    def on_message_complete(self) -> None:
+        if not self._has_head or self.whole:
+            return
+        self.whole = True
+        if self._ending_left is not None:
+            self._keep()
+        else:
+            self._wake()
+
+
+class ConnectionPool:
+    """The connections to one server. Open it inside a running event loop, and close it after the last answer."""
+
+    def __init__(self, base_url: str, *, connect_s: float) -> None:
+        url = URL(base_url)
+        self._host, self._port = url.host or "", url.port or 443
+        self._tls = ssl.create_default_context() if url.scheme == "https" else None
+        self._connect_s = connect_s
+        self._loop = asyncio.get_running_loop()
+        self._idle: list[Connection] = []
+        self._open: set[Connection] = set()
+        self._addresses: Sequence[tuple[int, int, int, str, tuple[str, int]]] = ()
+        self._addresses_until = 0.0
+        self._sweep: asyncio.TimerHandle | None = None
+
+    async def take(self) -> Connection:
+        """A connection that no one uses, the one freed last or a new one.
+
+        Raises:
+            PoeTimeout, PoeFailed: there is none to be had.
+        """
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.is_open:
+                return connection
+        try:
+            async with asyncio.timeout(self._connect_s):
+                return await self._connect()
+        except TimeoutError:
+            self._addresses_until = 0.0
+            raise PoeTimeout(said="no connection in time") from None
+        except OSError as error:
+            self._addresses_until = 0.0
+            raise PoeFailed(said=f"no connection: {type(error).__name__}") from error
+
+    def close(self) -> None:
+        """Closes every connection."""
+        if self._sweep is not None:
+            self._sweep.cancel()
+        for connection in list(self._open):
+            connection.close()
+
+    async def _connect(self) -> Connection:
+        sock = await start_connection(
+            await self._resolved(), happy_eyeballs_delay=_HAPPY_EYEBALLS_S, interleave=1, loop=self._loop
+        )
+        try:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            name = self._host if self._tls else None
+            _, connection = await self._loop.create_connection(
+                lambda: Connection(self._on_free, self._on_lost), sock=sock, ssl=self._tls, server_hostname=name
+            )
+        except BaseException:
+            sock.close()
+            raise
+        self._open.add(connection)
+        return connection
+
+    async def _resolved(self) -> Sequence[tuple[int, int, int, str, tuple[str, int]]]:
+        now = self._loop.time()
+        if now >= self._addresses_until:
+            found = await self._loop.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
+            self._addresses = cast("Sequence[tuple[int, int, int, str, tuple[str, int]]]", found)
+            self._addresses_until = now + _ADDRESSES_KEEP_S
+        return self._addresses
+
+    def _on_free(self, connection: Connection) -> None:
+        self._idle.append(connection)
+        if self._sweep is None:
+            self._sweep = self._loop.call_later(_KEEPALIVE_S, self._close_idle)
+
+    def _on_lost(self, connection: Connection) -> None:
+        self._open.discard(connection)
+
+    def _close_idle(self) -> None:
+        """Those freed longest ago are in front."""
+        self._sweep = None
+        oldest = self._loop.time() - _KEEPALIVE_S
+        while self._idle and self._idle[0].idle_since <= oldest:
+            self._idle.pop(0).close()
+        if self._idle:
+            due = self._idle[0].idle_since + _KEEPALIVE_S
+            self._sweep = self._loop.call_at(due, self._close_idle)
