@@ -1,6 +1,7 @@
 """``python -m cluster``: runs the cluster until Ctrl-C or SIGTERM, and says what it is."""
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
@@ -58,8 +59,9 @@ async def _run(home: Path, instances: int, workers: int, environment: dict[str, 
     def end() -> None:
         if running is not None and not asked.is_set():
             asked.set()
-            click.echo("\nEnding: the instances finish their streams.")
             running.cancel()
+            with contextlib.suppress(OSError):  # nobody may be reading any more
+                click.echo("\nEnding: the instances finish their streams.")
 
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, end)
@@ -68,7 +70,8 @@ async def _run(home: Path, instances: int, workers: int, environment: dict[str, 
             click.echo(build_welcome(cluster))
             await asyncio.Event().wait()
     except asyncio.CancelledError:
-        click.echo("Ended.")
+        with contextlib.suppress(OSError):
+            click.echo("Ended.")
 
 
 if __name__ == "__main__":

@@ -5,11 +5,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from proxy.cli.configuration import report, settings_or_exit
 from proxy.cli.shared_state import on_redis, print_json
+from proxy.cli.tables import key_id_column, print_table
 from proxy.clients.admin import GRACE_S, ClientAdmin, ClientState
 from proxy.clients.record import LIMIT_NAMES, ClientRecord, Token
 from proxy.errors import InvalidRequest
@@ -55,7 +55,7 @@ def list_clients(*, as_json: bool) -> None:
     if as_json:
         print_json([facts_of(state) for state in states])
     else:
-        Console().print(_table(states))
+        print_table(_table(states))
 
 
 @clients.command()
@@ -184,7 +184,9 @@ def _unknown(name_or_id: str) -> NoReturn:
 
 
 def _table(states: list[ClientState]) -> Table:
-    table = Table("client", "id", "state", "models", "req/min", "at once", "req/day", "tokens/day", "expires")
+    table = Table(
+        "client", key_id_column("id"), "state", "models", "req/min", "at once", "req/day", "tokens/day", "expires"
+    )
     for state in states:
         record, limits = state.record, state.record.limits
         table.add_row(

@@ -13,7 +13,8 @@ from collections.abc import Iterator
 import click
 
 from proxy.cli.configuration import settings_or_exit
-from proxy.cli.serve import run_server
+from proxy.cli.serve import exit_if_taken, run_server
+from proxy.settings import SECRET_NAMES
 
 _KEYS = ("demo-key-1", "demo-key-2")
 _TOKEN = "demo-token"  # noqa: S105 - opens nothing but the demo
@@ -34,7 +35,7 @@ Try it with curl:
     -H "Authorization: Bearer {token}" -H "Content-Type: application/json" \\
     -d '{{"model": "Storyteller", "stream": true, "messages": [{{"role": "user", "content": "Tell me a story"}}]}}'
 
-or with OpenAI's Python SDK (pip install openai):
+or with OpenAI's Python SDK (.venv/bin/python has it):
 
   from openai import OpenAI
   client = OpenAI(base_url="{url}/v1", api_key="{token}")
@@ -42,6 +43,10 @@ or with OpenAI's Python SDK (pip install openai):
       model="Thinker", messages=[{{"role": "user", "content": "What is the answer?"}}]
   )
   print(answer.choices[0].message.content)
+
+Its keys and usage, from another terminal here:
+
+  DATA_DIR={data_dir} .venv/bin/python -m proxy keys list
 
 Ctrl-C ends the demo.
 """
@@ -51,8 +56,12 @@ Ctrl-C ends the demo.
 @click.option("--port", default=10_000, show_default=True, help="Port to serve on.")
 def demo(port: int) -> None:
     """Run against a local Poe with two keys and two workers, and print commands to try."""
+    exit_if_taken("127.0.0.1", port)
+    for name in SECRET_NAMES:  # a shell may have those of a real server, whose Redis is none of the demo's
+        os.environ.pop(f"{name}_FILE", None)
     with _local_poe() as poe_url:
         os.environ.update(
+            REDIS_URL="embedded",
             POE_API_KEYS=",".join(_KEYS),
             ACCESS_TOKENS=f"demo:{_TOKEN}",
             ADMIN_TOKENS=_ADMIN_TOKEN,
@@ -94,7 +103,7 @@ def _local_poe() -> Iterator[str]:
 
 def _welcome(url: str) -> None:
     if _answers(f"{url}/health"):
-        click.echo(_WELCOME.format(url=url, token=_TOKEN, admin_token=_ADMIN_TOKEN))
+        click.echo(_WELCOME.format(url=url, token=_TOKEN, admin_token=_ADMIN_TOKEN, data_dir=os.environ["DATA_DIR"]))
 
 
 def _answers(url: str) -> bool:

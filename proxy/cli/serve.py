@@ -35,6 +35,16 @@ def run_server(settings: Settings) -> NoReturn:
     sys.exit(code)
 
 
+def exit_if_taken(host: str, port: int) -> None:
+    """Exits with 2, saying why, when nobody could serve there; for those who have something to start before."""
+    try:
+        with _listener(host, port):
+            pass
+    except _CannotStart as error:
+        report("The server cannot start:", [str(error)])
+        sys.exit(2)
+
+
 class _CannotStart(Exception):
     """The message says why, for the operator."""
 

@@ -11,7 +11,7 @@ _ANY_WIDTH: Final = 1_000
 
 def key_id_column(name: str) -> Column:
     """A column of ids that somebody will copy: never cut, never broken."""
-    return Column(name, no_wrap=True, overflow="ignore", min_width=12)
+    return Column(name, no_wrap=True, overflow="ignore")
 
 
 def print_table(table: Table) -> None:

@@ -8,11 +8,11 @@ from typing import Any, Final, Literal
 
 import click
 from rich.box import SIMPLE
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
 from proxy.cli.shared_state import on_redis, print_json
+from proxy.cli.tables import print_table
 from proxy.ledger.periods import Per
 from proxy.ledger.row import Spread, UsageRow
 from proxy.ledger.usage import Dimension, UsageReader
@@ -71,7 +71,7 @@ def usage(*, by: By, since: datetime, form: str | None) -> None:
     elif form == "csv":
         _print_csv(rows)
     else:
-        Console().print(_table(rows, by))
+        print_table(_table(rows, by))
 
 
 def _kept_as(by: By) -> tuple[Dimension, Per]:

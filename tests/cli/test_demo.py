@@ -2,9 +2,11 @@
 
 import asyncio
 import contextlib
+import json
 import os
 import shutil
 import signal
+import socket
 import sys
 import textwrap
 from collections.abc import AsyncIterator
@@ -14,11 +16,12 @@ import psutil
 import pytest
 
 from cluster.processes import free_port
+from tests.support.commands import run_command
 from tests.support.waiting import wait_until
 
 
 @contextlib.asynccontextmanager
-async def running_demo(home: Path) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
+async def running_demo(home: Path, **environment: str) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
     """A demo that serves, and everything it printed."""
     output = home / "demo.log"
     with output.open("wb") as log:
@@ -27,7 +30,7 @@ async def running_demo(home: Path) -> AsyncIterator[tuple[asyncio.subprocess.Pro
             *("-m", "proxy", "demo", "--port", str(free_port())),
             stdout=log,
             stderr=asyncio.subprocess.DEVNULL,
-            env={**os.environ, "DATA_DIR": str(home / "data"), "PYTHONUNBUFFERED": "1"},
+            env={**os.environ, "DATA_DIR": str(home / "data"), "PYTHONUNBUFFERED": "1", **environment},
             start_new_session=True,
         )
     children: list[psutil.Process] = []
@@ -61,14 +64,38 @@ async def test_the_printed_commands_work_as_they_are(home: Path) -> None:
     assert shutil.which("curl"), "the demo's first line to try needs curl"
     async with running_demo(home) as (_, told):
         curl = "curl " + told.partition("  curl ")[2].partition("\n\n")[0]
-        snippet = textwrap.dedent("  from openai" + told.partition("  from openai")[2].partition("\nCtrl-C")[0])
+        snippet = textwrap.dedent("  from openai" + told.partition("  from openai")[2].partition("\nIts keys")[0])
+        listing = told.partition("another terminal here:\n\n  ")[2].partition("\n")[0]
         streamed, answered = await asyncio.gather(
             output_of("bash", "-c", curl), output_of(sys.executable, "-c", snippet)
         )
+        listed = await output_of("bash", "-c", listing.replace(".venv/bin/python", sys.executable))
 
     assert streamed.count("data: ") > 10
     assert streamed.endswith("data: [DONE]\n\n")
     assert answered.strip() == "I have thought about it: the answer is 42."
+    assert "ready" in listed
+
+
+async def test_what_a_shell_has_for_a_real_server_is_none_of_its_business(home: Path) -> None:
+    """Else demo keys and their usage would get into a real Redis."""
+    (home / "keys").write_text("a-real-key")
+    real = {"REDIS_URL": "redis://127.0.0.1:9/0", "POE_API_KEYS_FILE": str(home / "keys")}
+    async with running_demo(home, **real) as (_, told):
+        url = told.partition("API at ")[2].partition("/v1")[0]
+        ready = json.loads(await output_of("curl", "-s", f"{url}/ready"))
+
+    assert (ready["redis"], ready["keys"]["ready"]) == ("ok", 2)
+
+
+async def test_a_taken_port_is_told_before_anything_else() -> None:
+    """Whoever has it might answer in the demo's place."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        finished = await run_command("demo", "--port", str(port))
+
+    assert (finished.code, finished.out) == (2, "")
+    assert f"cannot listen on 127.0.0.1:{port}: Address already in use" in finished.err
 
 
 async def test_it_leaves_nothing_behind(home: Path) -> None:
