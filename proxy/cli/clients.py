@@ -9,7 +9,7 @@ from rich.table import Table
 
 from proxy.cli.configuration import report, settings_or_exit
 from proxy.cli.shared_state import on_redis, print_json
-from proxy.cli.tables import key_id_column, print_table
+from proxy.cli.tables import print_table, whole_column
 from proxy.clients.admin import GRACE_S, ClientAdmin, ClientState
 from proxy.clients.record import LIMIT_NAMES, ClientRecord, Token
 from proxy.errors import InvalidRequest
@@ -185,7 +185,7 @@ def _unknown(name_or_id: str) -> NoReturn:
 
 def _table(states: list[ClientState]) -> Table:
     table = Table(
-        "client", key_id_column("id"), "state", "models", "req/min", "at once", "req/day", "tokens/day", "expires"
+        "client", whole_column("id"), "state", "models", "req/min", "at once", "req/day", "tokens/day", "expires"
     )
     for state in states:
         record, limits = state.record, state.record.limits

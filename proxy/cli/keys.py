@@ -9,7 +9,7 @@ from rich.table import Table
 
 from proxy.cli.configuration import report
 from proxy.cli.shared_state import on_redis, print_json
-from proxy.cli.tables import key_id_column, print_table
+from proxy.cli.tables import print_table, whole_column
 from proxy.keypool.admin import Action, KeyAdmin, KeyState
 
 _COLORS = {"ready": "green", "cooling": "yellow", "parked": "magenta", "retired": "red"}
@@ -97,7 +97,16 @@ def _facts(state: KeyState) -> dict[str, object]:
 
 def _table(states: list[KeyState]) -> Table:
     table = Table(
-        key_id_column("key"), "account", "state", "why", "left", "in flight", "req/min", "points", "answered", "failed"
+        whole_column("key"),
+        "account",
+        whole_column("state"),
+        "why",
+        "left",
+        "in flight",
+        "req/min",
+        "points",
+        "answered",
+        "failed",
     )
     for state in states:
         why = f"{state.reason} ({state.basis})" if state.reason else ""

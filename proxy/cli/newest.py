@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from proxy.cli.shared_state import on_redis, print_json
-from proxy.cli.tables import key_id_column, print_table
+from proxy.cli.tables import print_table, whole_column
 from proxy.ledger.newest import NewestReader, Told
 
 _COUNT: Final = click.IntRange(1, 10_000)
@@ -26,7 +26,7 @@ def trail(*, count: int, failures: bool, as_json: bool) -> None:
         _print_json(entries)
         return
     right = [Column(name, justify="right") for name in ("status", "prompt", "completion", "first text", "duration")]
-    table = Table("time (UTC)", "client", "model", key_id_column("key"), *right, "outcome")
+    table = Table("time (UTC)", "client", "model", whole_column("key"), *right, "outcome")
     for entry in entries:
         facts = entry.facts
         table.add_row(

@@ -9,14 +9,14 @@ from rich.table import Column, Table
 _ANY_WIDTH: Final = 1_000
 
 
-def key_id_column(name: str) -> Column:
-    """A column of ids that somebody will copy: never cut, never broken."""
+def whole_column(name: str) -> Column:
+    """A column that is never cut nor broken, as of ids that somebody will copy."""
     return Column(name, no_wrap=True, overflow="ignore")
 
 
 def print_table(table: Table) -> None:
     """Prints it."""
     console = Console()
-    if not console.is_terminal and "COLUMNS" not in console._environ:  # noqa: SLF001 - what Console itself went by
+    if not console.is_terminal:  # COLUMNS says nothing here: shells set it for what they run, whatever its output
         console = Console(width=_ANY_WIDTH)
     console.print(table)

@@ -1,12 +1,16 @@
 """``python -m proxy keys``: the real command, beside the pool of a running server."""
 
+import io
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
+from rich.table import Table
 
+from proxy.cli.tables import whole_column
 from proxy.errors import KeyRefused, RateLimited
 from proxy.keypool.lease import KeyCount, Lease, NoneReady, PoolLimits, Wanted
 from proxy.keypool.pool import KeyPool
@@ -88,13 +92,24 @@ async def test_list_tells_that_an_accounts_minute_is_full(
     assert (state["state"], state["reason"], state["basis"]) == ("cooling", "requests_per_minute", "counted")
 
 
-@pytest.mark.parametrize("columns", [{}, {"COLUMNS": "60"}])
-async def test_list_shows_key_ids_whole(pool: KeyPool, environment: dict[str, str], columns: dict[str, str]) -> None:
-    """They are there to be copied, from a narrow terminal too."""
-    del pool
-    finished = await keys({**environment, **columns}, "list")
+async def test_list_cuts_nothing_where_there_is_no_terminal(pool: KeyPool, environment: dict[str, str]) -> None:
+    """Shells set COLUMNS for what they run, though its output goes elsewhere."""
+    rested = await leased(pool)
+    await pool.settle(rested, judge(RateLimited(retry_after_s=100)))
+    finished = await keys({**environment, "COLUMNS": "60"}, "list")
 
     assert [key.key_id in finished.out for key in KEYS] == [True, True]
+    assert "rate_limit_exceeded (stated)" in finished.out
+
+
+def test_a_narrow_terminal_shows_whole_columns_whole() -> None:
+    """Others make room for what somebody will copy."""
+    table = Table(whole_column("key"), "why", "more", "and more")
+    table.add_row("0123456789ab", "for a reason", "of many", "words that are long")
+    narrow = Console(width=40, file=io.StringIO())
+    narrow.print(table)
+
+    assert "0123456789ab" in narrow.file.getvalue()  # type: ignore[attr-defined]  # it is the buffer above
 
 
 async def test_list_is_a_table_without_secrets(pool: KeyPool, environment: dict[str, str]) -> None:
