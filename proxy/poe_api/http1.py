@@ -8,6 +8,7 @@ Never sends a request twice: whoever asked may have paid for the first.
 """
 
 import asyncio
+import select
 import socket
 import ssl
 from collections.abc import Callable, Sequence
@@ -139,6 +140,7 @@ class Connection(asyncio.Protocol):
         self._waiting_bytes = 0
         if self._paused:
             self._paused = False
+            self._heard_at = self._loop.time()  # the silence was ours
             self._transport.resume_reading()
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
@@ -150,11 +152,14 @@ class Connection(asyncio.Protocol):
 
     def free(self) -> None:
         """The answer has been read as far as it matters. The connection is kept if its body ends soon."""
+        if self._paused or self._transport.get_write_buffer_size():  # more than is waited for, or not all was asked
+            self.close()
+            return
+        left, self._parts, self._waiting_bytes = self._waiting_bytes, [], 0  # nobody's any more
         if self.whole:
             self._keep()
             return
-        self._ending_left = _MAX_ENDING_BYTES - self._waiting_bytes
-        self._parts = []
+        self._ending_left = _MAX_ENDING_BYTES - left
         self._stop_timer()
         self._timer = self._loop.call_later(_ENDING_S, self.close)
         if self._ending_left < 0:
@@ -169,6 +174,14 @@ class Connection(asyncio.Protocol):
     def is_open(self) -> bool:
         """Whether it can still be used."""
         return self._failure is None and not self._transport.is_closing()
+
+    def is_quiet(self) -> bool:
+        """Whether an idle connection can be used: nothing has come on it, not even an end that was not read yet."""
+        if not self.is_open:
+            return False
+        poll = select.poll()
+        poll.register(self._transport.get_extra_info("socket").fileno(), select.POLLIN)
+        return not poll.poll(0)
 
     async def _news(self) -> None:
         if self._failure is not None:
@@ -193,7 +206,7 @@ class Connection(asyncio.Protocol):
 
     def _keep(self) -> None:
         self._stop_timer()
-        self._parser = None
+        self._parser, self._parts = None, []
         if self._may_be_kept and self.is_open:
             self.idle_since = self._loop.time()
             self._on_free(self)
@@ -208,7 +221,8 @@ class Connection(asyncio.Protocol):
     def _on_timer(self) -> None:
         """Which clock has run out, if any. Set anew here, not with every read: that would cost each of them."""
         now = self._loop.time()
-        due = min(self._first_until or self._heard_at + self._idle_s, self._total_until)
+        heard_at = now if self._paused else self._heard_at  # it is we who do not listen
+        due = min(self._first_until or heard_at + self._idle_s, self._total_until)
         if now < due:
             self._timer = self._loop.call_at(due, self._on_timer)
             return
@@ -259,7 +273,7 @@ class Connection(asyncio.Protocol):
             self.close()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self.whole:
+        if self._has_head:  # a trailer: nothing we would go by
             return
         self.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
 
@@ -312,6 +326,7 @@ class ConnectionPool:
         self._open: set[Connection] = set()
         self._addresses: Sequence[tuple[int, int, int, str, tuple[str, int]]] = ()
         self._addresses_until = 0.0
+        self._look_up: asyncio.Task[None] | None = None
         self._sweep: asyncio.TimerHandle | None = None
 
     async def take(self) -> Connection:
@@ -322,8 +337,9 @@ class ConnectionPool:
         """
         while self._idle:
             connection = self._idle.pop()
-            if connection.is_open:
+            if connection.is_quiet():
                 return connection
+            connection.close()
         try:
             async with asyncio.timeout(self._connect_s):
                 return await self._connect()
@@ -345,25 +361,26 @@ class ConnectionPool:
         sock = await start_connection(
             await self._resolved(), happy_eyeballs_delay=_HAPPY_EYEBALLS_S, interleave=1, loop=self._loop
         )
-        try:
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            name = self._host if self._tls else None
-            _, connection = await self._loop.create_connection(
-                lambda: Connection(self._on_free, self._on_lost), sock=sock, ssl=self._tls, server_hostname=name
-            )
-        except BaseException:
-            sock.close()
-            raise
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        name = self._host if self._tls else None
+        _, connection = await self._loop.create_connection(
+            lambda: Connection(self._on_free, self._on_lost), sock=sock, ssl=self._tls, server_hostname=name
+        )
         self._open.add(connection)
         return connection
 
     async def _resolved(self) -> Sequence[tuple[int, int, int, str, tuple[str, int]]]:
-        now = self._loop.time()
-        if now >= self._addresses_until:
-            found = await self._loop.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
-            self._addresses = cast("Sequence[tuple[int, int, int, str, tuple[str, int]]]", found)
-            self._addresses_until = now + _ADDRESSES_KEEP_S
+        """The server's addresses; looked up once for all who ask at the same time."""
+        if self._loop.time() >= self._addresses_until:
+            if self._look_up is None or self._look_up.done():
+                self._look_up = self._loop.create_task(self._look_up_addresses())
+            await asyncio.shield(self._look_up)
         return self._addresses
+
+    async def _look_up_addresses(self) -> None:
+        found = await self._loop.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
+        self._addresses = cast("Sequence[tuple[int, int, int, str, tuple[str, int]]]", found)
+        self._addresses_until = self._loop.time() + _ADDRESSES_KEEP_S
 
     def _on_free(self, connection: Connection) -> None:
         self._idle.append(connection)

@@ -31,8 +31,9 @@ class Lifecycle:
 
     async def renew(self, app: App, settings: Settings) -> None:
         """Puts resources with other settings in place of these, which close when the calls that use them have ended."""
-        old, old_stack, self._open = app.ctx.worker, self._open, AsyncExitStack()
-        app.ctx.worker = await self._open.enter_async_context(open_worker(settings, old.metrics, old.drain))
+        old, old_stack, new_stack = app.ctx.worker, self._open, AsyncExitStack()
+        app.ctx.worker = await new_stack.enter_async_context(open_worker(settings, old.metrics, old.drain))
+        self._open = new_stack
         await old.drain.calls_of_now()
         await old_stack.aclose()
 

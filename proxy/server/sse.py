@@ -90,6 +90,8 @@ class EventStream:
         if transport is None or transport.is_closing():
             return False
         data = self._writer.write(batch)
+        if not data:  # thoughts in a legacy completion: a chunk of no bytes would end the body
+            return True
         transport.write(b"%x\r\n%b\r\n" % (len(data), data))
         now = self._loop.time()
         protocol._time = now  # noqa: SLF001 - what Sanic's timeouts go by; both clocks are the monotonic one

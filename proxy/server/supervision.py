@@ -19,6 +19,7 @@ import signal
 import socket
 import time
 from collections.abc import Iterator
+from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext
 from typing import Any, Final
 
@@ -86,24 +87,23 @@ class _Child:
         self.serves = False
         self.started, self.ended = asyncio.Event(), asyncio.Event()
         self._began_at = time.monotonic()
-        self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_work, args=(settings, *arguments, theirs), daemon=True)
+        self._process: Any = None
+        self._pipe: Connection | None = None
         try:
-            with _sigterm_blocked():
+            self._pipe, theirs = context.Pipe()
+            self._process = context.Process(target=_work, args=(settings, *arguments, theirs), daemon=True)
+            with theirs, _sigterm_blocked():
                 self._process.start()
-        except (EOFError, OSError):  # the template process was killed; the next start brings another
+        except Exception as error:  # noqa: BLE001 - no template, no descriptors, no room: whatever it is may pass
+            _log.error("a worker could not be started", extra={"reason": f"{type(error).__name__}: {error}"})
             self.started.set()
             self.ended.set()
         else:
-            loop = asyncio.get_running_loop()
-            loop.add_reader(self._pipe.fileno(), self._on_word)
-            loop.add_reader(self._process.sentinel, self._on_end)
-        finally:
-            theirs.close()
+            asyncio.get_running_loop().add_reader(self._pipe.fileno(), self._on_word, self._pipe)
 
     @property
     def pid(self) -> int | None:
-        return self._process.pid
+        return None if self._process is None else self._process.pid
 
     @property
     def lived_s(self) -> float:
@@ -111,41 +111,49 @@ class _Child:
 
     def order(self, order: Order) -> None:
         """Tells it; one that is still starting reads it when it has."""
-        with contextlib.suppress(OSError):
-            self._pipe.send_bytes(order.value)
+        if self._pipe is not None:
+            with contextlib.suppress(OSError):
+                self._pipe.send_bytes(order.value)
 
     def kill(self) -> None:
         """By force."""
-        self._process.kill()
+        if self._process is not None and self._process.pid is not None:
+            self._process.kill()
 
     def how_it_ended(self) -> str:
         """For the log."""
-        code = self._process.exitcode or 0
+        code = None if self._process is None else self._process.exitcode
+        if code is None:
+            return "it never began"
         return f"signal {-code}" if code < 0 else f"exit code {code}"
 
-    def _on_word(self) -> None:
-        asyncio.get_running_loop().remove_reader(self._pipe.fileno())
-        with contextlib.suppress(EOFError, OSError):
-            self._pipe.recv_bytes()
+    def _on_word(self, pipe: Connection) -> None:
+        """The worker serves, or is gone: its end of the pipe closes with it."""
+        try:
+            pipe.recv_bytes()
+        except (EOFError, OSError):
+            loop = asyncio.get_running_loop()
+            loop.remove_reader(pipe.fileno())
+            pipe.close()
+            self._pipe = None
+            # Not before: the sentinels of all workers close when the template dies, and they live on.
+            loop.add_reader(self._process.sentinel, self._on_end)
+        else:
             self.serves = True
             self.started.set()
 
     def _on_end(self) -> None:
-        loop = asyncio.get_running_loop()
-        loop.remove_reader(self._process.sentinel)
-        loop.remove_reader(self._pipe.fileno())
+        asyncio.get_running_loop().remove_reader(self._process.sentinel)
         self._process.join()
-        self._pipe.close()
+        with contextlib.suppress(ChildProcessError):  # one whose template died is process 1's to bury, if that is us
+            os.waitpid(self._process.pid, os.WNOHANG)
         self.started.set()
         self.ended.set()
 
 
 @contextlib.contextmanager
 def _sigterm_blocked() -> Iterator[None]:
-    """For whatever is started within: the template never has SIGTERM, and a worker when it can obey.
-
-    Some send it to every process of a service at once.
-    """
+    """For a worker that is started within: it has SIGTERM when it can obey; the template never has."""
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     try:
         yield

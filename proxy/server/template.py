@@ -5,6 +5,7 @@ Kept apart because it must not be loaded in the main process, which gets by with
 
 import gc
 import os
+import signal
 import socket
 from multiprocessing.connection import Connection
 
@@ -12,6 +13,10 @@ from proxy.server.metrics import WorkerFiles
 from proxy.server.worker import serve_worker
 from proxy.settings import Settings
 from proxy.translator.usage import load_encoding
+
+# Service managers send these to every process at once. They are not for the template, and a worker sees to them itself.
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 # 83 MB that workers would otherwise each have, and be a third of a second without.
 load_encoding()

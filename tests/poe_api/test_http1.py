@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import shutil
 import ssl
 import subprocess
@@ -201,6 +202,91 @@ async def test_words_on_an_idle_connection_end_it() -> None:
         idle.data_received(b"HTTP/1.1 408 Request Timeout\r\n\r\n")
 
         assert not idle.is_open
+        assert await ask(pool) == b"abcde"
+
+
+async def test_what_was_not_read_of_an_answer_is_in_no_other() -> None:
+    """Whoever left before the end of a whole answer leaves nothing of it behind: the next answer is somebody else's."""
+    async with serving(ANSWER) as server, pool_for(server) as pool:
+        for _ in range(3):
+            connection = await begin(pool)
+            await wait_until(lambda connection=connection: connection.whole, "all of it is here")  # type: ignore[misc]
+            connection.free()
+
+        assert await ask(pool) == b"abcde"
+        assert server.connections == 1
+
+
+async def test_a_connection_that_stopped_reading_is_not_used_again() -> None:
+    """It would never hear the next answer."""
+    wire = CHUNKED + b"80000\r\n" + b"x" * 0x80000 + b"\r\n0\r\n\r\n"
+    async with serving(wire) as server, pool_for(server) as pool:
+        connection = await begin(pool)
+        await wait_until(lambda: connection._paused, "reading has stopped")  # noqa: SLF001 - it is what is tested
+        connection.free()
+
+        assert len(await ask(pool)) == 0x80000
+        assert server.connections == 2
+
+
+async def test_a_request_that_was_not_sent_whole_ends_its_connection() -> None:
+    """The rest of it would be the beginning of the next."""
+    early = b"HTTP/1.1 413 Too Large\r\ncontent-length: 0\r\n\r\n"
+
+    async def answer(writer: asyncio.StreamWriter) -> None:
+        writer.write(early)
+        await asyncio.Event().wait()
+
+    async with serving() as server, pool_for(server) as pool:
+        server.answer = answer
+        connection = await pool.take()
+        connection.send((*REQUEST, b"x" * 32_000_000), first_s=5, idle_s=5, total_s=20)
+        await connection.head()
+        connection.free()
+
+        assert not connection.is_open
+        assert connection.status == 413
+
+
+async def test_trailers_are_let_go() -> None:
+    """They change no header, and are kept nowhere, however many there are."""
+    trailers = b"".join(b"x-%d: y\r\n" % number for number in range(10_000)) + b"content-type: text/html\r\n"
+    async with serving(CHUNKED + b"3\r\nabc\r\n0\r\n" + trailers + b"\r\n") as server, pool_for(server) as pool:
+        connection = await begin(pool)
+
+        assert await rest_of(connection) == b"abc"
+        assert connection.headers["content-type"] == "text/plain"
+        assert len(connection.headers) == 2
+
+
+async def test_a_pause_of_our_own_is_no_silence_of_the_servers() -> None:
+    """A client that reads slowly has us stop listening."""
+    wire = CHUNKED + b"80000\r\n" + b"x" * 0x80000 + b"\r\n"
+    async with serving(wire, b"0\r\n\r\n") as server, pool_for(server) as pool:
+        connection = await begin(pool, idle_s=0.05)
+        connection.note_first()
+        await wait_until(lambda: connection._paused, "reading has stopped")  # noqa: SLF001 - it is what is tested
+        over = asyncio.Event()
+        asyncio.get_running_loop().call_later(0.3, over.set)
+        await over.wait()
+
+        assert len(await rest_of(connection)) == 0x80000
+
+
+async def test_what_came_while_nobody_looked_is_no_answer_to_the_next_request() -> None:
+    """The loop was busy: the words are in the kernel, and the connection still looks idle."""
+    writers: list[asyncio.StreamWriter] = []
+
+    async def answer(writer: asyncio.StreamWriter) -> None:
+        writers.append(writer)
+        writer.write(ANSWER)
+
+    async with serving() as server, pool_for(server) as pool:
+        server.answer = answer
+        await ask(pool)
+        late = b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 4\r\n\r\nlate"
+        os.write(writers[0].get_extra_info("socket").fileno(), late)
+
         assert await ask(pool) == b"abcde"
 
 

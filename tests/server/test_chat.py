@@ -396,6 +396,62 @@ async def test_a_slow_reader_gets_every_piece_in_order(proxy: str, poe: Scripted
     assert said == "".join(pieces)
 
 
+async def post_raw(proxy: str, path: str, body: object) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A request on a connection of its own; what comes back is read as it is on the wire."""
+    reader, writer = await asyncio.open_connection(*proxy.removeprefix("http://").split(":"), limit=16_384)
+    sent = json.dumps(body).encode()
+    head = f"POST {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {TOKEN}\r\nconnection: close\r\n"
+    writer.write(head.encode() + b"content-length: %d\r\n\r\n" % len(sent) + sent)
+    return reader, writer
+
+
+async def test_thoughts_that_are_not_shown_do_not_end_a_legacy_completion(proxy: str, poe: ScriptedPoe) -> None:
+    """They come to no bytes, and a chunk of no bytes is HTTP's end of a body."""
+    steps = [asyncio.Event() for _ in range(3)]
+    one, two, three, last = map(text, ["*Thinking...*\n\n> one\n", "> two\n", "> three\n\nHello", " world"])
+    poe.script = lambda _: Reply([META, one, steps[0], two, steps[1], three, steps[2], last, DONE])
+    reader, writer = await post_raw(proxy, "/v1/completions", {"model": "Echo", "prompt": "x", "stream": True})
+    for step in steps:
+        asyncio.get_running_loop().call_later(0.1, step.set)
+        await step.wait()
+    wire = (await reader.read(-1)).partition(b"\r\n\r\n")[2]
+    writer.close()
+
+    assert wire.count(b"0\r\n\r\n") == 1
+    assert dechunked(wire).endswith(b"data: [DONE]\n\n")
+    assert b"world" in dechunked(wire)
+
+
+async def test_who_leaves_while_the_rest_waits_leaves_nothing_to_the_next(proxy: str, poe: ScriptedPoe) -> None:
+    """Poe has sent all, the client has not read it and hangs up: the connection to Poe is used by another client."""
+    flood, rest = asyncio.Event(), asyncio.Event()
+
+    def script(asked: Asked) -> Reply:
+        if asked.query["query"][-1]["content"] == "alice":
+            return Reply([text("begin "), flood, text("x" * 6_000_000), rest, text("ALICE-SECRET"), DONE])
+        return answer("hello bob")
+
+    poe.script = script
+    alice = {"model": "Echo", "stream": True, "messages": [{"role": "user", "content": "alice"}]}
+    reader, writer = await post_raw(proxy, "/v1/chat/completions", alice)
+    await reader.readuntil(b"begin ")
+    flood.set()
+    await wait_until(lambda: not reader._transport.is_reading(), "nobody reads any more")  # type: ignore[attr-defined]  # noqa: SLF001
+    rest.set()
+    pause = asyncio.Event()
+    asyncio.get_running_loop().call_later(0.5, pause.set)
+    await pause.wait()
+    writer.transport.abort()
+    await wait_until(lambda: poe.queries[0].left.is_set() or len(poe.queries) == 1, "she has left")
+    async with http(proxy) as raw:
+        for _ in range(3):
+            bob = await raw.post(
+                "/v1/chat/completions", json={**alice, "messages": [{"role": "user", "content": "bob"}]}
+            )
+            assert "ALICE" not in bob.text
+            assert "hello bob" in bob.text
+
+
 def dechunked(wire: bytes) -> bytes:
     """The body of a chunked answer."""
     body = b""

@@ -18,7 +18,7 @@ import redis.asyncio
 
 from proxy.server import supervision
 from proxy.settings import fingerprint
-from tests.support.commands import all_workers_serve, is_gone, processes_of
+from tests.support.commands import all_workers_serve, is_gone
 from tests.support.fleet import Instance, running_instance
 from tests.support.scripted_poe import DONE, META, Reply, ScriptedPoe, answer, text
 from tests.support.serving import KEYS, TOKEN, make_settings
@@ -93,17 +93,8 @@ async def test_a_worker_killed_under_load_is_replaced_and_the_others_do_not_noti
     poe.script = lambda _: Reply([META, text("begin"), go_on, text(" and end"), DONE])
     async with running_instance(tmp_path, **environment, WORKERS="2") as instance, asking() as session:
         serving = await all_workers_serve(instance, 2)
-        streams = [asyncio.create_task(ask(session, instance)) for _ in range(20)]
-        await wait_until(lambda: len(poe.queries) == 20, "all are with Poe")
         [victim, survivor] = serving
-        port = int(instance.base_url.rpartition(":")[2])
-        held = {
-            process.pid: sum(
-                one.status == psutil.CONN_ESTABLISHED and one.laddr.port == port
-                for one in process.net_connections("tcp")
-            )
-            for process in serving
-        }
+        streams, held = await streams_on_all(session, instance, poe, serving)
         victim.kill()
         await all_workers_serve(instance, 2)
         await wait_until(lambda: sum(one.done() for one in streams) == held[victim.pid], "the dead one's are lost")
@@ -126,6 +117,26 @@ async def test_a_worker_killed_under_load_is_replaced_and_the_others_do_not_noti
         assert lost == held[victim.pid]
 
 
+async def streams_on_all(
+    session: aiohttp.ClientSession, instance: Instance, poe: ScriptedPoe, serving: list[psutil.Process]
+) -> tuple[list[asyncio.Task[Seen]], dict[int, int]]:
+    """Streams under way, some in each worker, and how many each holds, by pid. The kernel chooses which takes one."""
+    streams: list[asyncio.Task[Seen]] = []
+    held = dict.fromkeys((process.pid for process in serving), 0)
+    while min(held.values()) < 3:
+        streams += [asyncio.create_task(ask(session, instance)) for _ in range(8)]
+        await wait_until(lambda: len(poe.queries) == len(streams), "all are with Poe")  # noqa: B023 - it ends here
+        held = {process.pid: connections_of(process, instance) for process in serving}
+    return streams, held
+
+
+def connections_of(process: psutil.Process, instance: Instance) -> int:
+    """How many clients' connections this process holds."""
+    port = int(instance.base_url.rpartition(":")[2])
+    held = process.net_connections("tcp")
+    return sum(one.status == psutil.CONN_ESTABLISHED and one.laddr.port == port for one in held)
+
+
 async def test_a_worker_that_keeps_dying_is_given_pauses(environment: dict[str, str], tmp_path: Path) -> None:
     """It is replaced at once the first time, then after half a second, a second, and so on."""
     async with running_instance(tmp_path, **environment, WORKERS="2") as instance:
@@ -144,19 +155,36 @@ async def test_a_worker_that_keeps_dying_is_given_pauses(environment: dict[str, 
         assert pauses[3] >= 1
 
 
-async def test_workers_live_and_are_replaced_when_the_template_dies(
-    environment: dict[str, str], tmp_path: Path
+async def test_workers_live_when_the_template_dies(
+    environment: dict[str, str], poe: ScriptedPoe, tmp_path: Path
 ) -> None:
-    """The out-of-memory killer may choose it: nothing that serves ends with a bare cut, and new ones come."""
+    """The out-of-memory killer may choose it. They serve on, are still ended in order, and replaced when they die."""
+    go_on = asyncio.Event()
+    poe.script = lambda _: Reply([META, text("begin"), go_on, text(" and end"), DONE])
     async with running_instance(tmp_path, **environment, WORKERS="2") as instance, asking() as session:
-        old = workers_of(instance)
+        old = await all_workers_serve(instance, 2)
+        streams, held = await streams_on_all(session, instance, poe, old)
         template_of(instance).kill()
-        await wait_until(lambda: not old & {one.pid for one in processes_of(instance.process)}, "others took over")
-        await all_workers_serve(instance, 2)
-        seen = await ask(session, instance)
+        [victim, *survivors] = old
+        victim.kill()
+        await wait_until(lambda: "a worker died" in instance.log.read_text(), "it is missed")
+        await wait_until(lambda: any(child.children() for child in main_of(instance).children()), "another is forked")
+        instance.process.send_signal(signal.SIGTERM)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(instance.process.wait(), 1)
+        go_on.set()
+        seen = await asyncio.gather(*streams, return_exceptions=True)
+        code = await asyncio.wait_for(instance.process.wait(), 15)
 
-        assert seen.is_whole
-        assert await instance.stop() == 0
+        assert code == 0
+        assert instance.log.read_text().count('"a worker died and is replaced"') == 1
+        await wait_until(lambda: all(map(is_gone, survivors)), "nobody is left")
+        whole = [one for one in seen if isinstance(one, Seen) and one.is_whole]
+        assert len(whole) == held[survivors[0].pid]
+
+
+def main_of(instance: Instance) -> psutil.Process:
+    return psutil.Process(instance.process.pid)
 
 
 async def test_a_worker_that_is_told_to_end_is_replaced(
@@ -257,6 +285,26 @@ async def test_a_hangup_with_settings_that_cannot_be_used_changes_nothing(
 def die(*_: Any) -> None:
     """A worker that cannot start."""
     raise SystemExit(3)
+
+
+def test_what_keeps_a_worker_from_starting_is_told(monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
+    """Here there are no descriptors left; it is tried again, as with any worker."""
+
+    def pipe(*_: object) -> None:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr("multiprocessing.context.BaseContext.Pipe", pipe)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
+    try:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            code = asyncio.run(supervision._Supervisor(make_settings(workers=2), listener, None).run())  # noqa: SLF001
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+    assert code == 1
+    told = [record for record in caplog.records if record.message == "a worker could not be started"]
+    assert {record.reason for record in told} == {"OSError: [Errno 24] Too many open files"}
 
 
 def test_workers_that_never_start_end_the_instance(monkeypatch: pytest.MonkeyPatch) -> None:
