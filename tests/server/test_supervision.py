@@ -183,6 +183,20 @@ async def test_workers_live_when_the_template_dies(
         assert len(whole) == held[survivors[0].pid]
 
 
+async def test_the_template_hears_no_signals(environment: dict[str, str], tmp_path: Path) -> None:
+    """Service managers send them to every process at once; without it there would be no new workers for a while."""
+    async with running_instance(tmp_path, **environment, WORKERS="2") as instance:
+        [victim, _] = await all_workers_serve(instance, 2)
+        template = template_of(instance)
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+            template.send_signal(number)
+        victim.kill()
+        await wait_until(lambda: "a worker died" in instance.log.read_text(), "it is missed")
+        await all_workers_serve(instance, 2)
+
+        assert template_of(instance).pid == template.pid
+
+
 def main_of(instance: Instance) -> psutil.Process:
     return psutil.Process(instance.process.pid)
 
