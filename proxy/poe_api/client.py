@@ -1,6 +1,6 @@
 """Talks to Poe over HTTP: one request an attempt, never a second one on its own.
 
-Answers of bots stream through connections of our own (``http1.py``); everything else goes through aiohttp.
+Answers of bots stream through connections of our own (``connections.py``); everything else goes through aiohttp.
 
 Knows keys only as the string it is handed. fastapi-poe's types describe what is sent
 (``query.py``); its client is not used, and ADR 1 says why.
@@ -17,9 +17,10 @@ import aiohttp
 from yarl import URL
 
 from proxy.errors import KeyRefused, ModelNotFound, PoeError, PoeFailed, StreamCut
+from proxy.poe_api.connections import ConnectionPool
 from proxy.poe_api.events import Done, Event, EventDecoder, Failure
 from proxy.poe_api.faults import RateLimits, fault_of_event, parse_rate_limits
-from proxy.poe_api.http1 import Connection, ConnectionPool
+from proxy.poe_api.http1 import Connection
 from proxy.poe_api.network import (
     MAX_ERROR_BYTES,
     USER_AGENT,

@@ -2,29 +2,21 @@
 
 aiohttp does the rest of our HTTP. Here it is left out because a stream wakes us for every event: its reader, timers and
 wrappers cost 14 µs of the 36 µs that a lone chunk takes through a bare relay, and 0.15 ms a request (``lone`` and
-``request`` in bench; ADR 10). httptools parses, aiohappyeyeballs connects, the event loop does TLS.
+``request`` in bench; ADR 10). httptools parses, the event loop does TLS, and
+``connections.py`` keeps them.
 
 Never sends a request twice: whoever asked may have paid for the first.
 """
 
 import asyncio
 import select
-import socket
-import ssl
 from collections.abc import Callable, Sequence
 from typing import Final, cast
 
 import httptools
-from aiohappyeyeballs import start_connection
-from yarl import URL
 
 from proxy.errors import PoeFailed, PoeTimeout, StreamCut
 
-#: A POST on a connection that the server has just closed fails, so idle ones are given up early.
-_KEEPALIVE_S: Final = 15.0
-#: Other addresses of a host are tried beside the first when it takes longer than this (RFC 8305).
-_HAPPY_EYEBALLS_S: Final = 0.25
-_ADDRESSES_KEEP_S: Final = 300.0
 #: The head of an answer may be so large.
 _MAX_HEAD_BYTES: Final = 64 * 1024
 #: Nothing more is read from the socket while this much waits to be taken.
@@ -311,91 +303,3 @@ class Connection(asyncio.Protocol):
             self._keep()
         else:
             self._wake()
-
-
-class ConnectionPool:
-    """The connections to one server. Open it inside a running event loop, and close it after the last answer."""
-
-    def __init__(self, base_url: str, *, connect_s: float) -> None:
-        url = URL(base_url)
-        self._host, self._port = url.host or "", url.port or 443
-        self._tls = ssl.create_default_context() if url.scheme == "https" else None
-        self._connect_s = connect_s
-        self._loop = asyncio.get_running_loop()
-        self._idle: list[Connection] = []
-        self._open: set[Connection] = set()
-        self._addresses: Sequence[tuple[int, int, int, str, tuple[str, int]]] = ()
-        self._addresses_until = 0.0
-        self._look_up: asyncio.Task[None] | None = None
-        self._sweep: asyncio.TimerHandle | None = None
-
-    async def take(self) -> Connection:
-        """A connection that no one uses, the one freed last or a new one.
-
-        Raises:
-            PoeTimeout, PoeFailed: there is none to be had.
-        """
-        while self._idle:
-            connection = self._idle.pop()
-            if connection.is_quiet():
-                return connection
-            connection.close()
-        try:
-            async with asyncio.timeout(self._connect_s):
-                return await self._connect()
-        except TimeoutError:
-            self._addresses_until = 0.0
-            raise PoeTimeout(said="no connection in time") from None
-        except OSError as error:
-            self._addresses_until = 0.0
-            raise PoeFailed(said=f"no connection: {type(error).__name__}") from error
-
-    def close(self) -> None:
-        """Closes every connection."""
-        if self._sweep is not None:
-            self._sweep.cancel()
-        for connection in list(self._open):
-            connection.close()
-
-    async def _connect(self) -> Connection:
-        sock = await start_connection(
-            await self._resolved(), happy_eyeballs_delay=_HAPPY_EYEBALLS_S, interleave=1, loop=self._loop
-        )
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        name = self._host if self._tls else None
-        _, connection = await self._loop.create_connection(
-            lambda: Connection(self._on_free, self._on_lost), sock=sock, ssl=self._tls, server_hostname=name
-        )
-        self._open.add(connection)
-        return connection
-
-    async def _resolved(self) -> Sequence[tuple[int, int, int, str, tuple[str, int]]]:
-        """The server's addresses; looked up once for all who ask at the same time."""
-        if self._loop.time() >= self._addresses_until:
-            if self._look_up is None or self._look_up.done():
-                self._look_up = self._loop.create_task(self._look_up_addresses())
-            await asyncio.shield(self._look_up)
-        return self._addresses
-
-    async def _look_up_addresses(self) -> None:
-        found = await self._loop.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
-        self._addresses = cast("Sequence[tuple[int, int, int, str, tuple[str, int]]]", found)
-        self._addresses_until = self._loop.time() + _ADDRESSES_KEEP_S
-
-    def _on_free(self, connection: Connection) -> None:
-        self._idle.append(connection)
-        if self._sweep is None:
-            self._sweep = self._loop.call_later(_KEEPALIVE_S, self._close_idle)
-
-    def _on_lost(self, connection: Connection) -> None:
-        self._open.discard(connection)
-
-    def _close_idle(self) -> None:
-        """Those freed longest ago are in front."""
-        self._sweep = None
-        oldest = self._loop.time() - _KEEPALIVE_S
-        while self._idle and self._idle[0].idle_since <= oldest:
-            self._idle.pop(0).close()
-        if self._idle:
-            due = self._idle[0].idle_since + _KEEPALIVE_S
-            self._sweep = self._loop.call_at(due, self._close_idle)

@@ -16,8 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxy.errors import PoeFailed, PoeTimeout, StreamCut
-from proxy.poe_api import http1
-from proxy.poe_api.http1 import Connection, ConnectionPool
+from proxy.poe_api import connections, http1
+from proxy.poe_api.connections import ConnectionPool
+from proxy.poe_api.http1 import Connection
 from tests.support.waiting import wait_until
 
 REQUEST = (b"POST /bot/Echo HTTP/1.1\r\nhost: test\r\ncontent-length: 2\r\n\r\n", b"{}")
@@ -291,7 +292,7 @@ async def test_what_came_while_nobody_looked_is_no_answer_to_the_next_request() 
 
 
 async def test_idle_connections_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http1, "_KEEPALIVE_S", 0.05)
+    monkeypatch.setattr(connections, "_KEEPALIVE_S", 0.05)
     async with serving(ANSWER) as server, pool_for(server) as pool:
         await asyncio.gather(*(ask(pool) for _ in range(3)))
 

@@ -177,7 +177,8 @@ async def test_workers_live_when_the_template_dies(
         code = await asyncio.wait_for(instance.process.wait(), 15)
 
         assert code == 0
-        assert instance.log.read_text().count('"a worker died and is replaced"') == 1
+        died = [line for line in instance.log.read_text().splitlines() if '"a worker died and is replaced"' in line]
+        assert sum("it never began" not in line for line in died) == 1, "the survivor counts as alive"
         await wait_until(lambda: all(map(is_gone, survivors)), "nobody is left")
         whole = [one for one in seen if isinstance(one, Seen) and one.is_whole]
         assert len(whole) == held[survivors[0].pid]
