@@ -1,9 +1,8 @@
 """HTTP/1.1 towards one server, as streams need it: a connection for each answer, bytes as they come, and no more.
 
-aiohttp does the rest of our HTTP. Here it is left out because a stream wakes us for every event: its reader, timers and
-wrappers cost 14 µs of the 36 µs that a lone chunk takes through a bare relay, and 0.15 ms a request (``lone`` and
-``request`` in bench; ADR 10). httptools parses, the event loop does TLS, and
-``connections.py`` keeps them.
+aiohttp does the rest of our HTTP. Here it is left out because a stream wakes us for every event, and its reader, timers
+and wrappers are woken with us (ADR 10 has the figures; ``lone`` and ``request`` in bench). httptools parses, and
+``connections.py`` keeps connections.
 
 Never sends a request twice: whoever asked may have paid for the first.
 """

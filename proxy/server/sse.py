@@ -81,7 +81,7 @@ class EventStream:
         """Sends a batch at once, from whatever callback it came in, when the stream is open and nothing is in its way.
 
         This does what Sanic's ``response.send`` comes to in the end, without a coroutine for each layer on the way
-        there: 9 of the 50 µs that a lone chunk took (``lone`` in bench).
+        there (``lone`` in bench).
         """
         protocol = self._protocol
         if protocol is None or self._sending.locked() or self._ended or not protocol._can_write.is_set():  # noqa: SLF001
