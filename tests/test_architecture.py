@@ -40,7 +40,7 @@ LAYERS: Final[dict[str, set[str]]] = {
     "clients": {"errors", "settings", "store", "keypool"},
     "ledger": {"errors", "settings", "store"},
     "gateway": BELOW_THE_GATEWAY,
-    "server": {"proxy", "parentage", "gateway", *BELOW_THE_GATEWAY},
+    "server": {"proxy", "gateway", *BELOW_THE_GATEWAY},
     "demo": set(),
     "cli": {"proxy", "errors", "settings", "store", "poe_api", "keypool", "clients", "ledger", "server", "demo"},
     "__main__": {"cli"},

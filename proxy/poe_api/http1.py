@@ -52,9 +52,7 @@ class Connection(asyncio.Protocol):
         self._consume: Callable[[bytes], bool] | None = None
         self._failure: PoeFailed | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._first_until = self._silence_until = self._total_until = 0.0
-        self._idle_s = 0.0
-        self._heard_at = 0.0
+        self._first_until = self._total_until = self._idle_s = self._heard_at = 0.0
         self.idle_since = 0.0
         self.status = 0
         self.headers: dict[str, str] = {}
