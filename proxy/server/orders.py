@@ -9,8 +9,11 @@ from enum import Enum
 
 
 class Order(Enum):
-    """Later ones say more; none is ever taken back."""
+    """The first decides how the port is left; later ones may only hasten. None is ever taken back."""
 
+    #: To one worker alone: others go on serving the port.
+    LEAVE = b"leave"
+    #: To a whole instance.
     DRAIN = b"drain"
     #: The same without the notice, see ``worker.py``.
     DRAIN_AT_ONCE = b"drain at once"

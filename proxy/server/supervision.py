@@ -262,7 +262,7 @@ class _Supervisor:
                 self._settings = before
                 return
             predecessor, self._places[place] = self._places[place], successor
-            predecessor.order(Order.DRAIN_AT_ONCE)
+            predecessor.order(Order.LEAVE)
             asyncio.get_running_loop().call_later(before.drain_timeout_s + _CLOSING_S, predecessor.kill)
 
     async def _all_end(self, within_s: float) -> None:

@@ -22,6 +22,7 @@ from proxy.server.drain import Drain
 from proxy.server.lifecycle import Lifecycle
 from proxy.server.metrics import WorkerFiles
 from proxy.server.orders import Order, happens, on_hangup, on_stop_signals
+from proxy.server.port import all_accepted, turn_away
 from proxy.server.renewal import read_again
 from proxy.settings import Settings
 
@@ -69,6 +70,7 @@ class _Serving:
         self._lifecycle = Lifecycle(settings, own_process=True, files=files)
         self._app = create_app(settings, self._lifecycle)
         self._stop, self._no_notice, self._end = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self._alone = False
         self._renewal: asyncio.Task[None] | None = None
 
     async def run(self, supervisor: Connection | None) -> None:
@@ -109,12 +111,14 @@ class _Serving:
 
         loop.add_reader(supervisor.fileno(), on_order)
         # To one worker alone; the supervisor puts another in its place.
-        loop.add_signal_handler(signal.SIGTERM, self._obey, Order.DRAIN_AT_ONCE)
+        loop.add_signal_handler(signal.SIGTERM, self._obey, Order.LEAVE)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         for number in (signal.SIGINT, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
 
     def _obey(self, order: Order) -> None:
+        if not self._stop.is_set():
+            self._alone = order is Order.LEAVE
         self._stop.set()
         if order is not Order.DRAIN:
             self._no_notice.set()
@@ -135,8 +139,9 @@ class _Serving:
         deadline = loop.time() + self._settings.drain_timeout_s
         await server.before_stop()
         await happens(self._no_notice, within_s=min(self._settings.drain_notice_s, self._settings.drain_timeout_s))
-        for _ in range(2):  # connections that the kernel has accepted for us would be reset: take them first
-            await asyncio.sleep(0)
+        if not self._alone:
+            turn_away(self._listener)
+            await all_accepted(self._listener)
         server.close()
         if await self._finished(server, drain, deadline):
             return

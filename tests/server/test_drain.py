@@ -1,6 +1,7 @@
 """How an instance ends: real processes, signals as a platform sends them, clients that look at every byte."""
 
 import asyncio
+import collections
 import contextlib
 import signal
 from collections.abc import AsyncIterator
@@ -122,6 +123,41 @@ async def test_a_drain_begins_with_a_notice_in_which_nothing_is_refused(
     assert served.is_whole
     assert answer.headers["connection"] == "close"
     assert code == 0, "and the second signal ends the notice"
+
+
+@both_ways
+async def test_whoever_got_a_connection_gets_an_answer(
+    environment: dict[str, str], tmp_path: Path, workers: int
+) -> None:
+    """The port closes under a storm of connections. One refused goes elsewhere; a request sent over one that was made
+    cannot be sent again."""
+    answered: list[bytes] = []
+
+    async def caller(instance: Instance) -> None:
+        port = int(instance.base_url.rpartition(":")[2])
+        while True:
+            try:
+                reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            except OSError:
+                return
+            try:
+                writer.write(b"GET /health HTTP/1.1\r\nhost: here\r\nconnection: close\r\n\r\n")
+                answered.append(await reader.readline())
+            except ConnectionError:
+                answered.append(b"lost")
+            finally:
+                writer.close()
+
+    async with serving(tmp_path, environment, workers) as instance:
+        async with asyncio.timeout(30), asyncio.TaskGroup() as callers:
+            for _ in range(100):
+                callers.create_task(caller(instance))
+            await wait_until(lambda: len(answered) > 500, "the storm is on")
+            instance.process.send_signal(signal.SIGTERM)
+        code = await asyncio.wait_for(instance.process.wait(), 15)
+
+    assert collections.Counter(answered) == {b"HTTP/1.1 200 OK\r\n": len(answered)}
+    assert code == 0
 
 
 async def says(instance: Instance, state: tuple[int, str]) -> bool:
