@@ -8,7 +8,6 @@ import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
-from functools import partial
 
 from proxy.errors import (
     Blame,
@@ -38,7 +37,7 @@ from proxy.keypool.verdict import (
     judge,
     judge_hearsay,
 )
-from proxy.openai_api.response import Batch
+from proxy.openai_api.response import Batch, new_batch
 from proxy.poe_api.client import Answer, PoeClient
 from proxy.poe_api.events import Event
 from proxy.poe_api.query import Query, build_query_body
@@ -199,7 +198,7 @@ class Attempts:
                 if reply.ended:  # leaving closes the connection, so that Poe stops too
                     break
                 if self._committed and self._push is not None:
-                    async with aclosing(self._pump(answer, self._push)) as batches:
+                    async with aclosing(self._pump(answer)) as batches:
                         async for batch in batches:
                             yield batch
                     break
@@ -210,22 +209,24 @@ class Attempts:
             self._commit(lease)
             yield Batch(self._choice, rest)
 
-    async def _pump(self, answer: Answer, push: Push) -> AsyncGenerator[Batch, None]:
+    async def _pump(self, answer: Answer) -> AsyncGenerator[Batch, None]:
         """The rest of a stream by the quick way; yields what that cannot take."""
-        take = partial(self._pushed, push)
-        while not self.reply.ended and (left := await answer.pump(take)) is not None:
+        while not self.reply.ended and (left := await answer.pump(self._pushed)) is not None:
             if left.deltas:
                 yield left
 
-    def _pushed(self, push: Push, events: list[Event]) -> Batch | None:
+    def _pushed(self, events: list[Event]) -> Batch | None:
         """The hot path of a stream: one read from Poe, one write to the client (``lone`` in bench).
 
         None to go on. A batch stops it: one that could not be pushed, or an empty one when the reply has ended.
         """
-        batch = Batch(self._choice, self.reply.feed(events))
-        if batch.deltas and not push(batch):
-            return batch
-        return Batch(self._choice, ()) if self.reply.ended else None
+        reply = self.reply
+        deltas = reply.feed(events)
+        if deltas:
+            batch = new_batch((self._choice, deltas))
+            if self._push is None or not self._push(batch):
+                return batch
+        return Batch(self._choice, ()) if reply.ended else None
 
     async def _body_with_files(self, key: PoeKey) -> bytes:
         """The query, when Poe has its files: each account uploads its own."""

@@ -18,7 +18,7 @@ from yarl import URL
 
 from proxy.errors import KeyRefused, ModelNotFound, PoeError, PoeFailed, StreamCut
 from proxy.poe_api.connections import ConnectionPool
-from proxy.poe_api.events import Done, Event, EventDecoder, Failure
+from proxy.poe_api.events import Event, EventDecoder, Failure
 from proxy.poe_api.faults import RateLimits, fault_of_event, parse_rate_limits
 from proxy.poe_api.http1 import Connection
 from proxy.poe_api.network import (
@@ -97,13 +97,16 @@ class Answer:
         Returns what ``take`` returns as soon as that is something; None when the answer has ended.
         """
         taken: _Taken | None = None
+        decoder = self._decoder
 
         def consume(data: bytes) -> bool:
             nonlocal taken
-            events = self._events_in(data)
+            events = decoder.feed(data)
+            if events and (decoder.ended or not self._has_begun):
+                self._note(events)
             if events:
                 taken = take(events)
-            return taken is not None or self._is_done or self._failure is not None
+            return decoder.ended or taken is not None
 
         if self._failure is None and not self._is_done:
             await self._connection.pump(consume)
@@ -116,20 +119,23 @@ class Answer:
         return None
 
     def _events_in(self, data: bytes) -> list[Event]:
-        """The events of a read; a failure among them is kept for when they have been taken."""
         events = self._decoder.feed(data)
-        if not events:
-            return events
+        if events:
+            self._note(events)
+        return events
+
+    def _note(self, events: list[Event]) -> None:
+        """Whether the answer has begun, or ended; a failure is kept for when the events before it have been taken."""
         if not self._has_begun:
             self._has_begun = True
             self._connection.note_first()
-        last = events[-1]
-        if isinstance(last, Done):
-            self._is_done = True
-        elif isinstance(last, Failure):
-            self._failure = fault_of_event(last, key=self._key)
-            events.pop()
-        return events
+        if self._decoder.ended:
+            last = events[-1]
+            if isinstance(last, Failure):
+                self._failure = fault_of_event(last, key=self._key)
+                events.pop()
+            else:
+                self._is_done = True
 
 
 class PoeClient:

@@ -111,9 +111,10 @@ class Connection(asyncio.Protocol):
         waiter, consume = self._waiter, self._consume
         if consume is None or waiter is None or waiter.done():
             return
-        if self._parts:
+        parts = self._parts
+        if parts:
             try:
-                if consume(self._taken()):
+                if consume(parts.pop() if len(parts) == 1 and not self._waiting_bytes else self._taken()):
                     waiter.set_result(None)
                     return
             except Exception as error:  # noqa: BLE001 - it is raised in ``pump``, where it belongs
@@ -144,7 +145,8 @@ class Connection(asyncio.Protocol):
         if self._paused or self._transport.get_write_buffer_size():  # more than is waited for, or not all was asked
             self.close()
             return
-        left, self._parts, self._waiting_bytes = self._waiting_bytes, [], 0  # nobody's any more
+        left = sum(map(len, self._parts))  # nobody's any more
+        self._parts, self._waiting_bytes = [], 0
         if self.whole:
             self._keep()
             return
@@ -289,8 +291,9 @@ class Connection(asyncio.Protocol):
                 self.close()
             return
         self._parts.append(part)
-        self._waiting_bytes += len(part)
-        self._wake()
+        if self._consume is None:
+            self._waiting_bytes += len(part)
+            self._wake()
 
     def on_message_complete(self) -> None:
         if not self._has_head or self.whole:

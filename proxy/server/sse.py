@@ -50,6 +50,7 @@ class EventStream:
         self._response: HTTPResponse | None = None
         self._protocol: Any = None
         self._sending = asyncio.Lock()
+        self._is_closed_to_push = False
         self.chunks = 0
         self._ended = False
         self._beat: asyncio.Task[None] | None = None
@@ -84,7 +85,7 @@ class EventStream:
         there (``lone`` in bench).
         """
         protocol = self._protocol
-        if protocol is None or self._sending.locked() or self._ended or not protocol._can_write.is_set():  # noqa: SLF001
+        if protocol is None or self._is_closed_to_push or not protocol._can_write.is_set():  # noqa: SLF001
             return False
         transport = protocol.transport
         if transport is None or transport.is_closing():
@@ -107,17 +108,22 @@ class EventStream:
         async with self._sending:
             if self._ended:  # a heartbeat that was on its way when the stream ended
                 return
-            response = self._response
-            if response is None:
-                response = await self._open()
-            self._quiet_until = self._loop.time() + self._heartbeat_s
-            if last:
-                self._ended = True
-                self._timer.cancel()
-                let_go_if_draining(self._request)
-            await response.send(data, last)
-            if self._protocol is None and self._request.stream is not None:
-                self._protocol = self._request.stream.protocol
+            self._is_closed_to_push = True
+            try:
+                await self._send_now(data, last=last)
+            finally:
+                self._is_closed_to_push = self._ended
+
+    async def _send_now(self, data: bytes, *, last: bool) -> None:
+        response = self._response or await self._open()
+        self._quiet_until = self._loop.time() + self._heartbeat_s
+        if last:
+            self._ended = True
+            self._timer.cancel()
+            let_go_if_draining(self._request)
+        await response.send(data, last)
+        if self._protocol is None and self._request.stream is not None:
+            self._protocol = self._request.stream.protocol
 
     async def _open(self) -> HTTPResponse:
         self._response = await self._request.respond(content_type="text/event-stream; charset=utf-8", headers=_HEADERS)

@@ -46,6 +46,11 @@ class FileLinks:
         self._sent: list[str] = []
         self._said = "\n\n"
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether some text waits for a file, or for the rest of a reference."""
+        return bool(self._held)
+
     def add(self, file: File) -> str:
         """A file has come; returns text that waited for it."""
         self._files.append(file)

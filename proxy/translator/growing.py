@@ -24,6 +24,11 @@ class GrowingText:
         return self._ahead is None and not self._contradicted
 
     @property
+    def is_growing(self) -> bool:
+        """Whether what is appended is shown at once."""
+        return self._ahead is None
+
+    @property
     def stated(self) -> str:
         """The text as last stated."""
         return "".join(self._shown) if self._ahead is None else self._ahead

@@ -16,9 +16,12 @@ class Reply:
 
     Args:
         keep: whether ``whole`` will be asked for.
+
+    Attributes:
+        ended: a limit is reached, so that nothing of what follows counts.
     """
 
-    __slots__ = ("_answer", "_kept", "_limits", "_new_limits")
+    __slots__ = ("_answer", "_kept", "_limits", "_new_limits", "ended")
 
     def __init__(self, plan: Plan, encoder: Encoder | None, *, keep: bool) -> None:
         calls = ToolCallReader(plan.call_ids, one_only=plan.offer.one_only) if plan.offer.tools else None
@@ -28,11 +31,7 @@ class Reply:
         )
         self._limits = self._new_limits() if plan.is_limited else None
         self._kept: list[Delta] | None = [] if keep or plan.is_limited else None
-
-    @property
-    def ended(self) -> bool:
-        """Whether a limit is reached, so that nothing of what follows counts."""
-        return self._limits is not None and self._limits.reached is not None
+        self.ended = False
 
     @property
     def finish_reason(self) -> FinishReason:
@@ -54,6 +53,7 @@ class Reply:
             return deltas
         taken = self._within(deltas)
         held = self._limits.finish() if self._limits else []
+        self._note_end()
         self._kept += held
         return taken + held
 
@@ -69,6 +69,7 @@ class Reply:
         if self._limits is not None:
             self._limits = self._new_limits()
             stated = [*self._limits.take(stated), *self._limits.finish()]
+            self._note_end()
         self._kept = stated
         return stated
 
@@ -84,6 +85,10 @@ class Reply:
 
     def _within(self, deltas: list[Delta]) -> list[Delta]:
         taken = self._limits.take(deltas) if self._limits else deltas
+        self._note_end()
         if self._kept is not None:
             self._kept += taken
         return taken
+
+    def _note_end(self) -> None:
+        self.ended = self._limits is not None and self._limits.reached is not None
