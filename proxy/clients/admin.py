@@ -10,7 +10,8 @@ from typing import Any, Final
 from proxy.clients.record import LIMIT_NAMES, ClientRecord, Token, digest_of, new_token, record_of
 from proxy.errors import InvalidRequest
 from proxy.keypool.shared import pairs
-from proxy.store.redis import RedisStore, Script
+from proxy.store.redis import RedisStore
+from proxy.store.script import Script
 
 _WRITE_CLIENT = Script(__package__, "write_client")
 _REMOVE_CLIENT = Script(__package__, "remove_client")

@@ -5,7 +5,8 @@ from typing import Final, Literal
 
 from proxy.keypool.model import WINDOW_MS
 from proxy.keypool.shared import KEEP_MS, ms, pairs
-from proxy.store.redis import RedisStore, Script
+from proxy.store.redis import RedisStore
+from proxy.store.script import Script
 
 _DESCRIBE_KEYS = Script(__package__, "describe_keys")
 _MOVE_KEY = Script(__package__, "move_key")

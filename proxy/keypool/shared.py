@@ -12,7 +12,8 @@ from proxy.keypool.lease import KeyCount, Lease, PoolLimits, Wanted
 from proxy.keypool.model import WINDOW_MS
 from proxy.keypool.verdict import Cooldown, Verdict
 from proxy.settings import PoeKey
-from proxy.store.redis import RedisStore, Script
+from proxy.store.redis import RedisStore
+from proxy.store.script import Script
 
 #: What Redis knows of a key is kept this long after its last announcement or use.
 KEEP_MS: Final = 7 * 24 * 3600 * 1000

@@ -32,7 +32,8 @@ from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 from proxy.errors import StoreUnavailable
-from proxy.store.redis import RedisStore, Script
+from proxy.store.redis import RedisStore
+from proxy.store.script import Script
 
 _log = logging.getLogger(__name__)
 

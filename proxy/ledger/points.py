@@ -11,7 +11,8 @@ from datetime import UTC, datetime
 from typing import Final
 
 from proxy.ledger.entry import name_in_ledger
-from proxy.store.redis import RedisStore, Script
+from proxy.store.redis import RedisStore
+from proxy.store.script import Script
 
 #: Queries in one call of the script.
 _AT_ONCE: Final = 100

@@ -17,7 +17,8 @@ from typing import Any, Final, NamedTuple
 
 from proxy.errors import StoreUnavailable
 from proxy.ledger.entry import Entry
-from proxy.store.redis import RedisStore, Script
+from proxy.store.redis import RedisStore
+from proxy.store.script import Script
 
 _log = logging.getLogger(__name__)
 

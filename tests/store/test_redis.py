@@ -13,7 +13,8 @@ from redis.crc import key_slot
 from cluster.processes import free_port
 from proxy.errors import StoreUnavailable
 from proxy.store import redis as store_module
-from proxy.store.redis import RedisStore, Script
+from proxy.store.redis import RedisStore
+from proxy.store.script import Script, is_of_the_script
 from tests.support.redis_servers import breakable_redis, cluster_setup, sentinel_setup
 from tests.support.waiting import wait_until
 
@@ -147,4 +148,4 @@ def test_a_refusal_is_no_fault_of_the_script(refusal: str) -> None:
     """Redis words them alike; the last is Redis 6's way. A fault of the script would fail requests."""
     error = redis.ResponseError(refusal)
 
-    assert not store_module._is_of_the_script(error)  # noqa: SLF001 - not every one of them can be had from a server
+    assert not is_of_the_script(error)

@@ -16,7 +16,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis.stateful import RuleBasedStateMachine
 
 from proxy.store.keyspace import KeySpace
-from proxy.store.redis import Script
+from proxy.store.script import Script
 from tests.support.redis_servers import BINARIES, running_redis
 
 CLOCK: Final = "test-clock"
