@@ -69,6 +69,7 @@ class Worker:
 async def open_worker(settings: Settings, metrics: Metrics, drain: Drain) -> AsyncIterator[Worker]:
     """A worker's resources. Talks to nobody while opening: neither Redis nor Poe can delay or fail a start."""
     async with AsyncExitStack() as stack:
+        stack.callback(metrics.write)
         store = RedisStore(settings.redis_url, settings.redis_namespace)
         stack.push_async_callback(store.close)
         store.on_exchange = metrics.record_exchange

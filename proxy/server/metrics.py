@@ -1,8 +1,8 @@
 """What is measured of a worker's traffic, in Prometheus's terms. ``docs/metrics.md`` says what each metric means.
 
-Recording costs a request about 15 µs and a chunk nothing. With a directory the values live in memory-mapped files
-there, which the main process reads and sums (``metrics_page.py``); they outlive the worker, and the one that takes
-its place goes on from them. Without one they are this process's own.
+What is recorded gathers in ``tallies.py`` until ``write``, which the sampler calls. With a directory the values live in
+memory-mapped files there, which the main process reads and sums (``metrics_page.py``); they outlive the worker, and the
+one that takes its place goes on from them. Without one they are this process's own.
 """
 
 import os
@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, valu
 from prometheus_client.multiprocess import mark_process_dead
 
 from proxy.gateway.call import AttemptRecord, RelayRecord
+from proxy.server.tallies import Tallies
 
 #: Stands for every model that Poe does not list: callers may write what they like.
 OTHER_MODEL: Final = "other"
@@ -40,18 +41,6 @@ class WorkerFiles:
         mark_process_dead(self.worker, str(self.directory))  # type: ignore[no-untyped-call]  # it has no types
 
 
-@dataclass(frozen=True, slots=True)
-class _OfModel:
-    """The metrics of one model, streamed or whole: finding one by its labels costs as much as counting."""
-
-    first_token: Histogram
-    duration: Histogram
-    chunks: Counter
-    prompt: Counter
-    completion: Counter
-    reasoning: Counter
-
-
 class Metrics:
     """The metrics of one worker. Make one a process: with ``files``, prometheus_client keeps them process-wide."""
 
@@ -59,7 +48,7 @@ class Metrics:
         _choose_where_values_live(files)
         self.registry = registry = CollectorRegistry()
         self.in_flight = 0
-        self._of_model: dict[tuple[str, bool], _OfModel] = {}
+        self._tallies = Tallies()
         self._requests = Counter(
             "poe_proxy_requests",
             "Requests that ended, by the status that the client saw; 499 when it left before the end.",
@@ -139,28 +128,28 @@ class Metrics:
 
     def record_request(self, *, route: str, status: int, model: str = "") -> None:
         """A request is over."""
-        self._requests.labels(route, model, str(status)).inc()
+        self._tallies.count(self._requests, route, model, str(status))
 
     def record_call(self, record: RelayRecord, *, model: str, stream: bool, duration_s: float, chunks: int) -> None:
         """What a call for a model came to, beside its status.
 
         ``model`` is one that Poe lists, or ``OTHER_MODEL``; ``chunks`` the pieces sent to a streaming client.
         """
-        of_model = self._of_model.get((model, stream)) or self._children_of(model, stream=stream)
-        of_model.duration.observe(duration_s)
+        tallies = self._tallies
+        tallies.sample(self._duration, duration_s, model, "true" if stream else "false")
         if record.first_text_ms is not None:
-            of_model.first_token.observe(record.first_text_ms / 1000)
+            tallies.sample(self._first_token, record.first_text_ms / 1000, model)
         if chunks:
-            of_model.chunks.inc(chunks)
+            tallies.count(self._chunks, model, by=chunks)
         if record.usage is not None:
-            of_model.prompt.inc(record.usage.prompt_tokens)
-            of_model.completion.inc(record.usage.completion_tokens)
-            of_model.reasoning.inc(record.usage.reasoning_tokens)
+            tallies.count(self._tokens, "prompt", model, by=record.usage.prompt_tokens)
+            tallies.count(self._tokens, "completion", model, by=record.usage.completion_tokens)
+            tallies.count(self._tokens, "reasoning", model, by=record.usage.reasoning_tokens)
         self._record_attempts(record.attempts, model)
 
     def record_exchange(self, duration_s: float) -> None:
         """A batch of script calls and its replies took so long."""
-        self._redis_exchange.observe(duration_s)
+        self._tallies.sample(self._redis_exchange, duration_s)
 
     def record_redis_losses(self, count: int) -> None:
         """So many more times Redis was lost."""
@@ -174,6 +163,10 @@ class Metrics:
     def record_lag(self, lag_s: float) -> None:
         """The event loop woke a timer so late."""
         self._lag.observe(lag_s)
+
+    def write(self) -> None:
+        """Lets everybody see what was recorded."""
+        self._tallies.write()
 
     def show(self, *, waiting: int, redis_is_up: bool) -> None:
         """How things stand now."""
@@ -190,24 +183,13 @@ class Metrics:
         failed: dict[int, str] = {}
         for attempt in attempts:
             outcome = attempt.outcome.partition(":")[0]
-            self._attempts.labels(outcome).inc()
+            self._tallies.count(self._attempts, outcome)
             reason = failed.pop(attempt.choice, None)
             if reason is not None:
-                self._failovers.labels(reason).inc()
+                self._tallies.count(self._failovers, reason)
             if outcome not in _NO_FAILURES:
                 failed[attempt.choice] = outcome
-                self._upstream_errors.labels(outcome, model).inc()
-
-    def _children_of(self, model: str, *, stream: bool) -> _OfModel:
-        children = self._of_model[model, stream] = _OfModel(
-            first_token=self._first_token.labels(model),
-            duration=self._duration.labels(model, "true" if stream else "false"),
-            chunks=self._chunks.labels(model),
-            prompt=self._tokens.labels("prompt", model),
-            completion=self._tokens.labels("completion", model),
-            reasoning=self._tokens.labels("reasoning", model),
-        )
-        return children
+                self._tallies.count(self._upstream_errors, outcome, model)
 
 
 def _choose_where_values_live(files: WorkerFiles | None) -> None:

@@ -43,6 +43,7 @@ class Sampler:
         self._metrics.record_lag(max(0.0, time.monotonic() - due_at))
 
     def _look(self) -> None:
+        self._metrics.write()
         self._metrics.show(waiting=self._pool.waiting, redis_is_up=self._store.available)
         losses = self._store.losses
         self._metrics.record_redis_losses(losses - self._losses_seen)

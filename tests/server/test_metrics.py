@@ -38,6 +38,7 @@ def _settings(settings: Settings, poe: ScriptedPoe) -> Settings:
 def page() -> Page:
     """The metrics of the proxy that runs in this process."""
     metrics: Metrics = Sanic.get_app(APP_NAME).ctx.worker.metrics
+    metrics.write()
     return Page(generate_latest(metrics.registry).decode())
 
 
@@ -196,6 +197,7 @@ def test_failovers_of_several_choices_are_told_apart() -> None:
     metrics = Metrics()
     for each in (record, only_failed):
         metrics.record_call(each, model="other", stream=False, duration_s=1, chunks=0)
+    metrics.write()
     seen = Page(generate_latest(metrics.registry).decode())
 
     assert seen.value("failovers_total", reason="upstream_error") == 1
