@@ -5,15 +5,16 @@ from typing import Final
 from sanic import Sanic
 
 from proxy.server.admin import install_admin
+from proxy.server.admin.headers import add_admin_headers
 from proxy.server.context import App
 from proxy.server.errors import install_error_handlers
 from proxy.server.headers import install_headers
 from proxy.server.lifecycle import Lifecycle, install_lifecycle
-from proxy.server.limits import install_limits
+from proxy.server.limits import add_limits
 from proxy.server.logs import configure_logs
-from proxy.server.request_count import install_request_count
+from proxy.server.request_count import count_request
 from proxy.server.routes import chat, completions, health, images, models, usage
-from proxy.server.why import install_why
+from proxy.server.why import add_why
 from proxy.settings import Settings
 
 APP_NAME: Final = "poe-proxy"
@@ -38,10 +39,8 @@ def create_app(settings: Settings, lifecycle: Lifecycle | None = None) -> App:
         RESPONSE_TIMEOUT=2 * settings.upstream_total_s + settings.failover_budget_s + settings.heartbeat_s,
         KEEP_ALIVE_TIMEOUT=75,
     )
-    install_headers(app)
-    install_why(app)
-    install_request_count(app)
-    install_limits(app)
+    about_admin = (add_admin_headers,) if settings.admin_tokens else ()
+    install_headers(app, add_why, count_request, add_limits, *about_admin)
     install_error_handlers(app)
     install_lifecycle(app, lifecycle or Lifecycle(settings, own_process=False, files=None))
     blueprints = (chat, completions, images, models, usage, health)

@@ -3,8 +3,9 @@
 ``/admin`` has no CORS: no other page has any business there.
 """
 
+import os
 import re
-import secrets
+from collections.abc import Callable
 from typing import Final
 
 from sanic import HTTPResponse, Request
@@ -20,10 +21,22 @@ _LIMITS: Final = [
 _EXPOSED: Final = ", ".join(("x-request-id", "retry-after", "retry-after-ms", *_LIMITS))
 
 
-def install_headers(app: App) -> None:
-    """Adds the middleware. It runs for errors and streams too."""
+def install_headers(app: App, *more: Callable[[Request, BaseHTTPResponse], None]) -> None:
+    """Adds the middleware. It runs for errors and streams too.
+
+    Args:
+        app: the application.
+        more: what else is done to every answer. One middleware for all of it: for each, Sanic looks whether it is to
+            be awaited, which takes longer than most of them do.
+    """
+
+    def finish(request: Request, response: BaseHTTPResponse) -> None:
+        _finish(request, response)
+        for step in more:
+            step(request, response)
+
     app.register_middleware(_begin, "request")
-    app.register_middleware(_finish, "response")
+    app.register_middleware(finish, "response")
 
 
 def let_go_if_draining(request: Request) -> None:
@@ -42,7 +55,7 @@ def _begin(request: Request) -> HTTPResponse | None:
 def _request_id(request: Request) -> str:
     """The caller's own id when it is harmless in a log, otherwise a new one."""
     given = request.headers.get("x-request-id", "")
-    return given if _REQUEST_ID.fullmatch(given) else f"req_{secrets.token_hex(12)}"
+    return given if _REQUEST_ID.fullmatch(given) else f"req_{os.urandom(12).hex()}"
 
 
 def _preflight(request: Request) -> HTTPResponse:

@@ -8,12 +8,6 @@ from sanic.response import BaseHTTPResponse
 from proxy.errors import ClientLimited
 from proxy.gateway.call import ChatCall
 from proxy.keypool.callers import Room
-from proxy.server.context import App
-
-
-def install_limits(app: App) -> None:
-    """Adds the headers to every answer to a managed client that has limits, refusals included."""
-    app.register_middleware(_add_limits, "response")
 
 
 def note_refusal(request: Request, error: ClientLimited) -> None:
@@ -21,8 +15,11 @@ def note_refusal(request: Request, error: ClientLimited) -> None:
     request.ctx.refusal = error
 
 
-def _add_limits(request: Request, response: BaseHTTPResponse) -> None:
-    """Streams tell what is known when they open: after the lease, as a rule."""
+def add_limits(request: Request, response: BaseHTTPResponse) -> None:
+    """Adds the headers to an answer to a managed client that has limits, a refusal too.
+
+    Streams tell what is known when they open: after the lease, as a rule.
+    """
     call: ChatCall | None = getattr(request.ctx, "call", None)
     if call is None or call.client.record is None:
         return

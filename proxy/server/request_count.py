@@ -7,17 +7,12 @@ from typing import Final
 from sanic import Request
 from sanic.response import BaseHTTPResponse
 
-from proxy.server.context import App, Worker
+from proxy.server.context import Worker
 
 #: Stands for every URL that is none of ours.
 _NO_ROUTE: Final = "none"
 #: ``<model:path>`` in Sanic's notation.
 _PARAMETER: Final = re.compile(r"<(\w+)[^>]*>")
-
-
-def install_request_count(app: App) -> None:
-    """Adds the middleware. It runs for errors too."""
-    app.register_middleware(_count, "response")
 
 
 def route_of(request: Request) -> str:
@@ -35,7 +30,8 @@ def _label(path: str) -> str:
     return "/" + _PARAMETER.sub(r"{\1}", path).removeprefix("v1/")
 
 
-def _count(request: Request, response: BaseHTTPResponse) -> None:
+def count_request(request: Request, response: BaseHTTPResponse) -> None:
+    """Counts what is no call for a model."""
     if getattr(request.ctx, "is_call", False):
         return
     worker: Worker = request.app.ctx.worker

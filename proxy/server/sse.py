@@ -5,7 +5,8 @@ that takes longer than the hold time, it opens anyway and heartbeats fill the si
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from functools import lru_cache
 from types import TracebackType
 from typing import Any, Final, Protocol, Self
 
@@ -16,6 +17,7 @@ from proxy.openai_api.response import PING, Batch
 from proxy.server.headers import let_go_if_draining
 
 _HEADERS: Final = {"cache-control": "no-cache", "x-accel-buffering": "no"}
+_CONTENT_TYPE: Final = "text/event-stream; charset=utf-8"
 
 
 class Writer(Protocol):
@@ -49,8 +51,7 @@ class EventStream:
         self._loop = asyncio.get_running_loop()
         self._response: HTTPResponse | None = None
         self._protocol: Any = None
-        self._sending = asyncio.Lock()
-        self._is_closed_to_push = False
+        self._is_sending = False
         self.chunks = 0
         self._ended = False
         self._beat: asyncio.Task[None] | None = None
@@ -85,7 +86,7 @@ class EventStream:
         there (``lone`` in bench).
         """
         protocol = self._protocol
-        if protocol is None or self._is_closed_to_push or not protocol._can_write.is_set():  # noqa: SLF001
+        if protocol is None or self._is_sending or not protocol._can_write.is_set():  # noqa: SLF001
             return False
         transport = protocol.transport
         if transport is None or transport.is_closing():
@@ -105,28 +106,34 @@ class EventStream:
         await self._send(self._writer.error(error), last=True)
 
     async def _send(self, data: bytes, *, last: bool = False) -> None:
-        async with self._sending:
-            if self._ended:  # a heartbeat that was on its way when the stream ended
-                return
-            self._is_closed_to_push = True
-            try:
-                await self._send_now(data, last=last)
-            finally:
-                self._is_closed_to_push = self._ended
+        """After a heartbeat that is on its way; nothing when the stream has ended."""
+        if self._beat is not None:
+            await asyncio.wait({self._beat})
+            self._beat = None
+        if not self._ended:
+            await self._send_now(data, last=last)
+
+    async def _send_heartbeat(self) -> None:
+        if not self._is_sending:
+            await self._send_now(PING if self.opened else self._writer.opening(), last=False)
 
     async def _send_now(self, data: bytes, *, last: bool) -> None:
-        response = self._response or await self._open()
-        self._quiet_until = self._loop.time() + self._heartbeat_s
-        if last:
-            self._ended = True
-            self._timer.cancel()
-            let_go_if_draining(self._request)
-        await response.send(data, last)
+        self._is_sending = True
+        try:
+            response = self._response or await self._open()
+            self._quiet_until = self._loop.time() + self._heartbeat_s
+            if last:
+                self._ended = True
+                self._timer.cancel()
+                let_go_if_draining(self._request)
+            await response.send(data, last)
+        finally:
+            self._is_sending = self._ended
         if self._protocol is None and self._request.stream is not None:
             self._protocol = self._request.stream.protocol
 
     async def _open(self) -> HTTPResponse:
-        self._response = await self._request.respond(content_type="text/event-stream; charset=utf-8", headers=_HEADERS)
+        self._response = await self._request.respond(_Head(headers=_HEADERS, content_type=_CONTENT_TYPE))
         if self._response is None:
             raise RuntimeError("the request was answered already")
         return self._response
@@ -134,7 +141,24 @@ class EventStream:
     def _on_silence(self) -> None:
         """The timer: sends a heartbeat when nothing was sent lately, and always sets itself again."""
         now = self._loop.time()
-        if now >= self._quiet_until and not self._sending.locked():
+        if now >= self._quiet_until and not self._is_sending:
             self._quiet_until = now + self._heartbeat_s
-            self._beat = self._loop.create_task(self._send(PING if self.opened else self._writer.opening()))
+            self._beat = self._loop.create_task(self._send_heartbeat())
         self._timer = self._loop.call_at(max(self._quiet_until, now + 0.01), self._on_silence)
+
+
+class _Head(HTTPResponse):
+    """Sanic's, but for headers that every stream has alike: what they come to on the wire is remembered."""
+
+    @property
+    def processed_headers(self) -> Iterator[tuple[bytes, bytes]]:
+        """Each name and value as they are sent."""
+        self.headers.setdefault("content-type", self.content_type)
+        return map(_on_the_wire, self.headers.items())
+
+
+@lru_cache(maxsize=256)
+def _on_the_wire(header: tuple[str, object]) -> tuple[bytes, bytes]:
+    name, value = header
+    clean = HTTPResponse._sanitize_header_value  # noqa: SLF001 - Sanic has no other name for it
+    return clean(name).encode("ascii"), clean(f"{value}").encode(errors="surrogateescape")

@@ -8,15 +8,9 @@ from sanic.response import BaseHTTPResponse
 
 from proxy.gateway.call import ChatCall, RelayRecord
 from proxy.server.admin.desk import desk_of
-from proxy.server.context import App
 
 #: Longest header value; a longer story is cut down to the keys that were used.
 _MAX_HEADER_BYTES: Final = 4096
-
-
-def install_why(app: App) -> None:
-    """Adds ``x-why`` to every answer whose request brought an admin token in ``x-admin-token``."""
-    app.register_middleware(_add_why, "response")
 
 
 def why(record: RelayRecord) -> dict[str, Any]:
@@ -37,8 +31,11 @@ def why(record: RelayRecord) -> dict[str, Any]:
     }
 
 
-def _add_why(request: Request, response: BaseHTTPResponse) -> None:
-    """Streams tell what is known when they open."""
+def add_why(request: Request, response: BaseHTTPResponse) -> None:
+    """Adds ``x-why`` to an answer whose request brought an admin token in ``x-admin-token``.
+
+    Streams tell what is known when they open.
+    """
     token = request.headers.get("x-admin-token")
     call: ChatCall | None = getattr(request.ctx, "call", None)
     if not token or call is None or not desk_of(request).sign_ins.recognises(token):

@@ -7,7 +7,6 @@ Without ``ADMIN_TOKENS`` none of it exists. The page itself tells nothing and ne
 from sanic import Blueprint
 
 from proxy.server.admin import clients, events, keys, live, page, usage
-from proxy.server.admin.headers import install_admin_headers
 from proxy.server.context import App
 from proxy.settings import Settings
 
@@ -16,6 +15,5 @@ def install_admin(app: App, settings: Settings) -> None:
     """Adds the page and its routes, if there is anybody who may use them."""
     if not settings.admin_tokens:
         return
-    install_admin_headers(app)
     groups = (page.blueprint, keys.blueprint, clients.blueprint, usage.blueprint, events.blueprint, live.blueprint)
     app.blueprint(Blueprint.group(*groups, url_prefix="/admin"))

@@ -5,8 +5,6 @@ from typing import Final
 from sanic import Request
 from sanic.response import BaseHTTPResponse
 
-from proxy.server.context import App
-
 _CONTENT_SECURITY_POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
     "frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
@@ -21,17 +19,13 @@ _HEADERS: Final = {
 }
 
 
-def install_admin_headers(app: App) -> None:
-    """Adds the middleware. It runs for errors and streams too."""
-    app.register_middleware(_finish, "response")
-
-
 def is_admin(request: Request) -> bool:
     """Whether this is about ``/admin``, so that CORS is not for it."""
     return request.path == "/admin" or request.path.startswith("/admin/")
 
 
-def _finish(request: Request, response: BaseHTTPResponse) -> None:
+def add_admin_headers(request: Request, response: BaseHTTPResponse) -> None:
+    """Adds them."""
     if is_admin(request):
         response.headers.update(_HEADERS)
         if "cache-control" not in response.headers:
