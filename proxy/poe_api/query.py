@@ -7,8 +7,9 @@ import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
+import orjson
 from fastapi_poe.client import PROTOCOL_VERSION
 from fastapi_poe.types import Attachment as PoeAttachment
 from fastapi_poe.types import ProtocolMessage, QueryRequest
@@ -77,34 +78,39 @@ def build_query_body(query: Query) -> bytes:
     Raises:
         TypeError: a file is not at Poe yet.
     """
-    request = QueryRequest(
-        version=PROTOCOL_VERSION,
-        type="query",
-        query=[_message(message) for message in query.messages],
-        user_id="",
-        conversation_id="",
-        message_id="",
-        temperature=query.temperature,
-        stop_sequences=list(query.stop_sequences),
-        logit_bias=dict(query.logit_bias),
-    )
-    if not query.tools:
-        return request.model_dump_json().encode()
-    body = request.model_dump_json(exclude={"tools"}).removesuffix("}")
-    return f'{body},"tools":{json.dumps(list(query.tools), ensure_ascii=False)}}}'.encode()
+    body = {
+        **_QUERY,
+        "query": [_message(message) for message in query.messages],
+        "temperature": query.temperature,
+        "stop_sequences": list(query.stop_sequences),
+        "logit_bias": dict(query.logit_bias),
+        "tools": list(query.tools) or None,
+    }
+    try:
+        return orjson.dumps(body)
+    except orjson.JSONEncodeError:  # an integer of more than 64 bits
+        return json.dumps(body, ensure_ascii=False).encode()
 
 
-def _message(message: Message) -> ProtocolMessage:
-    return ProtocolMessage(
-        role=message.role,
-        content=message.content,
-        message_type=message.message_type,
-        attachments=[_attachment(file) for file in message.files],
-        parameters=dict(message.parameters),
-    )
+def _message(message: Message) -> dict[str, Any]:
+    return {
+        **_MESSAGE,
+        "role": message.role,
+        "content": message.content,
+        "message_type": message.message_type,
+        "attachments": [_attachment(file) for file in message.files],
+        "parameters": message.parameters,
+    }
 
 
-def _attachment(file: FileToAttach) -> PoeAttachment:
+def _attachment(file: FileToAttach) -> dict[str, Any]:
     if not isinstance(file, Attachment):
         raise TypeError("a file that Poe does not have cannot be attached")
-    return PoeAttachment(url=file.url, content_type=file.content_type, name=file.name)
+    return PoeAttachment(url=file.url, content_type=file.content_type, name=file.name).model_dump(mode="json")
+
+
+#: What fastapi-poe's types say of what is always alike: to build them anew takes a query of one message 40 µs.
+_QUERY: Final = QueryRequest(
+    version=PROTOCOL_VERSION, type="query", query=[], user_id="", conversation_id="", message_id=""
+).model_dump(mode="json")
+_MESSAGE: Final = ProtocolMessage(role="user", content="").model_dump(mode="json")
