@@ -38,7 +38,7 @@ from proxy.keypool.verdict import (
     judge_hearsay,
 )
 from proxy.openai_api.response import Batch, new_batch
-from proxy.poe_api.client import Answer, PoeClient
+from proxy.poe_api.client import PoeClient
 from proxy.poe_api.events import Event
 from proxy.poe_api.query import Query, build_query_body
 from proxy.settings import PoeKey
@@ -118,20 +118,33 @@ class Attempts:
         self.reply = new_reply()
 
     async def run(self) -> AsyncGenerator[Batch, None]:
-        """The deltas of the first attempt that gets anything across; raises what the last one failed with."""
+        """The deltas of the first attempt that gets anything across; raises what the last one failed with.
+
+        Each attempt's lease is settled when the attempt ends, however it ends.
+        """
         failure: PoeError | None = None
         while failure is None or self._may_try_again(failure):
-            reply = await self._lease()
-            if not isinstance(reply, Lease):
-                raise await self._no_key(failure, reply)
-            self._tried.append(reply.key.key_id)
+            lease = await self._lease()
+            if not isinstance(lease, Lease):
+                raise await self._no_key(failure, lease)
+            record, started_at = self._begin(lease), time.monotonic()
+            verdict = ABANDONED
             try:
-                async with aclosing(self._attempt(reply)) as batches:
+                async with aclosing(self._deltas(lease)) as batches:
                     async for batch in batches:
                         yield batch
+                verdict = ANSWERED
             except PoeError as error:
-                failure = error
-            else:
+                failure, verdict = error, self._judge(error, lease)
+                record.outcome = f"{verdict.outcome}: {error.said}" if error.said else verdict.outcome
+            finally:
+                if record.outcome == "running":
+                    record.outcome = verdict.outcome
+                record.duration_ms = _ms_since(started_at)
+                await self._keyring.settle(lease, verdict, rpm=self._rpm)
+            if verdict is ANSWERED:
+                if len(self._suspects) == 1:  # one key failed where another was answered: it was the key, not the bot
+                    await self._keyring.settle(self._suspects[0], POE_FAILED_HERE_ONLY)
                 return
         raise await self._final(failure)
 
@@ -145,31 +158,15 @@ class Attempts:
         self._call.record.waited_ms += _ms_since(asked_at)
         return reply
 
-    async def _attempt(self, lease: Lease) -> AsyncGenerator[Batch, None]:
-        """One upstream call. Its lease is settled when this ends, however it ends."""
+    def _begin(self, lease: Lease) -> AttemptRecord:
         record = AttemptRecord(lease.key.key_id, lease.skipped, choice=self._choice)
         self._call.record.attempts.append(record)
-        self.reply = self._new_reply()
+        self._tried.append(lease.key.key_id)
+        if len(self._tried) > 1:
+            self.reply = self._new_reply()
         self._uploading = False
         self._rpm = 0
-        started_at = time.monotonic()
-        verdict = ABANDONED
-        try:
-            async with aclosing(self._deltas(lease)) as batches:
-                async for batch in batches:
-                    yield batch
-            verdict = ANSWERED
-        except PoeError as error:
-            verdict = self._judge(error, lease)
-            record.outcome = f"{verdict.outcome}: {error.said}" if error.said else verdict.outcome
-            raise
-        finally:
-            if record.outcome == "running":
-                record.outcome = verdict.outcome
-            record.duration_ms = _ms_since(started_at)
-            await self._keyring.settle(lease, verdict, rpm=self._rpm)
-        if len(self._suspects) == 1:  # one key failed where another was answered: it was the key, not the bot
-            await self._keyring.settle(self._suspects[0], POE_FAILED_HERE_ONLY)
+        return record
 
     def _judge(self, error: PoeError, lease: Lease) -> Verdict:
         """The verdict on a failed attempt. The same failure with a second key is the bot's."""
@@ -197,10 +194,10 @@ class Attempts:
                     yield Batch(self._choice, deltas)
                 if reply.ended:  # leaving closes the connection, so that Poe stops too
                     break
-                if self._committed and self._push is not None:
-                    async with aclosing(self._pump(answer)) as batches:
-                        async for batch in batches:
-                            yield batch
+                if self._committed and self._push is not None:  # the rest by the quick way, and what that cannot take
+                    while not reply.ended and (left := await answer.pump(self._pushed)) is not None:
+                        if left.deltas:
+                            yield left
                     break
         rest = reply.finish()
         if not self._streaming:
@@ -208,12 +205,6 @@ class Attempts:
         if rest:
             self._commit(lease)
             yield Batch(self._choice, rest)
-
-    async def _pump(self, answer: Answer) -> AsyncGenerator[Batch, None]:
-        """The rest of a stream by the quick way; yields what that cannot take."""
-        while not self.reply.ended and (left := await answer.pump(self._pushed)) is not None:
-            if left.deltas:
-                yield left
 
     def _pushed(self, events: list[Event]) -> Batch | None:
         """The hot path of a stream: one read from Poe, one write to the client (``lone`` in bench).

@@ -199,7 +199,8 @@ class Catalogue:
 
 
 def _matches(bot: str, patterns: Sequence[str]) -> bool:
-    return any(fnmatchcase(bot.lower(), pattern) for pattern in patterns)
+    name = bot.lower()
+    return "*" in patterns or any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
 def _card(name: str, bot: Bot | None) -> ModelCard:

@@ -47,12 +47,12 @@ class PooledKeys:
     def __init__(self, pool: KeyPool, caller: Caller | None = None) -> None:
         self._pool = pool
         self._caller = caller
-        self._entering = asyncio.Lock()
         self._is_in = caller is None
+        self._entering = None if self._is_in else asyncio.Lock()
         self.room: Room | None = None
 
     async def lease(self, wanted: Wanted, *, wait_s: float) -> LeaseReply:
-        if self._is_in:
+        if self._is_in or self._entering is None:
             return await self._pool.lease(wanted, wait_s=wait_s)
         async with self._entering:  # of several choices, one brings the request in
             entering = None if self._is_in else self._caller

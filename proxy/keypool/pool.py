@@ -8,6 +8,7 @@ limits. Settlements are kept and told when Redis is back, each exactly once.
 import asyncio
 import contextlib
 import logging
+import os
 import random
 import secrets
 import time
@@ -26,6 +27,7 @@ from proxy.keypool.shared import ProbeAnswer, Settlement, SharedPool, seconds
 from proxy.keypool.verdict import ABANDONED, Cooldown, Verdict
 from proxy.settings import PoeKey
 from proxy.store.redis import RedisStore
+from proxy.store.script import reply_of
 
 _log = logging.getLogger(__name__)
 
@@ -180,7 +182,7 @@ class KeyPool:
         self._model.rest_all(heartbeat.rests, heartbeat.out)
 
     async def _lease_now(self, wanted: Wanted) -> LeaseReply:
-        lease_id = secrets.token_hex(8)
+        lease_id = os.urandom(8).hex()
         if self._behind.is_set():  # Redis does not know yet what was learned while it was away
             return self._lease_alone(lease_id, wanted)
         try:
@@ -217,10 +219,11 @@ class KeyPool:
     async def _ask(self, lease_id: str, wanted: Wanted) -> list[Any]:
         asking = self._shared.lease(lease_id, wanted)
         try:
-            return await asyncio.shield(asking)
+            reply: list[Any] = await reply_of(asking)
         except asyncio.CancelledError:
             asking.add_done_callback(partial(self._give_back, lease_id, wanted))
             raise
+        return reply
 
     def _give_back(self, lease_id: str, wanted: Wanted, asking: "asyncio.Future[list[Any]]") -> None:
         """Ends a lease whose caller left while it was being asked for."""
@@ -252,7 +255,7 @@ class KeyPool:
         """Tells Redis of a settlement; when it is away the worker is behind until it has caught up."""
         telling = self._send(settlement, age_s=0.0)
         try:
-            rest_ms = await asyncio.shield(telling)
+            rest_ms = await reply_of(telling)
         except StoreUnavailable:
             return
         if rest_ms:

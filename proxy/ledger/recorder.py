@@ -11,7 +11,7 @@ import logging
 import secrets
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import Any, Final, NamedTuple
 
@@ -99,7 +99,7 @@ class Recorder:
 
     def _send(self, batch: Sequence[_Numbered]) -> "asyncio.Future[int]":
         names, now = self._store.keys, self._clock()
-        values = [_sendable(value) for numbered in batch for value in _values(numbered, now)]
+        values = _sendable([value for numbered in batch for value in _values(numbered, now)])
         return self._store.run(
             _RECORD_REQUESTS,
             [names.trail, names.failures],
@@ -117,22 +117,40 @@ class Recorder:
         self._is_losing = False
 
 
-def _values(numbered: _Numbered, now: float) -> Iterator[str | int]:
+def _values(numbered: _Numbered, now: float) -> Sequence[str | int]:
     """An entry as ``record_requests.lua`` takes it."""
     number, entry, ended_at_s = numbered
-    yield from (number, round((now - ended_at_s) * 1000), entry.request_id)
-    yield from (entry.client, entry.client_id, entry.slot, entry.model, entry.key_ids[-1] if entry.key_ids else "")
-    yield from ("true" if entry.stream else "false", entry.status, entry.outcome)
-    yield from ("" if entry.first_text_ms is None else entry.first_text_ms, entry.duration_ms)
-    yield from (entry.prompt_tokens, entry.completion_tokens, entry.reasoning_tokens, _json(entry.why))
-    yield from (entry.counted_client, entry.counted_model, entry.counted_key)
-    yield len(entry.failed_over)
-    yield from entry.failed_over
+    return (
+        number,
+        round((now - ended_at_s) * 1000),
+        entry.request_id,
+        entry.client,
+        entry.client_id,
+        entry.slot,
+        entry.model,
+        entry.key_ids[-1] if entry.key_ids else "",
+        "true" if entry.stream else "false",
+        entry.status,
+        entry.outcome,
+        "" if entry.first_text_ms is None else entry.first_text_ms,
+        entry.duration_ms,
+        entry.prompt_tokens,
+        entry.completion_tokens,
+        entry.reasoning_tokens,
+        _json(entry.why),
+        entry.counted_client,
+        entry.counted_model,
+        entry.counted_key,
+        len(entry.failed_over),
+        *entry.failed_over,
+    )
 
 
-def _sendable(value: str | int) -> str | int:
+def _sendable(values: list[str | int]) -> list[str | int]:
     """Callers choose names, and may put lone surrogates into them, which no text in Redis can hold."""
-    return value if isinstance(value, int) or value.isascii() else value.encode(errors="replace").decode()
+    if "".join([value for value in values if isinstance(value, str)]).isascii():
+        return values
+    return [value if isinstance(value, int) else value.encode(errors="replace").decode() for value in values]
 
 
 def _json(value: Any) -> str:

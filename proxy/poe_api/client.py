@@ -7,8 +7,7 @@ Knows keys only as the string it is handed. fastapi-poe's types describe what is
 """
 
 import re
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Self, TypeVar
 from urllib.parse import quote
@@ -138,6 +137,45 @@ class Answer:
                 self._is_done = True
 
 
+class Asking:
+    """A query and its answer, as a context manager."""
+
+    def __init__(self, pool: ConnectionPool, request: Sequence[bytes], key: str, timeouts: Timeouts) -> None:
+        self._pool = pool
+        self._request = request
+        self._key = key
+        self._timeouts = timeouts
+        self._decoder = EventDecoder()
+        self._connection: Connection | None = None
+
+    async def __aenter__(self) -> Answer:
+        connection = self._connection = await self._pool.take()
+        try:
+            return await self._begun(connection)
+        except BaseException:
+            self._let_go(connection)
+            raise
+
+    async def _begun(self, connection: Connection) -> Answer:
+        """The answer, when it is one."""
+        timeouts = self._timeouts
+        connection.send(self._request, first_s=timeouts.first_event_s, idle_s=timeouts.idle_s, total_s=timeouts.total_s)
+        await connection.head()
+        if connection.status != 200 or _content_type(connection) != "text/event-stream":
+            raise await _read_stream_fault(connection, self._key)
+        return Answer(connection, self._decoder, self._key)
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._connection is not None:
+            self._let_go(self._connection)
+
+    def _let_go(self, connection: Connection) -> None:
+        if self._decoder.ended or connection.whole:
+            connection.free()
+        else:
+            connection.close()
+
+
 class PoeClient:
     """Poe's API. Open it inside a running event loop and close it after the last answer."""
 
@@ -161,9 +199,8 @@ class PoeClient:
         self._streams.close()
         await self._session.close()
 
-    @asynccontextmanager
-    async def ask(self, *, bot: str, body: bytes, key: str) -> AsyncIterator[Answer]:
-        """Sends one query and yields its answer; leaving early closes the connection to Poe at once.
+    def ask(self, *, bot: str, body: bytes, key: str) -> "Asking":
+        """Sends one query when it is entered; the context is its answer. Leaving closes the connection to Poe at once.
 
         Args:
             bot: a bot's name, as Poe spells it.
@@ -174,25 +211,7 @@ class PoeClient:
             PoeError: whatever Poe or the network did, named by its meaning. An answer that ends without
                 Poe saying ``done`` is a ``StreamCut``, never a short success.
         """
-        request = (self._query_head(bot, key, len(body)), body)
-        decoder = EventDecoder()
-        connection = await self._streams.take()
-        try:
-            connection.send(
-                request,
-                first_s=self._timeouts.first_event_s,
-                idle_s=self._timeouts.idle_s,
-                total_s=self._timeouts.total_s,
-            )
-            await connection.head()
-            if connection.status != 200 or _content_type(connection) != "text/event-stream":
-                raise await _read_stream_fault(connection, key)
-            yield Answer(connection, decoder, key)
-        finally:
-            if decoder.ended or connection.whole:
-                connection.free()
-            else:
-                connection.close()
+        return Asking(self._streams, (self._query_head(bot, key, len(body)), body), key, self._timeouts)
 
     def _query_head(self, bot: str, key: str, body_bytes: int) -> bytes:
         if not _KEY.fullmatch(key):

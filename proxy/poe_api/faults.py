@@ -133,11 +133,15 @@ def parse_retry_after(value: str | None) -> float | None:
     return min(max(seconds, 0.0), MAX_RETRY_AFTER_S)
 
 
+#: In this order.
+_RATE_LIMIT_HEADERS: Final = tuple(f"x-ratelimit-{part}-requests" for part in ("limit", "remaining", "reset"))
+
+
 def parse_rate_limits(headers: Mapping[str, str]) -> RateLimits | None:
     """The rate-limit headers of an answer; None when Poe sent none, as it mostly does."""
-    limit, remaining, reset = (
-        _number(headers.get(f"x-ratelimit-{part}-requests")) for part in ("limit", "remaining", "reset")
-    )
+    if not any(name in headers for name in _RATE_LIMIT_HEADERS):
+        return None
+    limit, remaining, reset = (_number(headers.get(name)) for name in _RATE_LIMIT_HEADERS)
     if limit is None and remaining is None and reset is None:
         return None
     return RateLimits(

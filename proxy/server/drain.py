@@ -4,8 +4,7 @@
 """
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from types import TracebackType
 from typing import Final
 
 from proxy.errors import Draining
@@ -30,26 +29,13 @@ class Drain:
         """Whether any call is under way."""
         return bool(self._calls)
 
-    @asynccontextmanager
-    async def call(self) -> AsyncIterator[None]:
-        """What happens within is a call: a drain waits for it, and ends it at its deadline.
+    def call(self) -> "_Call":
+        """A context manager; what happens within is a call: a drain waits for it, and ends it at its deadline.
 
         Raises:
             Draining: the deadline came first.
         """
-        if self._over:
-            raise Draining
-        call = asyncio.timeout(None)
-        self._calls.add(call)
-        try:
-            async with call:
-                yield
-        except TimeoutError:
-            if call.expired():
-                raise Draining from None
-            raise
-        finally:
-            self._calls.discard(call)
+        return _Call(self._calls, may_begin=not self._over)
 
     def begin(self) -> None:
         """From now on this worker is ending."""
@@ -68,3 +54,29 @@ class Drain:
         calls = set(self._calls)
         while calls & self._calls:  # noqa: ASYNC110 - at SIGHUP only; an event would cost every call
             await asyncio.sleep(_LOOK_EVERY_S)
+
+
+class _Call:
+    """A class, not a generator, since every request has one: ``contextlib``'s costs it ten more calls."""
+
+    def __init__(self, calls: set[asyncio.Timeout], *, may_begin: bool) -> None:
+        self._calls = calls
+        self._may_begin = may_begin
+        self._timeout = asyncio.timeout(None)
+
+    async def __aenter__(self) -> None:
+        if not self._may_begin:
+            raise Draining
+        self._calls.add(self._timeout)
+        await self._timeout.__aenter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._calls.discard(self._timeout)
+        try:
+            await self._timeout.__aexit__(kind, error, trace)
+        except TimeoutError:
+            raise Draining from None
+        if isinstance(error, TimeoutError) and self._timeout.expired():
+            raise Draining from None

@@ -42,6 +42,7 @@ STANDARD_FIELDS: Final = frozenset(logging.LogRecord("", 0, "", 0, "", None, Non
 
 #: Nothing to find in these; a look at the type is quicker than a match.
 _PLAIN: Final = frozenset({bool, int, float, type(None)})
+_PLAIN_OR_TEXT: Final = _PLAIN | {str}
 
 
 class Redaction(logging.Filter):
@@ -73,8 +74,12 @@ class Redaction(logging.Filter):
         if record.stack_info:
             record.stack_info = self.cleared(record.stack_info)
         fields = record.__dict__
-        for name in fields.keys() - STANDARD_FIELDS:
-            if type(fields[name]) not in _PLAIN:
+        extra = fields.keys() - STANDARD_FIELDS
+        # Nearly always there is nothing, and one look at all the texts tells.
+        texts = "\n".join([fields[name] for name in extra if type(fields[name]) is str])
+        plain = _PLAIN if self.cleared(texts) != texts else _PLAIN_OR_TEXT
+        for name in extra:
+            if type(fields[name]) not in plain:
                 fields[name] = self._cleared_value(fields[name])
 
     def cleared(self, text: str) -> str:

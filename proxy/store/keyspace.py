@@ -1,69 +1,70 @@
 """The name of every key in Redis. ``docs/redis.md`` lists them for operators, and a test holds it to this."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 #: Raised when a key changes its type or meaning, so that two releases can run on one Redis at once.
 SCHEMA: Final = 1
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class KeySpace:
     """Names under one namespace. The hash tag keeps them on one node of a cluster, as scripts need."""
 
     namespace: str
 
-    @property
+    @cached_property
     def prefix(self) -> str:
         """What every name begins with."""
         return f"{self.namespace}:{SCHEMA}:{{pool}}:"
 
-    @property
+    @cached_property
     def turn(self) -> str:
         """STRING: the number of leases ever given; every worker of every instance advances it."""
         return self.prefix + "turn"
 
-    @property
+    @cached_property
     def ring(self) -> str:
         """ZSET key id → the turn it was last leased in: the keys that may be leased, longest ago first."""
         return self.prefix + "ring"
 
-    @property
+    @cached_property
     def resting(self) -> str:
         """ZSET key id → epoch ms when it may be leased again: the keys that are cooling."""
         return self.prefix + "resting"
 
-    @property
+    @cached_property
     def out(self) -> str:
         """HASH key id → ``retired`` or ``parked``: the keys that wait for a probe, not for a time."""
         return self.prefix + "out"
 
-    @property
+    @cached_property
     def probes(self) -> str:
         """ZSET key id → epoch ms when the balance of its account is to be asked for."""
         return self.prefix + "probes"
 
-    @property
+    @cached_property
     def workers(self) -> str:
         """ZSET worker → epoch ms until which it counts as alive."""
         return self.prefix + "workers"
 
-    @property
+    @cached_property
     def announced(self) -> str:
         """ZSET key id → epoch ms when an instance last said that it has this key."""
         return self.prefix + "announced"
 
-    @property
+    @cached_property
     def trail(self) -> str:
         """STREAM of the newest finished requests, capped."""
         return self.prefix + "trail"
 
-    @property
+    @cached_property
     def failures(self) -> str:
         """STREAM of the newest requests that failed, as in the trail, capped."""
         return self.prefix + "failures"
 
-    @property
+    @cached_property
     def events(self) -> str:
         """STREAM of what happened to keys, bots, clients and workers, capped."""
         return self.prefix + "events"
@@ -84,12 +85,12 @@ class KeySpace:
         """STRING: some worker reads the account's history of points, or has just done so."""
         return f"{self.prefix}points_claim:{account}"
 
-    @property
+    @cached_property
     def account_of(self) -> str:
         """HASH key id → account, for the usage of keys that may be gone by now."""
         return self.prefix + "account_of"
 
-    @property
+    @cached_property
     def clients(self) -> str:
         """SET of the public ids of all managed clients."""
         return self.prefix + "clients"
@@ -110,7 +111,7 @@ class KeySpace:
         """HASH ``requests``, ``tokens``: what a managed client has used on a day (``20261120``, UTC)."""
         return f"{self.prefix}client_day:{client_id}:{day}"
 
-    @property
+    @cached_property
     def catalogue(self) -> str:
         """STRING: Poe's list of models, as JSON."""
         return self.prefix + "catalogue"

@@ -31,6 +31,19 @@ class Call(NamedTuple):
     reply: "asyncio.Future[Any]"
 
 
+async def reply_of(call: "asyncio.Future[Any]") -> Any:
+    """The reply, as ``asyncio.shield`` would wait for it: who gives up waiting does not cancel the call.
+
+    Raises what the call does. Shield makes two futures, two callbacks and a task's checks of it, which every request
+    would pay for twice.
+    """
+    if not call.done():
+        come: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        call.add_done_callback(lambda _: None if come.done() else come.set_result(None))
+        await come
+    return call.result()
+
+
 def deliver(calls: Sequence[Call], replies: Sequence[Any], *, final: bool = False) -> list[Call]:
     """Hands out the replies; returns the calls whose script Redis does not have yet.
 

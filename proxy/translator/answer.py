@@ -136,6 +136,9 @@ class AnswerBuilder:
         """The answer as Poe last stated it, sent or not."""
         self._note_passed()
         stated = "".join(self._stated) if self._held is None else self._final(self._held)
+        if not self._files and self._held is None and self._thinking.has_parted_nothing and not self._told_thoughts:
+            thoughts = self._reasoning.stated
+            return Said(thoughts, stated, self._calls.text if self._calls else "")
         reasoning, content = part(stated)
         links = FileLinks()
         for file in self._files:

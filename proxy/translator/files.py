@@ -82,6 +82,8 @@ class FileLinks:
 
     def finish(self) -> str:
         """What still waited, the definitions of references that found no file in time, and the other files."""
+        if not self._held and not self._files:
+            return ""
         held, self._held = self._held, ""
         rest = [_REFERENCE.sub(self._as_link, held)]
         self._note(rest[0])

@@ -177,6 +177,8 @@ def _with_last_pictures(messages: list[Message]) -> list[Message]:
 
 def _instructed(messages: list[Message], about_tools: str, json_format: JsonFormat | None) -> list[Message]:
     """The conversation with what the bot must be told, behind the caller's own system messages."""
+    if not about_tools and json_format is None:
+        return messages
     instructions = [about_tools, json_format.instruction if json_format else ""]
     at = next((at for at, message in enumerate(messages) if message.role != "system"), len(messages))
     told = [Message("system", text) for text in instructions if text]

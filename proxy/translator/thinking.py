@@ -68,6 +68,11 @@ class ThinkingSplitter:
         """Whether everything from here on is the answer."""
         return self._stage is _Stage.ANSWER
 
+    @property
+    def has_parted_nothing(self) -> bool:
+        """Whether the text so far, every character of it, is answer."""
+        return self._stage is _Stage.ANSWER and not (self._thought or self._dropped)
+
     def feed(self, text: str) -> Parted:
         """What of this piece, and of what was held back before, is certain."""
         if self._stage is _Stage.ANSWER:
@@ -222,7 +227,7 @@ def _may_become_a_marker(line: str) -> bool:
     return (
         len(line) <= _MAX_MARKER_CHARACTERS
         and len(line) - len(words) <= 3
-        and any(words.startswith(opening) or opening.startswith(words) for opening in _OPENINGS)
+        and (words.startswith(_OPENINGS) or any(opening.startswith(words) for opening in _OPENINGS))
     )
 
 

@@ -124,6 +124,8 @@ class TokenCounter:
 
 def _count(encoding: tiktoken.Encoding, text: str) -> int:
     """The tokens of ``text``; of a very long one the beginning is counted, and stands for the rest."""
+    if len(text) <= _SLICE_CHARACTERS:
+        return len(encoding.encode_ordinary(text))
     counted = min(len(text), _COUNTED_CHARACTERS)
     slices = (text[at : min(at + _SLICE_CHARACTERS, counted)] for at in range(0, counted, _SLICE_CHARACTERS))
     tokens = sum(len(encoding.encode_ordinary(one)) for one in slices)

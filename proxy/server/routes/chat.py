@@ -1,6 +1,6 @@
 """``POST /v1/chat/completions``."""
 
-import secrets
+import os
 import time
 
 from sanic import Blueprint, HTTPResponse, Request
@@ -25,7 +25,7 @@ async def create_chat_completion(request: Request) -> HTTPResponse | None:
     body = await read_body(request, max_bytes=worker.settings.max_body_bytes)
     chat = parse_chat_request(body)
     call = request.ctx.call = ChatCall(client, chat)
-    completion_id, created = f"chatcmpl-{secrets.token_hex(14)}", int(time.time())
+    completion_id, created = f"chatcmpl-{os.urandom(14).hex()}", int(time.time())
     model = chat.model or worker.settings.default_model  # the name that the client asked for
     with logged(request, call) as outcome:
         if chat.stream:

@@ -1,6 +1,6 @@
 """``POST /v1/completions``, for programs older than chats."""
 
-import secrets
+import os
 import time
 
 from sanic import Blueprint, HTTPResponse, Request
@@ -26,7 +26,7 @@ async def create_completion(request: Request) -> HTTPResponse | None:
     wanted = parse_completion_request(body)
     chat = chat_of_completion(wanted)
     call = request.ctx.call = ChatCall(client, chat)
-    completion_id, created = f"cmpl-{secrets.token_hex(14)}", int(time.time())
+    completion_id, created = f"cmpl-{os.urandom(14).hex()}", int(time.time())
     model = chat.model or worker.settings.default_model
     echo = str(chat.messages[0].content) if wanted.echo else ""
     with logged(request, call) as outcome:
