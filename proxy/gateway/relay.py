@@ -61,8 +61,9 @@ class Relay:
         try:
             async with aclosing(batches):
                 async for batch in batches:
-                    counting.begin()
+                    counting.has_begun = True
                     yield batch
+                    counting.begin()
             usage = await counting.usage()
         except BaseException:
             call.record.usage = await counting.usage_so_far()
@@ -124,9 +125,11 @@ class _Counting:
         self._plan = plan
         self._choices = choices
         self._prompt: asyncio.Future[int] | None = None
+        #: Whether something of the answer has come.
+        self.has_begun = False
 
     def begin(self) -> None:
-        """Something of the answer has come."""
+        """What came first has gone out."""
         if self._prompt is None:
             self._prompt = self._tokens.count_prompt(self._plan.query)
 
@@ -146,7 +149,7 @@ class _Counting:
 
     async def usage_so_far(self) -> Usage | None:
         """The same for a call that ends early; None when nothing came."""
-        return None if self._prompt is None else await self.usage()
+        return await self.usage() if self.has_begun else None
 
     def _within_limits(self, visible: int, thoughts: int) -> tuple[int, int]:
         """A text that a limit cut, counted in one piece, may come to a token more than it did in pieces."""

@@ -66,7 +66,9 @@ class Redaction(logging.Filter):
         return True
 
     def _clear(self, record: logging.LogRecord) -> None:
-        record.msg, record.args = self.cleared(record.getMessage()), None
+        if record.args or type(record.msg) is not str:
+            record.msg, record.args = record.getMessage(), None
+        record.msg = self.cleared(record.msg)
         if record.exc_info and not record.exc_text:
             record.exc_text = "".join(traceback.format_exception(*record.exc_info)).rstrip("\n")
         if record.exc_text:

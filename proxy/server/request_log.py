@@ -63,10 +63,10 @@ def logged(request: Request, call: ChatCall) -> Iterator[Outcome]:
         raise
     finally:
         worker.metrics.in_flight -= 1
-        _measure(request, call, outcome, time.monotonic() - started_at)
-        facts = _facts(request, call, outcome, started_at)
-        _log.info("%s", request.path, extra={**facts, "waited_ms": call.record.waited_ms, "attempts": _attempts(call)})
-        worker.recorder.record(_entry(request, call, outcome, started_at))
+        duration_s = time.monotonic() - started_at
+        _measure(request, call, outcome, duration_s)
+        _write_line(request, call, outcome, duration_s)
+        worker.recorder.record(_entry(request, call, outcome, duration_s))
 
 
 def _measure(request: Request, call: ChatCall, outcome: Outcome, duration_s: float) -> None:
@@ -83,10 +83,13 @@ def _measure(request: Request, call: ChatCall, outcome: Outcome, duration_s: flo
     )
 
 
-def _facts(request: Request, call: ChatCall, outcome: Outcome, started_at: float) -> dict[str, object]:
-    record = call.record
-    usage = record.usage
-    return {
+def _write_line(request: Request, call: ChatCall, outcome: Outcome, duration_s: float) -> None:
+    """What ``_log.info`` would do with all these facts, without its check of each name."""
+    if not _log.isEnabledFor(logging.INFO):
+        return
+    record, usage = call.record, call.record.usage
+    line = logging.LogRecord(_log.name, logging.INFO, "", 0, request.path, None, None)
+    line.__dict__ |= {
         "request_id": request.ctx.request_id,
         "route": route_of(request),
         "client": call.client.name,
@@ -95,14 +98,17 @@ def _facts(request: Request, call: ChatCall, outcome: Outcome, started_at: float
         "status": outcome.status,
         "outcome": outcome.outcome,
         "first_text_ms": record.first_text_ms,
-        "duration_ms": round((time.monotonic() - started_at) * 1000),
+        "duration_ms": round(duration_s * 1000),
         "prompt_tokens": usage.prompt_tokens if usage else None,
         "completion_tokens": usage.completion_tokens if usage else None,
         "reasoning_tokens": usage.reasoning_tokens if usage else None,
+        "waited_ms": record.waited_ms,
+        "attempts": [(attempt.key_id, attempt.outcome, attempt.duration_ms) for attempt in record.attempts],
     }
+    _log.handle(line)
 
 
-def _entry(request: Request, call: ChatCall, outcome: Outcome, started_at: float) -> Entry:
+def _entry(request: Request, call: ChatCall, outcome: Outcome, duration_s: float) -> Entry:
     record, usage, client = call.record, call.record.usage, call.client
     worker: Worker = request.app.ctx.worker
     return Entry(
@@ -117,7 +123,7 @@ def _entry(request: Request, call: ChatCall, outcome: Outcome, started_at: float
         status=outcome.status,
         outcome=outcome.outcome,
         first_text_ms=record.first_text_ms,
-        duration_ms=round((time.monotonic() - started_at) * 1000),
+        duration_ms=round(duration_s * 1000),
         prompt_tokens=usage.prompt_tokens if usage else 0,
         completion_tokens=usage.completion_tokens if usage else 0,
         reasoning_tokens=usage.reasoning_tokens if usage else 0,
@@ -125,8 +131,3 @@ def _entry(request: Request, call: ChatCall, outcome: Outcome, started_at: float
         failed_over=[one.key_id for one in record.attempts[:-1] if one.outcome not in _NOT_FAILED],
         has_own_key=client.own_key is not None,
     )
-
-
-def _attempts(call: ChatCall) -> list[tuple[str, str, int]]:
-    """Key id, outcome with Poe's words, and milliseconds of each attempt."""
-    return [(attempt.key_id, attempt.outcome, attempt.duration_ms) for attempt in call.record.attempts]
