@@ -10,8 +10,9 @@ import functools
 import gzip
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from importlib.resources import files
 from typing import Final
 
@@ -31,6 +32,11 @@ _SLICE_CHARACTERS: Final = 50_000
 
 #: Of a longer text only so much is counted, about 10 ms; one caller's megabytes must not hold up everybody's counts.
 _COUNTED_CHARACTERS: Final = 250_000
+
+#: Counting less than this takes about as long as telling whether it was counted before.
+_WORTH_KNOWING_CHARACTERS: Final = 200
+#: Counts that are kept, about 100 bytes each.
+_MAX_KNOWN: Final = 20_000
 
 #: Tokens that OpenAI's chat format adds to each message, and to the whole prompt.
 _TOKENS_PER_MESSAGE: Final = 3
@@ -81,6 +87,29 @@ class Encoder:
         return self._encoding.decode_bytes(tokens).decode(errors="ignore")
 
 
+class KnownCounts:
+    """The counts of texts that came lately, for one thread. Of the texts themselves it keeps digests only.
+
+    A conversation comes again with each turn, and longer: all but its last messages were counted before.
+    """
+
+    def __init__(self) -> None:
+        self._counts: dict[bytes, int] = {}
+
+    def count(self, text: str, count: Callable[[str], int]) -> int:
+        """The tokens of ``text``, by ``count`` when they are not known."""
+        if len(text) < _WORTH_KNOWING_CHARACTERS:
+            return count(text)
+        digest = hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=16).digest()
+        tokens = self._counts.pop(digest, None)
+        if tokens is None:
+            tokens = count(text)
+            if len(self._counts) >= _MAX_KNOWN:
+                del self._counts[next(iter(self._counts))]
+        self._counts[digest] = tokens  # the last is the one that came last
+        return tokens
+
+
 class TokenCounter:
     """Counts off the event loop. The vocabulary is loaded in a thread, so start-up does not wait for it."""
 
@@ -88,6 +117,7 @@ class TokenCounter:
         self._threads = ThreadPoolExecutor(max_workers=1, thread_name_prefix="tokens")
         self._encoding: tiktoken.Encoding | None = None
         self._loading: Future[tiktoken.Encoding] = self._threads.submit(self._load)
+        self._known = KnownCounts()
 
     def close(self) -> None:
         """Ends the thread, dropping counts nobody waits for."""
@@ -99,7 +129,15 @@ class TokenCounter:
         texts = [message.content for message in query.messages]
         if query.tools:
             texts.append(json.dumps(query.tools, ensure_ascii=False))
-        return self.count("\n".join(texts), overhead)
+        loop = asyncio.get_running_loop()
+        characters = sum(map(len, texts))
+        if characters > _COUNTED_CHARACTERS:
+            return self.count("\n".join(texts), overhead)
+        if self._encoding is not None and characters <= _INLINE_CHARACTERS:
+            done: asyncio.Future[int] = loop.create_future()
+            done.set_result(sum([_count(self._encoding, text) for text in texts]) + overhead)
+            return done
+        return loop.run_in_executor(self._threads, self._count_all_in_thread, texts, overhead)
 
     async def open_encoder(self) -> Encoder:
         """The vocabulary for counting at once, as soon as it is loaded."""
@@ -117,6 +155,10 @@ class TokenCounter:
     def _load(self) -> tiktoken.Encoding:
         encoding = self._encoding = load_encoding()
         return encoding
+
+    def _count_all_in_thread(self, texts: Sequence[str], overhead: int) -> int:
+        encoding = self._loading.result()
+        return sum([self._known.count(text, partial(_count, encoding)) for text in texts]) + overhead
 
     def _count_in_thread(self, text: str, overhead: int) -> int:
         return _count(self._loading.result(), text) + overhead

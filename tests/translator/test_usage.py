@@ -11,12 +11,13 @@ from collections.abc import AsyncIterator
 from importlib.resources import files
 
 import pytest
+import tiktoken
 from hypothesis import given
 from hypothesis import strategies as st
 from tiktoken_ext import openai_public  # type: ignore[import-untyped]  # ships no types
 
 from proxy.poe_api.query import Message, Query
-from proxy.translator.usage import VOCABULARY_SHA256, Encoder, TokenCounter, _count, load_encoding
+from proxy.translator.usage import VOCABULARY_SHA256, Encoder, KnownCounts, TokenCounter, _count, load_encoding
 
 MEGABYTE = 1_000_000
 
@@ -85,7 +86,55 @@ async def test_half_characters_are_counted_like_any_text(counter: TokenCounter, 
 async def test_a_prompt_is_its_messages_and_what_the_format_adds(counter: TokenCounter) -> None:
     query = Query([Message("system", "be brief"), Message("user", "hello world")])
 
-    assert await counter.count_prompt(query) == await counter.count("be brief\nhello world") + 3 + 2 * 3
+    assert await counter.count_prompt(query) == await counter.count("be brief") + await counter.count("hello world") + 9
+
+
+async def test_of_a_conversation_that_comes_again_only_what_is_new_is_counted(
+    counter: TokenCounter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted: list[str] = []
+
+    def noting(encoding: tiktoken.Encoding, text: str) -> int:
+        counted.append(text)
+        return _count(encoding, text)
+
+    turns = [Message("user", f"{number} " + "hello " * 1000) for number in range(4)]
+    before = await counter.count_prompt(Query(turns[:3]))
+    monkeypatch.setattr("proxy.translator.usage._count", noting)
+    after = await counter.count_prompt(Query(turns))
+
+    assert counted == [turns[3].content]
+    assert after - before == await counter.count(turns[3].content) + 3
+
+
+def test_of_the_counts_that_are_kept_the_oldest_go_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("proxy.translator.usage._MAX_KNOWN", 2)
+    known, counted = KnownCounts(), []
+
+    def count(text: str) -> int:
+        counted.append(text[0])
+        return len(text)
+
+    for name in "abacab":
+        assert known.count(name * 500, count) == 500
+
+    assert counted == ["a", "b", "c", "b"]
+
+
+async def test_a_prompt_of_megabytes_holds_up_nobody(counter: TokenCounter, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many messages it has: no more of it is counted than of one text."""
+    counted: list[int] = []
+    real = load_encoding().encode_ordinary
+
+    def noting(_: tiktoken.Encoding, text: str) -> list[int]:
+        counted.append(len(text))
+        return real(text)
+
+    monkeypatch.setattr(tiktoken.Encoding, "encode_ordinary", noting)
+    tokens = await counter.count_prompt(Query([Message("user", "hello " * 20_000)] * 20))
+
+    assert sum(counted) <= 250_000
+    assert tokens == pytest.approx(20 * 20_000, rel=0.01)
 
 
 async def test_a_prompt_of_nothing_still_costs_its_format(counter: TokenCounter) -> None:
