@@ -18,6 +18,8 @@ from proxy.server.headers import let_go_if_draining
 
 _HEADERS: Final = {"cache-control": "no-cache", "x-accel-buffering": "no"}
 _CONTENT_TYPE: Final = "text/event-stream; charset=utf-8"
+#: So much may wait to be sent to a client before the answer waits for it; what asyncio's transports have by default.
+_HIGH_WATER_BYTES: Final = 64 * 1024
 
 
 class Writer(Protocol):
@@ -86,10 +88,10 @@ class EventStream:
         there (``lone`` in bench).
         """
         protocol = self._protocol
-        if protocol is None or self._is_sending or not protocol._can_write.is_set():  # noqa: SLF001
+        if protocol is None or self._is_sending:
             return False
         transport = protocol.transport
-        if transport is None or transport.is_closing():
+        if transport is None or transport.is_closing() or transport.get_write_buffer_size() > _HIGH_WATER_BYTES:
             return False
         data = self._writer.write(batch)
         if not data:  # thoughts in a legacy completion: a chunk of no bytes would end the body
