@@ -5,11 +5,13 @@ PYTHON ?= python3
 READY := $(VENV)/.ready
 CLIENTS := .venv-clients
 CLIENTS_READY := $(CLIENTS)/.ready
+PEERS := .venv-peers
+PEERS_READY := $(PEERS)/.ready
 NODE_CLIENTS := tests/contract/node
 NODE_READY := $(NODE_CLIENTS)/node_modules/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup clients demo cluster serve test check fmt lint types cov bench config image-check lock clean
+.PHONY: help setup clients demo cluster serve test check fmt lint types cov bench bench-peers soak config image-check lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -71,11 +73,22 @@ image-check: $(READY) ## Build the container image without Docker, look through 
 cov: $(READY) clients ## Run the tests and report coverage
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile --cov --cov-report=term-missing:skip-covered
 
-bench: $(READY) ## Measure CPU per request and per chunk beside other ways to do the same
+bench: $(READY) ## Measure CPU, waits and memory beside other ways to do the same
 	$(BIN)/python -m bench
+
+soak: $(READY) ## Load one worker for half an hour, and see whether anything grows
+	$(BIN)/python -m bench.soak
+
+bench-peers: $(PEERS_READY) ## Install LiteLLM, which bench compares us with, apart from all else
+
+# Its proxy pulls in a hundred packages, whose warnings are a file's business.
+$(PEERS_READY): | $(READY)
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/pip install --quiet --disable-pip-version-check 'litellm[proxy]~=1.106' >$(PEERS)/install.log 2>&1
+	@touch $@
 
 lock: ## Write requirements*.txt anew from pyproject.toml
 	scripts/lock
 
 clean: ## Remove what was built; keeps DATA_DIR
-	rm -rf $(VENV) $(CLIENTS) $(NODE_CLIENTS)/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage
+	rm -rf $(VENV) $(CLIENTS) $(PEERS) $(NODE_CLIENTS)/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage

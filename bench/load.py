@@ -14,11 +14,23 @@ import httptools
 import orjson
 
 from bench.peers import Endpoint
-from bench.shapes import MARK, parse_shape
+from bench.shapes import MARK, Shape, parse_shape
+from bench.wire import FUNCTION
 
 #: Longest wait for one answer, in seconds.
-_ANSWER_TIMEOUT_S: Final = 60.0
+_ANSWER_TIMEOUT_S: Final = 30.0
 
+#: What a request offers so that the answer may be a call.
+_TOOLS: Final = [
+    {
+        "type": "function",
+        "function": {
+            "name": FUNCTION,
+            "description": "Takes a note.",
+            "parameters": {"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"]},
+        },
+    }
+]
 _PROSE: Final = "A relay carries what one side says to the other, and keeps count of every word on its way. "
 
 
@@ -31,14 +43,16 @@ class Query:
     """One request as bytes, and what makes its answer whole."""
 
     wire: bytes
-    chunks: int
+    shape: Shape
     end: bytes
 
 
 def build_query(endpoint: Endpoint, bot: str, prompt_kb: int) -> Query:
     """A streaming chat request with a prompt of ``prompt_kb`` × 1,000 characters."""
+    shape = parse_shape(bot)
     text = (_PROSE * (prompt_kb * 1000 // len(_PROSE) + 1))[: prompt_kb * 1000]
-    body = orjson.dumps({"model": bot, "stream": True, "messages": [{"role": "user", "content": text}]})
+    asked = {"model": bot, "stream": True, "messages": [{"role": "user", "content": text}]}
+    body = orjson.dumps({**asked, "tools": _TOOLS} if shape.content == "tools" else asked)
     headers = {
         "host": f"127.0.0.1:{endpoint.port}",
         "content-type": "application/json",
@@ -46,7 +60,7 @@ def build_query(endpoint: Endpoint, bot: str, prompt_kb: int) -> Query:
         **endpoint.headers,
     }
     head = f"POST {endpoint.path.format(bot=bot)} HTTP/1.1\r\n" + "".join(f"{n}: {v}\r\n" for n, v in headers.items())
-    return Query(head.encode() + b"\r\n" + body, parse_shape(bot).events, endpoint.end)
+    return Query(head.encode() + b"\r\n" + body, shape, endpoint.end)
 
 
 @dataclass(slots=True)
@@ -63,26 +77,45 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, tally: Tally) -> None:
         self._tally = tally
+        self._query: Query
         self._parser: httptools.HttpResponseParser
         self._transport: asyncio.Transport
         self._parts: list[bytes] = []
         self._asked_at: float | None = None
+        self._begun: asyncio.Future[None] | None = None
         self._whole: asyncio.Future[bytes] | None = None
 
     async def ask(self, query: Query) -> None:
         """Sends the query and takes its answer. Raises WrongAnswerError."""
+        self._send(query)
+        await self.rest()
+
+    async def begin(self, query: Query) -> None:
+        """Sends the query and returns at its first text; ``rest`` takes what follows. Raises WrongAnswerError."""
+        self._begun = asyncio.get_running_loop().create_future()
+        self._send(query)
+        await self._begun
+
+    async def rest(self) -> None:
+        """Takes the answer until its end. Raises WrongAnswerError."""
+        assert self._whole is not None
+        self._check(self._query, await self._whole)
+        self._tally.answers += 1
+
+    def close(self) -> None:
+        """Closes the connection, also within an answer."""
+        for waiting in (self._begun, self._whole):
+            if waiting is not None:
+                waiting.cancel()
+        self._transport.abort()
+
+    def _send(self, query: Query) -> None:
+        self._query = query
         self._parser = httptools.HttpResponseParser(self)
         self._parts = []
         self._whole = asyncio.get_running_loop().create_future()
         self._asked_at = time.perf_counter()
         self._transport.write(query.wire)
-        body = await self._whole
-        self._check(query, body)
-        self._tally.answers += 1
-
-    def close(self) -> None:
-        """Closes the connection."""
-        self._transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is one without inheriting from it
@@ -104,21 +137,30 @@ class Connection(asyncio.Protocol):
         if chunks and self._asked_at is not None:
             self._tally.first_text_s.append(time.perf_counter() - self._asked_at)
             self._asked_at = None
+            if self._begun is not None and not self._begun.done():
+                self._begun.set_result(None)
+            self._begun = None
 
     def on_message_complete(self) -> None:
         """Httptools: the answer's HTTP body has ended."""
+        body = b"".join(self._parts)
+        if self._begun is not None:
+            self._fail(f"status {self._parser.get_status_code()}, no text; it ends in {body[-300:]!r}")
         if self._whole is not None and not self._whole.done():
-            self._whole.set_result(b"".join(self._parts))
+            self._whole.set_result(body)
 
     def _fail(self, problem: str) -> None:
-        if self._whole is not None and not self._whole.done():
-            self._whole.set_exception(WrongAnswerError(problem))
+        waiting, self._begun = self._begun or self._whole, None
+        if waiting is not None and not waiting.done():
+            waiting.set_exception(WrongAnswerError(problem))
 
     def _check(self, query: Query, body: bytes) -> None:
+        """Of a stream whose end nobody knew beforehand ``bench.streams`` counts the chunks, of all streams together."""
         status, chunks, ends = self._parser.get_status_code(), body.count(MARK), body.count(query.end)
-        if (status, chunks, ends) != (200, query.chunks, 1):
+        expected = chunks if query.shape.is_open else query.shape.marks
+        if (status, chunks, ends) != (200, expected, 1):
             raise WrongAnswerError(
-                f"status {status}, {chunks} of {query.chunks} chunks, {ends} ends; it ends in {body[-300:]!r}"
+                f"status {status}, {chunks} of {expected} chunks, {ends} ends; it ends in {body[-300:]!r}"
             )
 
 

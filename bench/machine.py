@@ -11,7 +11,20 @@ from typing import Final
 
 import psutil
 
-_PACKAGES: Final = ("aiohttp", "fastapi", "fastapi-poe", "hiredis", "httpx", "orjson", "redis", "sanic", "uvloop")
+from bench.peers.litellm import PEERS_VENV
+
+_PACKAGES: Final = (
+    "aiohttp",
+    "fastapi",
+    "fastapi-poe",
+    "hiredis",
+    "httpx",
+    "orjson",
+    "redis",
+    "sanic",
+    "uvicorn",
+    "uvloop",
+)
 _PROGRAMS: Final = {"nginx": "-v", "redis-server": "--version"}
 
 
@@ -20,14 +33,25 @@ def describe_machine() -> dict[str, object]:
     return {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "processor": _processor(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": core_count(),
         "memory_mb": psutil.virtual_memory().total // 1_000_000,
         "kernel": f"{platform.system()} {platform.release()}",
         "load_average": os.getloadavg(),
         "python": platform.python_version(),
-        "packages": {name: _version(name) for name in _PACKAGES},
+        "packages": {name: _version(name) for name in _PACKAGES} | {"litellm": _litellm_version()},
         "programs": {name: _program_version(name, option) for name, option in _PROGRAMS.items()},
     }
+
+
+def core_count() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _litellm_version() -> str:
+    """That of the peers' own environment."""
+    found = [path.name for path in PEERS_VENV.glob("lib/python*/site-packages/litellm-*.dist-info")]
+    return found[0].removeprefix("litellm-").removesuffix(".dist-info") if found else "not installed"
 
 
 def _processor() -> str:

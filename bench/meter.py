@@ -1,4 +1,4 @@
-"""CPU time by group of processes, user and system, in seconds.
+"""CPU time by group of processes, user and system, in seconds; and memory.
 
 Linux has a clock of its own for every process, in nanoseconds and with all its threads; psutil's figures
 come in steps of 10 ms, too coarse for nginx, and are the way elsewhere.
@@ -30,15 +30,30 @@ def process_tree(pid: int) -> dict[str, list[int]]:
 
 
 def memory_bytes(pids: Iterable[int]) -> int:
-    """Resident memory of these processes, shared pages counted in each."""
-    return sum(psutil.Process(pid).memory_info().rss for pid in pids)
+    """Resident memory of these processes: pages that several share are split between them (PSS).
+
+    Only Linux tells that; elsewhere it is what each has for itself (USS). The kernel's socket buffers are in neither.
+    """
+    return sum(_memory_bytes(pid) for pid in pids)
+
+
+def _memory_bytes(pid: int) -> int:
+    full = psutil.Process(pid).memory_full_info()
+    return int(getattr(full, "pss", full.uss))
 
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """CPU seconds by group between two readings, wall seconds, and CPU seconds of everybody else on the machine."""
+    """What went by between two readings.
+
+    Attributes:
+        by_group: CPU seconds of each group.
+        busiest_s: CPU seconds of that process of each group which had the most.
+        others_s: CPU seconds of everybody else on the machine.
+    """
 
     by_group: Mapping[str, float]
+    busiest_s: Mapping[str, float]
     wall_s: float
     others_s: float
 
@@ -53,18 +68,21 @@ class Meter:
     def __init__(self, groups: Groups) -> None:
         self._groups = {name: tuple(pids) for name, pids in groups.items()}
         self._machine_s = _machine_busy_s()
-        self._cpu_s = self._read_groups()
+        self._cpu_s = self._read()
         self._at = time.monotonic()
 
     def read(self) -> Spent:
         """What was spent since this meter was made."""
         wall_s = time.monotonic() - self._at
-        by_group = {name: now - self._cpu_s[name] for name, now in self._read_groups().items()}
+        now_s = self._read()
+        spent = {name: [now_s[pid] - self._cpu_s[pid] for pid in pids] for name, pids in self._groups.items()}
         machine_s = _machine_busy_s() - self._machine_s
-        return Spent(by_group, wall_s, max(0.0, machine_s - sum(by_group.values())))
+        by_group = {name: sum(seconds) for name, seconds in spent.items()}
+        busiest_s = {name: max(seconds, default=0.0) for name, seconds in spent.items()}
+        return Spent(by_group, busiest_s, wall_s, max(0.0, machine_s - sum(by_group.values())))
 
-    def _read_groups(self) -> dict[str, float]:
-        return {name: sum(map(_cpu_s, pids)) for name, pids in self._groups.items()}
+    def _read(self) -> dict[int, float]:
+        return {pid: _cpu_s(pid) for pids in self._groups.values() for pid in pids}
 
 
 def _cpu_s(pid: int) -> float:

@@ -1,6 +1,7 @@
 """Starts processes on loopback and ends exactly those, however the run ends."""
 
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -12,12 +13,19 @@ from pathlib import Path
 from typing import Final
 
 ROOT: Final = Path(__file__).resolve().parent.parent
-_START_TIMEOUT_S: Final = 30.0
+#: LiteLLM takes several seconds to import.
+_START_TIMEOUT_S: Final = 60.0
 _STOP_TIMEOUT_S: Final = 10.0
 
 
 class NotStartedError(Exception):
     """A process ended, or did not listen in time; the message ends with its last words."""
+
+
+def allow_many_files() -> None:
+    """Raises the limit of open files as far as it goes, here and in every process started later."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def free_port() -> int:
@@ -41,7 +49,7 @@ def running(
     It gets a clean environment: only what finds programs, and ``env``. Its output goes to ``log``.
 
     Raises:
-        NotStartedError: it ended, or did not listen within 30 s.
+        NotStartedError: it ended, or did not listen within 60 s.
     """
     clean = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
     with log.open("ab") as output:

@@ -1,10 +1,13 @@
-"""The relays that are compared, each one worker on a loopback port, behind one small interface."""
+"""The relays that are compared, each on a loopback port, behind one small interface."""
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
+
+#: What is measured together, and what a peer may not take part in.
+Theme = Literal["costs", "content", "throughput", "first text", "streams", "memory"]
 
 OPENAI_END: Final = b"data: [DONE]"
 POE_END: Final = b"event: done"
@@ -37,6 +40,10 @@ class RunningPeer:
     pids: tuple[int, ...]
 
 
+#: What any relay can be asked; tool calls and thoughts (``content``) are for those that know them.
+USUAL: Final[frozenset[Theme]] = frozenset({"costs", "throughput", "first text", "streams", "memory"})
+
+
 @dataclass(frozen=True, slots=True)
 class Peer:
     """Something to compare.
@@ -45,9 +52,13 @@ class Peer:
         about: one line for the table's legend.
         missing: why it cannot run here; empty when it can.
         start: runs it while the context is open.
+        themes: what it is measured in.
+        slow_to_measure: left out of a quick run unless it is asked for by name.
     """
 
     name: str
     about: str
     missing: Callable[[], str]
     start: Callable[[Site], AbstractContextManager[RunningPeer]]
+    themes: frozenset[Theme] = USUAL
+    slow_to_measure: bool = False

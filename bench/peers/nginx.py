@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from bench.peers import POE_END, Endpoint, Peer, RunningPeer, Site
+from bench.peers import POE_END, USUAL, Endpoint, Peer, RunningPeer, Site
 from bench.processes import free_port, running
 
 _CONFIG: Final = """
@@ -15,7 +15,8 @@ daemon off;
 worker_processes 1;
 pid nginx.pid;
 error_log stderr warn;
-events {{ worker_connections 4096; }}
+worker_rlimit_nofile {files};
+events {{ worker_connections {files}; }}
 http {{
   access_log access.log;
   client_body_temp_path body;
@@ -44,12 +45,18 @@ http {{
 """
 
 
+#: Two connections for each of 2,000 open streams, and some to spare: nginx keeps memory for each.
+_FILES: Final = 5000
+
+
 @contextmanager
 def _start(site: Site) -> Iterator[RunningPeer]:
     port = free_port()
     config = site.directory / "nginx.conf"
     config.write_text(
-        _CONFIG.format(port=port, upstream=site.upstream_url.removeprefix("http://"), user=_user_directive())
+        _CONFIG.format(
+            port=port, upstream=site.upstream_url.removeprefix("http://"), user=_user_directive(), files=_FILES
+        )
     )
     command = ["nginx", "-p", str(site.directory), "-c", str(config), "-e", "stderr"]
     with running(command, listens_on=port, log=site.directory / "nginx.log") as pid:
@@ -65,4 +72,6 @@ def _missing() -> str:
     return "" if shutil.which("nginx") else "nginx is not on PATH"
 
 
-NGINX: Final = Peer("nginx", "passes the same bytes, translates nothing", _missing, _start)
+NGINX: Final = Peer(
+    "nginx", "passes the same bytes, translates nothing: the floor", _missing, _start, themes=USUAL | {"content"}
+)

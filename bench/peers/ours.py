@@ -3,9 +3,10 @@
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Final
 
-from bench.peers import Endpoint, Peer, RunningPeer, Site
+from bench.peers import USUAL, Endpoint, Peer, RunningPeer, Site
 from bench.processes import free_port, python, running
 
 _TOKEN: Final = "bench-token"
@@ -13,14 +14,14 @@ _KEYS: Final = ",".join(f"account-{number}:bench-key-{number}" for number in ran
 
 
 @contextmanager
-def _start(site: Site) -> Iterator[RunningPeer]:
+def _start(site: Site, *, name: str, workers: int) -> Iterator[RunningPeer]:
     port = free_port()
     with ExitStack() as stack:
         pids: list[int] = []
         env = {
             "HOST": "127.0.0.1",
             "PORT": str(port),
-            "WORKERS": "1",
+            "WORKERS": str(workers),
             "POE_BASE_URL": site.upstream_url,
             "POE_API_KEYS": _KEYS,
             "ACCESS_TOKENS": f"bench:{_TOKEN}",
@@ -35,7 +36,7 @@ def _start(site: Site) -> Iterator[RunningPeer]:
             env["REDIS_URL"] = f"unix://{socket}"
         log = site.directory / "ours.log"
         pids.append(stack.enter_context(running(python("-m", "proxy", "serve"), listens_on=port, log=log, env=env)))
-        yield RunningPeer("ours", Endpoint(port, headers={"authorization": f"Bearer {_TOKEN}"}), tuple(pids))
+        yield RunningPeer(name, Endpoint(port, headers={"authorization": f"Bearer {_TOKEN}"}), tuple(pids))
 
 
 @contextmanager
@@ -45,4 +46,17 @@ def _redis(site: Site, socket: str) -> Iterator[int]:
         yield pid
 
 
-OURS: Final = Peer("ours", "this proxy, everything on", lambda: "", _start)
+OURS: Final = Peer(
+    "ours",
+    "this proxy, everything on, WORKERS=1",
+    lambda: "",
+    partial(_start, name="ours", workers=1),
+    themes=USUAL | {"content"},
+)
+OURS_2: Final = Peer(
+    "ours-2",
+    "the same, WORKERS=2",
+    lambda: "",
+    partial(_start, name="ours-2", workers=2),
+    themes=frozenset({"costs", "throughput", "memory"}),
+)

@@ -8,7 +8,7 @@ import pytest
 
 from bench.load import Tally, WrongAnswerError, ask_all, build_query, connections
 from bench.peers import OPENAI_END, Endpoint
-from bench.shapes import TEXT, Shape, parse_shape
+from bench.shapes import TEXT
 
 CHUNK = f'data: {{"choices":[{{"delta":{{"content":"{TEXT}"}}}}]}}\n\n'.encode()
 END = OPENAI_END + b"\n\n"
@@ -67,17 +67,3 @@ async def test_an_error_is_refused_whatever_it_says() -> None:
             await ask_once(endpoint, "one")
 
     assert refused.group_contains(WrongAnswerError, match="status 500")
-
-
-@pytest.mark.parametrize(
-    ("bot", "shape"),
-    [
-        ("one", Shape(events=1, every_ms=0, one_by_one=False, end_apart=False)),
-        ("one-apart", Shape(events=1, every_ms=0, one_by_one=False, end_apart=True)),
-        ("burst-500", Shape(events=500, every_ms=0, one_by_one=False, end_apart=False)),
-        ("volley-500", Shape(events=500, every_ms=0, one_by_one=True, end_apart=False)),
-        ("drip-50x20", Shape(events=50, every_ms=20, one_by_one=False, end_apart=False)),
-    ],
-)
-def test_a_name_says_the_shape(bot: str, shape: Shape) -> None:
-    assert parse_shape(bot) == shape
