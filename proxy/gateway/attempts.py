@@ -123,30 +123,32 @@ class Attempts:
         Each attempt's lease is settled when the attempt ends, however it ends.
         """
         failure: PoeError | None = None
-        while failure is None or self._may_try_again(failure):
-            lease = await self._lease()
-            if not isinstance(lease, Lease):
-                raise await self._no_key(failure, lease)
-            record, started_at = self._begin(lease), time.monotonic()
-            verdict = ABANDONED
-            try:
-                async with aclosing(self._deltas(lease)) as batches:
-                    async for batch in batches:
-                        yield batch
-                verdict = ANSWERED
-            except PoeError as error:
-                failure, verdict = error, self._judge(error, lease)
-                record.outcome = f"{verdict.outcome}: {error.said}" if error.said else verdict.outcome
-            finally:
-                if record.outcome == "running":
-                    record.outcome = verdict.outcome
-                record.duration_ms = _ms_since(started_at)
-                await self._keyring.settle(lease, verdict, rpm=self._rpm)
-            if verdict is ANSWERED:
-                if len(self._suspects) == 1:  # one key failed where another was answered: it was the key, not the bot
-                    await self._keyring.settle(self._suspects[0], POE_FAILED_HERE_ONLY)
-                return
-        raise await self._final(failure)
+        try:
+            while failure is None or self._may_try_again(failure):
+                lease = await self._lease()
+                if not isinstance(lease, Lease):
+                    raise await self._no_key(failure, lease)
+                record, started_at = self._begin(lease), time.monotonic()
+                verdict = ABANDONED
+                try:
+                    async with aclosing(self._deltas(lease)) as batches:
+                        async for batch in batches:
+                            yield batch
+                    verdict = ANSWERED
+                except PoeError as error:
+                    failure, verdict = error, self._judge(error, lease)
+                    record.outcome = f"{verdict.outcome}: {error.said}" if error.said else verdict.outcome
+                finally:
+                    if record.outcome == "running":
+                        record.outcome = verdict.outcome
+                    record.duration_ms = _ms_since(started_at)
+                    await self._keyring.settle(lease, verdict, rpm=self._rpm)
+                if verdict is ANSWERED:
+                    await self._clear_the_bot()
+                    return
+            raise await self._final(failure)
+        finally:
+            failure = None  # one that is raised knows this frame, and would know itself by it
 
     async def _lease(self) -> LeaseReply:
         """A key not tried yet, of no account that had its say; waits for one as long as the request may."""
@@ -167,6 +169,11 @@ class Attempts:
         self._uploading = False
         self._rpm = 0
         return record
+
+    async def _clear_the_bot(self) -> None:
+        """Where one key failed and another was answered, it was the key."""
+        if len(self._suspects) == 1:
+            await self._keyring.settle(self._suspects[0], POE_FAILED_HERE_ONLY)
 
     def _judge(self, error: PoeError, lease: Lease) -> Verdict:
         """The verdict on a failed attempt. The same failure with a second key is the bot's."""

@@ -87,7 +87,7 @@ class Answer:
             elif events := self._events_in(data):
                 return events
         if self._failure is not None:
-            raise self._failure
+            raise self._taken_failure()
         raise StopAsyncIteration
 
     async def pump(self, take: Callable[[list[Event]], _Taken | None]) -> _Taken | None:
@@ -114,8 +114,13 @@ class Answer:
             if not self._is_done and self._failure is None:
                 self._failure = _cut()
         if self._failure is not None:
-            raise self._failure
+            raise self._taken_failure()
         return None
+
+    def _taken_failure(self) -> PoeError:
+        """Not kept: one that is raised knows the frames it went through, and with them this answer."""
+        failure, self._failure, self._is_done = self._failure, None, True
+        return failure or _cut()
 
     def _events_in(self, data: bytes) -> list[Event]:
         events = self._decoder.feed(data)

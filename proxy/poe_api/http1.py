@@ -123,7 +123,7 @@ class Connection(asyncio.Protocol):
         if self.whole:
             waiter.set_result(None)
         elif self._failure is not None:
-            waiter.set_exception(self._failure)
+            waiter.set_exception(_anew(self._failure))
 
     def _taken(self) -> bytes:
         parts, self._parts = self._parts, []
@@ -176,7 +176,7 @@ class Connection(asyncio.Protocol):
 
     async def _news(self) -> None:
         if self._failure is not None:
-            raise self._failure
+            raise _anew(self._failure)
         self._waiter = self._loop.create_future()
         try:
             await self._waiter
@@ -254,6 +254,7 @@ class Connection(asyncio.Protocol):
             self._failure = StreamCut(said=type(error).__name__ if error else "the connection closed")
         self._wake()
         self._give()
+        self._parser = None  # the two know each other, and would wait for the garbage collector
         self._on_lost(self)
 
     # httptools calls these.
@@ -303,3 +304,8 @@ class Connection(asyncio.Protocol):
             self._keep()
         else:
             self._wake()
+
+
+def _anew(failure: PoeFailed) -> PoeFailed:
+    """To be raised, since one that is raised knows the frames it went through, and with them whoever keeps it."""
+    return type(failure)(said=failure.said)
