@@ -4,6 +4,7 @@ A relay that loses, doubles or joins chunks, or leaves out the end, raises ``Wro
 """
 
 import asyncio
+import itertools
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -31,6 +32,10 @@ _TOOLS: Final = [
         },
     }
 ]
+_DIGITS: Final = 12
+#: Stands for a request's number, at the beginning of its prompt.
+_NUMBER: Final = "#" * _DIGITS
+_numbers: Final = itertools.count(1)
 _PROSE: Final = "A relay carries what one side says to the other, and keeps count of every word on its way. "
 
 
@@ -40,17 +45,22 @@ class WrongAnswerError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """One request as bytes, and what makes its answer whole."""
+    """One request as bytes, around a number that makes each prompt another, and what makes its answer whole."""
 
-    wire: bytes
+    before: bytes
+    after: bytes
     shape: Shape
     end: bytes
+
+    def numbered(self, number: int) -> list[bytes]:
+        """The request as it goes over the wire. No relay has seen its prompt before."""
+        return [self.before, b"%0*d" % (_DIGITS, number), self.after]
 
 
 def build_query(endpoint: Endpoint, bot: str, prompt_kb: int) -> Query:
     """A streaming chat request with a prompt of ``prompt_kb`` × 1,000 characters."""
     shape = parse_shape(bot)
-    text = (_PROSE * (prompt_kb * 1000 // len(_PROSE) + 1))[: prompt_kb * 1000]
+    text = (_NUMBER + _PROSE * (prompt_kb * 1000 // len(_PROSE) + 1))[: prompt_kb * 1000]
     asked = {"model": bot, "stream": True, "messages": [{"role": "user", "content": text}]}
     body = orjson.dumps({**asked, "tools": _TOOLS} if shape.content == "tools" else asked)
     headers = {
@@ -60,7 +70,8 @@ def build_query(endpoint: Endpoint, bot: str, prompt_kb: int) -> Query:
         **endpoint.headers,
     }
     head = f"POST {endpoint.path.format(bot=bot)} HTTP/1.1\r\n" + "".join(f"{n}: {v}\r\n" for n, v in headers.items())
-    return Query(head.encode() + b"\r\n" + body, shape, endpoint.end)
+    before, _, after = body.partition(_NUMBER.encode())
+    return Query(head.encode() + b"\r\n" + before, after, shape, endpoint.end)
 
 
 @dataclass(slots=True)
@@ -115,7 +126,7 @@ class Connection(asyncio.Protocol):
         self._parts = []
         self._whole = asyncio.get_running_loop().create_future()
         self._asked_at = time.perf_counter()
-        self._transport.write(query.wire)
+        self._transport.writelines(query.numbered(next(_numbers)))
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is one without inheriting from it
