@@ -1,7 +1,6 @@
 """Where an attempt's key comes from: the shared pool, or the caller's own pocket."""
 
 import asyncio
-from dataclasses import replace
 from typing import Protocol
 
 from proxy.errors import InvalidToken, KeyRefused, PoeError
@@ -56,7 +55,7 @@ class PooledKeys:
             return await self._pool.lease(wanted, wait_s=wait_s)
         async with self._entering:  # of several choices, one brings the request in
             entering = None if self._is_in else self._caller
-            reply = await self._pool.lease(replace(wanted, caller=entering), wait_s=wait_s)
+            reply = await self._pool.lease(wanted._replace(caller=entering), wait_s=wait_s)
             if entering is not None and isinstance(reply, Lease):
                 self._is_in, self.room = True, reply.room
             return reply

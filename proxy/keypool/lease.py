@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from proxy.keypool.callers import Caller, ClientRefused, Room
 from proxy.settings import PoeKey
@@ -11,8 +11,7 @@ from proxy.settings import PoeKey
 RESTS_FOR_BOT: Final = "rests for this bot"
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(NamedTuple):
     """What a key is wanted for, and which to leave out: those tried for this request, and whole accounts.
 
     Attributes:
@@ -25,8 +24,7 @@ class Wanted:
     caller: Caller | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Lease:
+class Lease(NamedTuple):
     """The right to use a key until it is settled, or until it expires.
 
     Attributes:

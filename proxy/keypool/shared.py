@@ -5,7 +5,7 @@ import hashlib
 import secrets
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 from proxy.keypool.callers import Caller
 from proxy.keypool.lease import KeyCount, Lease, PoolLimits, Wanted
@@ -32,8 +32,7 @@ _RECORD_PROBE = Script(__package__, "record_probe")
 ProbeAnswer = Literal["refused", "points", "nothing"]
 
 
-@dataclass(frozen=True, slots=True)
-class Settlement:
+class Settlement(NamedTuple):
     """One ended lease, numbered within its worker, so that it is applied once however often it is sent."""
 
     number: int

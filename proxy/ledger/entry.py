@@ -1,15 +1,13 @@
 """One finished call, as the ledger takes it in. No token, no key, no text of a conversation."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 #: Stands for names that nobody vouches for, so that invented ones cannot fill Redis.
 UNKNOWN: Final = "(unknown)"
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """What is recorded of a call.
 
     Attributes:
@@ -41,7 +39,7 @@ class Entry:
     prompt_tokens: int
     completion_tokens: int
     reasoning_tokens: int
-    why: Mapping[str, Any] = field(default_factory=dict)
+    why: Mapping[str, Any] = {}
     failed_over: Sequence[str] = ()
     has_own_key: bool = False
 

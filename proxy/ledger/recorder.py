@@ -12,7 +12,7 @@ import secrets
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, Final, NamedTuple
 
 from proxy.errors import StoreUnavailable
@@ -99,7 +99,7 @@ class Recorder:
 
     def _send(self, batch: Sequence[_Numbered]) -> "asyncio.Future[int]":
         names, now = self._store.keys, self._clock()
-        values = _sendable([value for numbered in batch for value in _values(numbered, now)])
+        values = chain.from_iterable([_values(numbered, now) for numbered in batch])
         return self._store.run(
             _RECORD_REQUESTS,
             [names.trail, names.failures],
@@ -120,7 +120,8 @@ class Recorder:
 def _values(numbered: _Numbered, now: float) -> Sequence[str | int]:
     """An entry as ``record_requests.lua`` takes it."""
     number, entry, ended_at_s = numbered
-    return (
+    why = _json(entry.why)
+    values = (
         number,
         round((now - ended_at_s) * 1000),
         entry.request_id,
@@ -137,20 +138,20 @@ def _values(numbered: _Numbered, now: float) -> Sequence[str | int]:
         entry.prompt_tokens,
         entry.completion_tokens,
         entry.reasoning_tokens,
-        _json(entry.why),
+        why,
         entry.counted_client,
         entry.counted_model,
         entry.counted_key,
         len(entry.failed_over),
         *entry.failed_over,
     )
+    names = f"{entry.request_id}{entry.client}{entry.client_id}{entry.slot}{entry.model}{entry.outcome}{why}"
+    return values if names.isascii() else [_sendable(value) for value in values]
 
 
-def _sendable(values: list[str | int]) -> list[str | int]:
+def _sendable(value: str | int) -> str | int:
     """Callers choose names, and may put lone surrogates into them, which no text in Redis can hold."""
-    if "".join([value for value in values if isinstance(value, str)]).isascii():
-        return values
-    return [value if isinstance(value, int) else value.encode(errors="replace").decode() for value in values]
+    return value if isinstance(value, int) else value.encode(errors="replace").decode()
 
 
 def _json(value: Any) -> str:

@@ -9,6 +9,7 @@ Knows keys only as the string it is handed. fastapi-poe's types describe what is
 import re
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final, Self, TypeVar
 from urllib.parse import quote
 
@@ -306,6 +307,7 @@ def _is_poes(url: URL) -> bool:
     return url.scheme == "https" and (host == _POES_FILES or host.endswith(f".{_POES_FILES}")) and url.port == 443
 
 
+@lru_cache(maxsize=1024)
 def encode_bot_name(bot: str) -> str:
     """A bot's name as one path segment.
 

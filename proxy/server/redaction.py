@@ -42,7 +42,6 @@ STANDARD_FIELDS: Final = frozenset(logging.LogRecord("", 0, "", 0, "", None, Non
 
 #: Nothing to find in these; a look at the type is quicker than a match.
 _PLAIN: Final = frozenset({bool, int, float, type(None)})
-_PLAIN_OR_TEXT: Final = _PLAIN | {str}
 
 
 class Redaction(logging.Filter):
@@ -68,7 +67,6 @@ class Redaction(logging.Filter):
     def _clear(self, record: logging.LogRecord) -> None:
         if record.args or type(record.msg) is not str:
             record.msg, record.args = record.getMessage(), None
-        record.msg = self.cleared(record.msg)
         if record.exc_info and not record.exc_text:
             record.exc_text = "".join(traceback.format_exception(*record.exc_info)).rstrip("\n")
         if record.exc_text:
@@ -76,13 +74,19 @@ class Redaction(logging.Filter):
         if record.stack_info:
             record.stack_info = self.cleared(record.stack_info)
         fields = record.__dict__
-        extra = fields.keys() - STANDARD_FIELDS
-        # Nearly always there is nothing, and one look at all the texts tells.
-        texts = "\n".join([fields[name] for name in extra if type(fields[name]) is str])
-        plain = _PLAIN if self.cleared(texts) != texts else _PLAIN_OR_TEXT
-        for name in extra:
-            if type(fields[name]) not in plain:
-                fields[name] = self._cleared_value(fields[name])
+        texts, told = [record.msg], ["msg"]
+        for name in fields.keys() - STANDARD_FIELDS:
+            value = fields[name]
+            if type(value) is str:
+                texts.append(value)
+                told.append(name)
+            elif type(value) not in _PLAIN:
+                fields[name] = self._cleared_value(value)
+        # Nearly always there is nothing in any of the texts, and one look at all of them tells.
+        together = "\n".join(texts)
+        if self.cleared(together) != together:
+            for name in told:
+                fields[name] = self.cleared(fields[name])
 
     def cleared(self, text: str) -> str:
         """The text without secrets."""

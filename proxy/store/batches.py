@@ -30,6 +30,9 @@ _MAX_BATCH: Final = 128
 #: connections are stale after a restart of Redis, or on a resumed machine.
 _TRIES: Final = 2
 
+#: What a server says that is not, or not any more, the one who holds our keys.
+_FROM_ELSEWHERE: Final = frozenset({MovedError, ReadOnlyError})
+
 _pack: Final[Callable[[Any], bytes]] = hiredis.pack_command
 
 
@@ -83,7 +86,9 @@ class Batches:
 
     def _begin(self) -> None:
         """Sends what waits. Whatever ends a batch calls this again, after those who waited for its replies."""
-        calls, self._waiting = self._waiting[:_MAX_BATCH], self._waiting[_MAX_BATCH:]
+        calls, self._waiting = self._waiting, []
+        if len(calls) > _MAX_BATCH:
+            calls, self._waiting = calls[:_MAX_BATCH], calls[_MAX_BATCH:]
         self._under_way = calls
         if not calls:
             self._is_busy = False
@@ -193,5 +198,5 @@ def _packed(calls: Sequence[Call]) -> bytes:
 
 
 def _are_from_elsewhere(replies: Sequence[Any]) -> bool:
-    """Whether some server answered that is not, or not any more, the one who holds our keys."""
-    return any(isinstance(reply, MovedError | ReadOnlyError) for reply in replies)
+    """Whether the wrong server answered."""
+    return not _FROM_ELSEWHERE.isdisjoint(map(type, replies))

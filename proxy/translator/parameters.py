@@ -42,6 +42,8 @@ def build_parameters(request: ChatCompletionRequest, schemas: Schemas) -> dict[s
         InvalidRequest: a value is not as the bot's schema has it, or ``reasoning_effort`` is none.
     """
     _check_effort(request, schemas)
+    if not schemas:
+        return {}
     given = {**(request.model_extra or {}), **{name: getattr(request, name) for name in _SAME_NAME}}
     chosen = {name: value for name, value in given.items() if name in schemas and value is not None}
     for name, value in chosen.items():
@@ -54,8 +56,10 @@ def build_parameters(request: ChatCompletionRequest, schemas: Schemas) -> dict[s
 
 def _check_effort(request: ChatCompletionRequest, schemas: Schemas) -> None:
     effort = request.reasoning_effort
+    if effort is None:
+        return
     own = schemas.get("reasoning_effort", {}).get("enum")
-    if effort is not None and effort not in _EFFORTS and not (isinstance(own, list) and effort in own):
+    if effort not in _EFFORTS and not (isinstance(own, list) and effort in own):
         levels = ", ".join(_LEVELS)
         raise InvalidRequest(
             f"Invalid value for 'reasoning_effort': must be one of {levels}.", param="reasoning_effort"

@@ -1,8 +1,7 @@
 """OpenAI chat requests as Poe queries. Pure; says plainly what cannot be carried over."""
 
 import re
-from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from proxy.errors import InvalidRequest, UnsupportedFeature
 from proxy.openai_api.request import ChatCompletionRequest, ChatMessage
@@ -30,8 +29,7 @@ _Role = Literal["system", "user", "bot"]
 _ROLES: Final[dict[str, _Role]] = {"system": "system", "developer": "system", "user": "user", "assistant": "bot"}
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(NamedTuple):
     """What to ask the bot, and what to make of its answer.
 
     Attributes:

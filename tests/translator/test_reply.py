@@ -111,8 +111,8 @@ def test_calls_keep_to_what_the_request_asked_for() -> None:
     used = "toolu_01A09q90qw90lq917835"
     entries = [{"index": number, "id": used, "function": {"name": "f"}} for number in range(2)]
     calls = Json({"choices": [{"delta": {"tool_calls": entries}}]})
-    asked = dataclasses.replace(plan(), call_ids=frozenset({used}))
-    only_one = dataclasses.replace(plan(), offer=dataclasses.replace(TOOLS, one_only=True))
+    asked = plan()._replace(call_ids=frozenset({used}))
+    only_one = plan()._replace(offer=dataclasses.replace(TOOLS, one_only=True))
 
     assert [[delta.id for delta in begun(wanted, calls)].count(used) for wanted in (plan(), asked)] == [1, 0]
     assert [len(begun(wanted, calls)) for wanted in (plan(), only_one)] == [2, 1]
