@@ -12,6 +12,7 @@
 - ``streams``     the same of streams that stay open
 - ``themes``      which figures are measured together
 - ``plan``        how often, and in which order
+- ``redis_stats`` what our Redis says of its own work
 - ``results``     samples, medians, percentiles
 - ``tables``      figures and ratios
 - ``bottleneck``  who limited what was measured

@@ -18,6 +18,8 @@ TABLES: Final[dict[str, dict[str, tuple[str, int]]]] = {
         **{f"request_{kb}kb_ms": (f"{kb} KB prompt\nms", 3) for kb in PROMPTS_KB},
         "redis_request_us": ("its Redis\n1 KB, µs", 0),
         "request_with_redis_1kb_ms": ("with Redis\n1 KB, ms", 3),
+        "redis_scripts": ("script calls\nin throughput", 2),
+        "redis_script_us": ("their time\nin Redis, µs", 0),
         "answers_per_s": ("throughput\nanswers/s", 0),
         "poe_connections_per_request": ("connections\nto Poe each", 2),
         "poe_connections_per_request_end_apart": ("… when the\nend lags", 2),

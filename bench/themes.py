@@ -7,6 +7,7 @@ from typing import Final
 from bench.measure import Cost, Upstream, cost, first_text, first_text_at_once, memory, throughput
 from bench.meter import Spent
 from bench.peers import RunningPeer, Theme
+from bench.redis_stats import read_redis_stats
 from bench.results import Results
 from bench.shapes import BURST
 from bench.streams import TooSlowError, bytes_per_stream, drip_cost
@@ -103,7 +104,13 @@ async def measure_content(turn: Round) -> None:
 
 async def measure_throughput(turn: Round) -> None:
     """Answers of one event a second, sixteen asked at a time, and what each cost meanwhile."""
+    url = turn.peer.redis_url
+    before = read_redis_stats(url) if url else None
     many = await throughput(turn.peer, turn.upstream, for_s=turn.plan.throughput_s)
+    if before is not None:
+        spent = read_redis_stats(url) - before
+        turn.add("redis_scripts", spent.scripts / many.answers)
+        turn.add("redis_script_us", spent.script_us / many.answers)
     turn.add("answers_per_s", many.answers / many.spent.wall_s)
     turn.add("throughput_request_ms", many.proxy_s * 1e3)
     turn.add("throughput_redis_us", many.redis_s * 1e6)

@@ -33,11 +33,17 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class RunningPeer:
-    """A peer that listens. ``pids`` are the roots of its process trees, its Redis among them."""
+    """A peer that listens.
+
+    Attributes:
+        pids: the roots of its process trees, its Redis among them.
+        redis_url: of its Redis; empty when it has none, or one that cannot be asked.
+    """
 
     name: str
     endpoint: Endpoint
     pids: tuple[int, ...]
+    redis_url: str = ""
 
 
 #: What any relay can be asked; tool calls and thoughts (``content``) are for those that know them.

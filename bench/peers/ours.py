@@ -36,7 +36,8 @@ def _start(site: Site, *, name: str, workers: int) -> Iterator[RunningPeer]:
             env["REDIS_URL"] = f"unix://{socket}"
         log = site.directory / "ours.log"
         pids.append(stack.enter_context(running(python("-m", "proxy", "serve"), listens_on=port, log=log, env=env)))
-        yield RunningPeer(name, Endpoint(port, headers={"authorization": f"Bearer {_TOKEN}"}), tuple(pids))
+        redis_url = env["REDIS_URL"].replace("embedded", "")
+        yield RunningPeer(name, Endpoint(port, headers={"authorization": f"Bearer {_TOKEN}"}), tuple(pids), redis_url)
 
 
 @contextmanager
