@@ -8,8 +8,8 @@ from sanic import Request
 from proxy.errors import ProxyError
 from proxy.gateway.call import ChatCall
 from proxy.openai_api.response import Gathered
+from proxy.server.call_log import Outcome
 from proxy.server.context import Worker
-from proxy.server.request_log import Outcome
 from proxy.server.sse import EventStream, Writer
 
 _log = logging.getLogger(__name__)

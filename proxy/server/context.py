@@ -28,6 +28,7 @@ from proxy.ledger.recorder import Recorder
 from proxy.ledger.usage import Month, UsageReader
 from proxy.poe_api.client import PoeClient, Timeouts
 from proxy.poe_api.upload import UploadClient
+from proxy.server.call_log import CallLog
 from proxy.server.drain import Drain
 from proxy.server.fresh import Fresh
 from proxy.server.metrics import Metrics
@@ -56,7 +57,7 @@ class Worker:
     catalogue: Catalogue
     relay: Relay
     images: ImageMaker
-    recorder: Recorder
+    calls: CallLog
     events: EventLog
     month: Fresh[Month]
     key_count: Fresh[KeyCount]
@@ -113,6 +114,8 @@ async def open_worker(settings: Settings, metrics: Metrics, drain: Drain) -> Asy
         clients = ClientRegistry(
             settings.access_tokens, ManagedClients(store), caller_keys_allowed=settings.caller_keys_allowed
         )
+        calls = CallLog(metrics, catalogue, recorder)
+        stack.callback(calls.write)
         yield Worker(
             settings=settings,
             clients=clients,
@@ -121,7 +124,7 @@ async def open_worker(settings: Settings, metrics: Metrics, drain: Drain) -> Asy
             catalogue=catalogue,
             relay=relay,
             images=ImageMaker(relay, catalogue, poe, max_bytes=settings.max_attachment_bytes),
-            recorder=recorder,
+            calls=calls,
             events=EventLog(store),
             month=Fresh(UsageReader(store).month),
             key_count=Fresh(pool.count),

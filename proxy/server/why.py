@@ -1,34 +1,17 @@
-"""Why a request got which key: for operators, as a response header, and later for everybody, in the trail."""
+"""``x-why``: tells operators why a request got which key."""
 
-from typing import Any, Final
+from typing import Final
 
 import orjson
 from sanic import Request
 from sanic.response import BaseHTTPResponse
 
-from proxy.gateway.call import ChatCall, RelayRecord
+from proxy.gateway.call import ChatCall
 from proxy.server.admin.desk import desk_of
+from proxy.server.call_log import why
 
 #: Longest header value; a longer story is cut down to the keys that were used.
 _MAX_HEADER_BYTES: Final = 4096
-
-
-def why(record: RelayRecord) -> dict[str, Any]:
-    """The attempts, each with the keys that stood before it and why they were passed over. Key ids only."""
-    return {
-        "bot": record.bot,
-        "waited_ms": record.waited_ms,
-        "attempts": [
-            {
-                "key": attempt.key_id,
-                "skipped": dict(attempt.skipped),
-                "outcome": attempt.outcome.partition(":")[0],
-                "ms": attempt.duration_ms,
-            }
-            for attempt in record.attempts
-        ],
-        "skipped": dict(record.skipped),
-    }
 
 
 def add_why(request: Request, response: BaseHTTPResponse) -> None:

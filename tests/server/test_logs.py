@@ -144,6 +144,7 @@ async def test_no_body_is_logged_at_the_most_talkative_level(
     poe.script = echo
     with caplog.at_level(logging.DEBUG):
         await raw.post("/v1/chat/completions", json=CHAT)
+        await wait_until(lambda: any(one.name == "proxy.request" for one in caplog.records), "the call is in the log")
 
     told = [JsonFormatter().format(record) for record in caplog.records if record.name.startswith("proxy")]
     assert told
