@@ -16,6 +16,8 @@ from multiprocessing.connection import Connection
 from typing import Any, Final
 
 import uvloop
+from sanic.application.state import ApplicationServerInfo
+from sanic.http.constants import HTTP
 
 from proxy.server.app import create_app
 from proxy.server.drain import Drain
@@ -79,6 +81,8 @@ class _Serving:
             on_hangup(self._renew, self._obey)
         else:
             self._listen_to(supervisor)
+        # Sanic leaves out a header for HTTP/3, empty here, only when it knows that all it serves is HTTP/1.
+        self._app.state.server_info.append(ApplicationServerInfo(settings={"version": HTTP.VERSION_1}))
         # Sanic's face for programs that bring their own loop: its own main loop closes the port, cuts streams and
         # handles signals in ways of its own.
         server: Any = await self._app.create_server(

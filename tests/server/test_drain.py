@@ -121,6 +121,7 @@ async def test_a_drain_begins_with_a_notice_in_which_nothing_is_refused(
 
     assert health == 200
     assert served.is_whole
+    assert [name for name, value in served.headers.items() if not value] == [], "no header is empty"
     assert answer.headers["connection"] == "close"
     assert code == 0, "and the second signal ends the notice"
 
