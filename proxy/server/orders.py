@@ -9,7 +9,7 @@ from enum import Enum
 
 
 class Order(Enum):
-    """The first decides how the port is left; later ones may only hasten. None is ever taken back."""
+    """Later ones say more; none is ever taken back."""
 
     #: To one worker alone: others go on serving the port.
     LEAVE = b"leave"

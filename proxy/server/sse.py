@@ -143,7 +143,7 @@ class EventStream:
     def _on_silence(self) -> None:
         """The timer: sends a heartbeat when nothing was sent lately, and always sets itself again."""
         now = self._loop.time()
-        if now >= self._quiet_until and not self._is_sending:
+        if now >= self._quiet_until and not self._is_sending and (self._beat is None or self._beat.done()):
             self._quiet_until = now + self._heartbeat_s
             self._beat = self._loop.create_task(self._send_heartbeat())
         self._timer = self._loop.call_at(max(self._quiet_until, now + 0.01), self._on_silence)

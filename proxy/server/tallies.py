@@ -4,11 +4,16 @@ There each count is a write into a memory-mapped file under a lock, and a reques
 costs. Here it is an addition, and what has gathered is written twice a second (``request`` in bench).
 """
 
+import contextlib
+import logging
 from bisect import bisect_left
 from collections import Counter as Tally
 from collections import defaultdict
+from collections.abc import Iterator
 
 from prometheus_client import Counter, Histogram
+
+_log = logging.getLogger(__name__)
 
 
 class Tallies:
@@ -31,9 +36,20 @@ class Tallies:
         counts, samples = self._counts, self._samples
         self._counts, self._samples = defaultdict(float), defaultdict(list)
         for (counter, labels), by in counts.items():
-            (counter.labels(*labels) if labels else counter).inc(by)
+            with _logging_faults():
+                (counter.labels(*labels) if labels else counter).inc(by)
         for (histogram, labels), values in samples.items():
-            _observe_all(histogram.labels(*labels) if labels else histogram, values)
+            with _logging_faults():
+                _observe_all(histogram.labels(*labels) if labels else histogram, values)
+
+
+@contextlib.contextmanager
+def _logging_faults() -> Iterator[None]:
+    """What cannot be counted takes nothing else along."""
+    try:
+        yield
+    except Exception:  # noqa: BLE001 - an edge: a metric is worth no request
+        _log.exception("a metric could not be written")
 
 
 def _observe_all(histogram: Histogram, values: list[float]) -> None:

@@ -36,6 +36,8 @@ _LOOK_EVERY_S: Final = 0.05
 #: A connection on which nothing came for so long is idle. One that was just made may have a request on its way, and
 #: whoever sent it would not dare to send it again.
 _IDLE_AFTER_S: Final = 0.25
+#: A worker told to leave goes on so long, since others may be told the same: service managers tell every process.
+_ALONE_AFTER_S: Final = 0.1
 #: What ends a call at the deadline may take so long to reach its client, and then so long to be settled.
 _LAST_WORDS_S: Final = 2.0
 _SETTLE_S: Final = 1.0
@@ -72,7 +74,7 @@ class _Serving:
         self._lifecycle = Lifecycle(settings, own_process=True, files=files)
         self._app = create_app(settings, self._lifecycle)
         self._stop, self._no_notice, self._end = asyncio.Event(), asyncio.Event(), asyncio.Event()
-        self._alone = False
+        self._is_whole_instances = asyncio.Event()
         self._renewal: asyncio.Task[None] | None = None
 
     async def run(self, supervisor: Connection | None) -> None:
@@ -121,9 +123,9 @@ class _Serving:
             signal.signal(number, signal.SIG_IGN)
 
     def _obey(self, order: Order) -> None:
-        if not self._stop.is_set():
-            self._alone = order is Order.LEAVE
         self._stop.set()
+        if order is not Order.LEAVE:
+            self._is_whole_instances.set()
         if order is not Order.DRAIN:
             self._no_notice.set()
         if order is Order.END:
@@ -143,7 +145,7 @@ class _Serving:
         deadline = loop.time() + self._settings.drain_timeout_s
         await server.before_stop()
         await happens(self._no_notice, within_s=min(self._settings.drain_notice_s, self._settings.drain_timeout_s))
-        if not self._alone:
+        if await happens(self._is_whole_instances, within_s=_ALONE_AFTER_S):
             turn_away(self._listener)
             await all_accepted(self._listener)
         server.close()

@@ -60,7 +60,7 @@ class Batches:
         self._on_lost = on_lost
         self._waiting: list[Call] = []
         self._under_way: Sequence[Call] = ()
-        self._is_busy = False
+        self._is_busy = self._is_closed = False
         self._began_at = 0.0
         self._pipe: Pipe | None = None
         self._clock: Clock | None = None
@@ -69,12 +69,15 @@ class Batches:
     def add(self, call: Call) -> None:
         """Sends the call with the next batch. Its reply comes, or StoreUnavailable, whatever happens."""
         self._waiting.append(call)
-        if not self._is_busy:
+        if self._is_closed:
+            self._end()
+        elif not self._is_busy:
             self._is_busy = True
             asyncio.get_running_loop().call_soon(self._begin)
 
     async def close(self) -> None:
-        """Waits for calls under way, no longer than their deadline; the rest fail."""
+        """Waits for calls under way, no longer than their deadline; the rest fail, and all that come later."""
+        self._is_closed = True
         if self._under_way:
             await asyncio.wait([call.reply for call in self._under_way], timeout=2 * DEADLINE_S)
         if self._long_way is not None:
@@ -99,14 +102,13 @@ class Batches:
             self._take_the_long_way(calls, _TRIES)
             return
         try:
-            packed = _packed(calls)
+            clock.start()
+            pipe.send(_packed(calls), len(calls), self._on_replies)
         except Exception:  # noqa: BLE001 - whatever it is, calls behind it must not wait for ever
             _log.exception("calls that cannot be sent to redis")
+            clock.stop()
             self._fail(calls)
             asyncio.get_running_loop().call_soon(self._begin)
-            return
-        clock.start()
-        pipe.send(packed, len(calls), self._on_replies)
 
     def _on_replies(self, replies: list[Any] | None) -> None:
         calls = self._under_way
@@ -127,8 +129,8 @@ class Batches:
             self._note_exchange()
 
     def _note_exchange(self) -> None:
-        self._on_exchange(time.perf_counter() - self._began_at)
         asyncio.get_running_loop().call_soon(self._begin)
+        self._on_exchange(time.perf_counter() - self._began_at)
 
     def _take_the_long_way(self, calls: Sequence[Call], tries: int) -> None:
         self._long_way = asyncio.get_running_loop().create_task(self._go_the_long_way(calls, tries))

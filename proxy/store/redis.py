@@ -162,8 +162,13 @@ class RedisStore:
     async def _probe_until_back(self) -> None:
         while not self.available:
             await asyncio.sleep(RETRY_EVERY_S)
-            with contextlib.suppress(RedisError, OSError):
+            try:
                 await by_deadline(self._rejoin())
+            except (RedisError, OSError):
+                continue
+            except Exception:  # noqa: BLE001 - an edge: whatever it answers with, it is tried again
+                _log.exception("redis answers what cannot be understood")
+            else:
                 self.available = True
         _log.warning("redis is back")
         for listener in self._on_back:

@@ -71,7 +71,7 @@ class ThinkingSplitter:
     @property
     def has_parted_nothing(self) -> bool:
         """Whether the text so far, every character of it, is answer."""
-        return self._stage is _Stage.ANSWER and not (self._thought or self._dropped)
+        return self._stage is _Stage.ANSWER and not (self._thought or self._dropped or self._blocks)
 
     def feed(self, text: str) -> Parted:
         """What of this piece, and of what was held back before, is certain."""

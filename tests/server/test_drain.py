@@ -126,12 +126,12 @@ async def test_a_drain_begins_with_a_notice_in_which_nothing_is_refused(
     assert code == 0, "and the second signal ends the notice"
 
 
-@both_ways
+@pytest.mark.parametrize(("workers", "to_all"), [(1, False), (2, False), (2, True)])
 async def test_whoever_got_a_connection_gets_an_answer(
-    environment: dict[str, str], tmp_path: Path, workers: int
+    environment: dict[str, str], tmp_path: Path, workers: int, to_all: bool
 ) -> None:
     """The port closes under a storm of connections. One refused goes elsewhere; a request sent over one that was made
-    cannot be sent again."""
+    cannot be sent again. Whoever sends the signal may send it to every process, the main one last."""
     answered: list[bytes] = []
 
     async def caller(instance: Instance) -> None:
@@ -150,10 +150,15 @@ async def test_whoever_got_a_connection_gets_an_answer(
                 writer.close()
 
     async with serving(tmp_path, environment, workers) as instance:
+        serving_processes = await all_workers_serve(instance, workers) if to_all else []
         async with asyncio.timeout(30), asyncio.TaskGroup() as callers:
             for _ in range(100):
                 callers.create_task(caller(instance))
             await wait_until(lambda: len(answered) > 500, "the storm is on")
+            if to_all:
+                for process in serving_processes:
+                    process.send_signal(signal.SIGTERM)
+                await asyncio.sleep(0.02)  # a main process that is busy
             instance.process.send_signal(signal.SIGTERM)
         code = await asyncio.wait_for(instance.process.wait(), 15)
 

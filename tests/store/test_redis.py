@@ -118,6 +118,21 @@ async def test_nobody_waits_for_a_call_under_way_when_the_store_closes(open_stor
         assert isinstance(reply.exception(), StoreUnavailable)
 
 
+async def test_who_calls_after_the_end_does_not_wait(open_store: Open, tmp_path: Path) -> None:
+    """Also when those who waited for the last batch have left, so that nobody waited for its end."""
+    with breakable_redis(tmp_path) as server:
+        store = open_store(server.url)
+        await run(store)
+        server.hang()
+        reply = run(store)
+        await asyncio.sleep(0.01)  # the call is sent: there is nothing to see it by from here
+        reply.cancel()
+        await store.close()
+
+        with pytest.raises(StoreUnavailable):
+            await asyncio.wait_for(run(store), 1)
+
+
 async def test_a_redis_that_is_back_has_the_scripts_before_the_first_call(
     open_store: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -590,3 +590,12 @@ def test_an_answer_knows_whether_it_was_sent_as_it_is(events: list[Event], as_se
     answer.finish()
 
     assert answer.is_as_sent is as_sent
+
+
+def test_a_marker_and_an_empty_quotation_are_no_answer() -> None:
+    """Whether it is streamed or whole."""
+    builder = AnswerBuilder()
+    deltas = [*builder.feed([Text("*Thinking...*\n\n")]), *builder.feed([Text(">")]), *builder.finish()]
+
+    assert deltas == builder.whole() == []
+    assert builder.said().text == ""
