@@ -24,7 +24,7 @@ _MEMORY: Final = Bound(5, 5)
 #: busy neighbours make dearer: from 2.2 to 3.1 within three minutes. They do the same to what asking and answering
 #: cost, so the one in multiples of that has a bound.
 BOUNDS: Final[Mapping[str, Bound]] = {
-    "uss_mb": _MEMORY,
+    "anon_mb": _MEMORY,
     "rss_mb": _MEMORY,
     "descriptors": Bound(0, 10),
     "threads": Bound(0, 2),

@@ -47,10 +47,10 @@ def print_rounds(console: Console, rounds: list[Round]) -> None:
         table.add_row(
             one.closed_by,
             str(one.streams),
-            f"{one.before.uss_mb:.1f}",
+            f"{one.before.anon_mb:.1f}",
             f"{first_mb:.1f}",
             f"{last_mb:.1f}",
-            f"{one.after.uss_mb:.1f}",
+            f"{one.after.anon_mb:.1f}",
             f"{one.before.descriptors}, {one.held[-1].descriptors}, {one.after.descriptors}",
             f"{one.closed_within_s:.1f}",
             f"{one.pieces / one.held_s:.0f}",
@@ -59,8 +59,8 @@ def print_rounds(console: Console, rounds: list[Round]) -> None:
         )
     console.print(table)
     console.print(
-        f"{kb_a_stream(rounds):.1f} KB for each open stream of the first round. Memory is USS: the process's own "
-        "pages. What the kernel holds for its sockets is not in it.\n"
+        f"{kb_a_stream(rounds):.1f} KB for each open stream of the first round. Memory is what is in "
+        "no file. What the kernel holds for its sockets is not in it.\n"
     )
 
 

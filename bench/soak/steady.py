@@ -48,7 +48,7 @@ class Window:
     def figures(self) -> dict[str, float]:
         """All of them by name."""
         return {
-            "uss_mb": self.process.uss_mb,
+            "anon_mb": self.process.anon_mb,
             "rss_mb": self.process.rss_mb,
             "descriptors": self.process.descriptors,
             "threads": self.process.threads,

@@ -43,7 +43,7 @@ class StreamsError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """The same streams opened, held and closed once. Memory is USS.
+    """The same streams opened, held and closed once. Memory is what is in no file.
 
     Attributes:
         held: a sample each second while all were open.
@@ -74,7 +74,7 @@ class Round:
 
 
 def _median_mb(samples: list[ProcessSample]) -> float:
-    return statistics.median(sample.uss_mb for sample in samples)
+    return statistics.median(sample.anon_mb for sample in samples)
 
 
 @dataclass(slots=True)
@@ -251,7 +251,7 @@ async def _closed(stage: Stage, observer: Observer, before: ProcessSample) -> Pr
 def kb_a_stream(rounds: list[Round]) -> float:
     """What an open stream takes, in thousands of bytes: in the first round, since the next one finds memory there."""
     first = rounds[0]
-    return (_median_mb(first.held) - first.before.uss_mb) * 1000 / first.streams
+    return (_median_mb(first.held) - first.before.anon_mb) * 1000 / first.streams
 
 
 def faults_of(rounds: list[Round]) -> list[str]:
@@ -263,7 +263,7 @@ def faults_of(rounds: list[Round]) -> list[str]:
             faults.append(f"memory went from {first_mb:.1f} to {last_mb:.1f} MB while the same streams were open")
         if one.descriptors_left > _DESCRIPTORS_LEFT:
             faults.append(f"{one.descriptors_left} descriptors stayed after {one.closed_by} closed the streams")
-    afters_mb = [one.after.uss_mb for one in rounds]
+    afters_mb = [one.after.anon_mb for one in rounds]
     if _grew(afters_mb[0], afters_mb[-1]):
         faults.append(f"{afters_mb[0]:.1f} MB stayed after the first round, {afters_mb[-1]:.1f} MB after the last")
     return faults

@@ -28,9 +28,9 @@ def grown(figure: str, *values: float, **more: Any) -> Growth:
 @pytest.mark.parametrize(
     ("figure", "first", "last", "too_much"),
     [
-        pytest.param("uss_mb", 200, 209, False, id="over 5 MB, under 5 percent"),
-        pytest.param("uss_mb", 50, 54, False, id="over 5 percent, under 5 MB"),
-        pytest.param("uss_mb", 200, 211, True, id="over both"),
+        pytest.param("anon_mb", 200, 209, False, id="over 5 MB, under 5 percent"),
+        pytest.param("anon_mb", 50, 54, False, id="over 5 percent, under 5 MB"),
+        pytest.param("anon_mb", 200, 211, True, id="over both"),
         pytest.param("rss_mb", 200, 100, False, id="less"),
         pytest.param("descriptors", 40, 50, False, id="ten descriptors more"),
         pytest.param("descriptors", 40, 51, True, id="eleven"),
@@ -45,7 +45,7 @@ def test_growth_is_held_against_its_bound(figure: str, first: float, last: float
 
 def test_growth_an_hour_goes_by_the_middles_of_the_quarters() -> None:
     """Two samples a quarter, three minutes from middle to middle."""
-    assert grown("uss_mb", 100, 100, 105, 105, 108, 108, 110, 110).an_hour == pytest.approx(10 * 3600 / 180)
+    assert grown("anon_mb", 100, 100, 105, 105, 108, 108, 110, 110).an_hour == pytest.approx(10 * 3600 / 180)
 
 
 def test_one_sample_decides_nothing() -> None:
@@ -61,12 +61,12 @@ def test_keys_of_a_new_hour_are_explained() -> None:
     assert not grown("redis_keys", 45, 45, 45, 59, explained=keys_explained(noon - 1, noon)).is_too_much
 
 
-def sample(uss_mb: float, descriptors: int = 30) -> ProcessSample:
-    return ProcessSample(uss_mb, uss_mb + 20, descriptors, threads=7)
+def sample(anon_mb: float, descriptors: int = 30) -> ProcessSample:
+    return ProcessSample(anon_mb, anon_mb + 20, descriptors, threads=7)
 
 
 def round_of(*held_mb: float, after_mb: float = 200, descriptors_after: int = 30) -> Round:
-    held = [sample(uss_mb, 130) for uss_mb in held_mb]
+    held = [sample(anon_mb, 130) for anon_mb in held_mb]
     after = sample(after_mb, descriptors_after)
     return Round("clients", 50, sample(150), held, 3.0, 75, 0.1, 0.0, after, 0.5)
 
@@ -133,4 +133,4 @@ async def test_the_load_is_answered_and_sampled(stage: Stage) -> None:
     assert soaked.in_flight == 0
     assert len(soaked.windows) == 12
     assert {one.figure for one in soaked.growths()} == set(soaked.windows[0].figures())
-    assert all(window.answers and window.process.uss_mb and window.redis.redis_keys for window in soaked.windows)
+    assert all(window.answers and window.process.anon_mb and window.redis.redis_keys for window in soaked.windows)
