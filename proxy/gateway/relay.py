@@ -42,7 +42,7 @@ class Relay:
         With ``push`` most batches of a stream are handed to that instead of being yielded: it is the quick way to the
         client, without a step through every layer for each chunk. The first batch and the last are yielded always.
 
-        By the time a Finish comes, the leases are settled. Close the generator to abandon the answer: the
+        By the time a Finish comes, the leases are settled, and whatever has to rest does. Close the generator to abandon the answer: the
         connections to Poe close at once. A call that does not stream gets each choice in one batch.
 
         Raises:

@@ -24,7 +24,7 @@ from proxy.keypool.lease import BotRests, KeyCount, Lease, LeaseReply, NoneReady
 from proxy.keypool.line import WaitingLine
 from proxy.keypool.model import ModelPool
 from proxy.keypool.shared import ProbeAnswer, Settlement, SharedPool, seconds
-from proxy.keypool.verdict import ABANDONED, Cooldown, Verdict
+from proxy.keypool.verdict import ABANDONED, HARMLESS, Cooldown, Verdict
 from proxy.settings import PoeKey
 from proxy.store.redis import RedisStore
 from proxy.store.script import reply_of
@@ -80,6 +80,11 @@ class KeyPool:
         """How many requests wait for a key."""
         return len(self._line)
 
+    @property
+    def untold(self) -> int:
+        """How many settlements Redis has not confirmed."""
+        return len(self._untold)
+
     async def lease(self, wanted: Wanted, *, wait_s: float = 0.0) -> LeaseReply:
         """The key leased longest ago among those that may be used.
 
@@ -108,6 +113,8 @@ class KeyPool:
     async def settle(self, lease: Lease, verdict: Verdict, *, rpm: int = 0) -> None:
         """Ends a lease. From the moment this returns, no worker that sees Redis leases a key that rests.
 
+        One that lets nothing rest is told Redis within two milliseconds, and before any further lease of this worker's.
+
         Args:
             lease: what ``lease`` gave.
             verdict: how it ended.
@@ -122,7 +129,10 @@ class KeyPool:
             self.probe_wanted.set()
         try:
             if not self._behind.is_set():
-                await self._tell(settlement)
+                if verdict.effect in HARMLESS:
+                    self._send(settlement, age_s=0.0)
+                else:
+                    await self._tell(settlement)
         finally:  # a caller who leaves now has freed the key all the same
             self._line.wake()
 

@@ -10,7 +10,7 @@ from typing import Any, Final, Literal, NamedTuple
 from proxy.keypool.callers import Caller
 from proxy.keypool.lease import KeyCount, Lease, PoolLimits, Wanted
 from proxy.keypool.model import WINDOW_MS
-from proxy.keypool.verdict import Cooldown, Verdict
+from proxy.keypool.verdict import HARMLESS, Cooldown, Verdict
 from proxy.settings import PoeKey
 from proxy.store.redis import RedisStore
 from proxy.store.script import Script
@@ -86,7 +86,10 @@ class SharedPool:
         )
 
     def settle(self, settlement: Settlement, *, age_s: float) -> "asyncio.Future[int]":
-        """Applies a settlement, unless it was applied before; the ms that something rests."""
+        """Applies a settlement, unless it was applied before; the ms that something rests.
+
+        One that lets nothing rest may wait for the next lease and go with it.
+        """
         names, lease, verdict = self._store.keys, settlement.lease, settlement.verdict
         guess = verdict.guess or self._cooldown
         return self._store.run(
@@ -109,6 +112,7 @@ class SharedPool:
                 KEEP_MS,
                 settlement.rpm,
             ],
+            may_wait=verdict.effect in HARMLESS,
         )
 
     def close_breaker(self, lease: Lease) -> "asyncio.Future[int]":

@@ -54,6 +54,9 @@ class Verdict:
     guess: Cooldown | None = None
 
 
+#: Effects after which nothing rests that did not rest before.
+HARMLESS: Final = frozenset({"none", "clear"})
+
 ANSWERED: Final = Verdict("answered", "clear")
 ABANDONED: Final = Verdict("abandoned")
 POE_FAILED_HERE_ONLY: Final = Verdict("failed_here_only", "rest key")

@@ -26,6 +26,8 @@ _log = logging.getLogger(__name__)
 
 #: Most calls in one batch: bounds how long Redis is kept from other workers.
 _MAX_BATCH: Final = 128
+#: How long a call waits at most for others to go with, when it may.
+_MOMENT_S: Final = 0.002
 #: A batch is sent anew this often at most when its connection is lost, or leads to a server that is no primary: kept
 #: connections are stale after a restart of Redis, or on a resumed machine.
 _TRIES: Final = 2
@@ -65,27 +67,49 @@ class Batches:
         self._pipe: Pipe | None = None
         self._clock: Clock | None = None
         self._long_way: asyncio.Task[None] | None = None
+        self._leaves_at: asyncio.TimerHandle | None = None
 
-    def add(self, call: Call) -> None:
-        """Sends the call with the next batch. Its reply comes, or StoreUnavailable, whatever happens."""
-        self._waiting.append(call)
+    def add(self, call: Call, *, may_wait: bool = False) -> None:
+        """Sends the call with the next batch. Its reply comes, or StoreUnavailable, whatever happens.
+
+        Args:
+            call: the call.
+            may_wait: a moment for others to go with, if there are none yet. They keep their order.
+        """
         if self._is_closed:
-            self._end()
-        elif not self._is_busy:
+            self._fail([call])
+            return
+        self._waiting.append(call)
+        if self._is_busy:
+            return
+        if not may_wait:
             self._is_busy = True
             asyncio.get_running_loop().call_soon(self._begin)
+        elif self._leaves_at is None:
+            self._leaves_at = asyncio.get_running_loop().call_later(_MOMENT_S, self._leave)
 
     async def close(self) -> None:
-        """Waits for calls under way, no longer than their deadline; the rest fail, and all that come later."""
+        """Waits for the calls so far, no longer than two deadlines; the rest fail, and all that come later."""
+        self._leave()
+        replies = [call.reply for call in (*self._under_way, *self._waiting)]
+        if replies:
+            await asyncio.wait(replies, timeout=2 * DEADLINE_S)
         self._is_closed = True
-        if self._under_way:
-            await asyncio.wait([call.reply for call in self._under_way], timeout=2 * DEADLINE_S)
         if self._long_way is not None:
             self._long_way.cancel()
             await asyncio.gather(self._long_way, return_exceptions=True)
         self._end()
         if self._clock is not None:
             self._clock.close()
+
+    def _leave(self) -> None:
+        """Those that could wait have waited."""
+        if self._leaves_at is not None:
+            self._leaves_at.cancel()
+            self._leaves_at = None
+        if self._waiting and not self._is_busy:
+            self._is_busy = True
+            self._begin()
 
     def _begin(self) -> None:
         """Sends what waits. Whatever ends a batch calls this again, after those who waited for its replies."""

@@ -68,10 +68,18 @@ class RedisStore:
                 await self._prober
         await self._redis.aclose()
 
-    def run(self, script: Script, keys: Sequence[str], arguments: Sequence[str | int]) -> "asyncio.Future[Any]":
+    def run(
+        self, script: Script, keys: Sequence[str], arguments: Sequence[str | int], *, may_wait: bool = False
+    ) -> "asyncio.Future[Any]":
         """Calls a script, atomic as seen by every worker; the reply comes with the future.
 
         Cancelling the future forgets the reply, not the call.
+
+        Args:
+            script: the script.
+            keys: what it is given as KEYS.
+            arguments: what it is given as ARGV.
+            may_wait: two milliseconds, for other calls to go with.
 
         Raises:
             StoreUnavailable: from the future: Redis did not answer in time, or could not run it.
@@ -82,7 +90,7 @@ class RedisStore:
         if not self.available:
             reply.set_exception(StoreUnavailable())
             return reply
-        self._batches.add(Call(script, keys, arguments, reply))
+        self._batches.add(Call(script, keys, arguments, reply), may_wait=may_wait)
         return reply
 
     async def get(self, name: str) -> str | None:

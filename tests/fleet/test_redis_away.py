@@ -17,7 +17,7 @@ import pytest
 from cluster.processes import free_port
 from proxy.keypool.lease import Lease, PoolLimits, Wanted
 from proxy.keypool.pool import KeyPool
-from proxy.keypool.verdict import ANSWERED, Cooldown
+from proxy.keypool.verdict import ANSWERED, POE_FAILED_HERE_ONLY, Cooldown
 from proxy.settings import PoeKey, Settings, fingerprint
 from proxy.store import redis as store_module
 from tests.support.fleet import Instance, running_instance
@@ -317,7 +317,7 @@ async def test_a_settlement_that_redis_cannot_apply_holds_up_no_other(tmp_path: 
             server.client().delete(hash_name)
             server.client().set(hash_name, "what is this")
             with pytest.raises(Exception, match="WRONGTYPE"):
-                await pool.settle(spoilt, ANSWERED)
+                await pool.settle(spoilt, POE_FAILED_HERE_ONLY)
             server.client().delete(hash_name)
             await pool.settle(other, ANSWERED)
 

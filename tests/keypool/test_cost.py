@@ -21,6 +21,7 @@ from proxy.keypool.pool import KeyPool
 from proxy.keypool.verdict import ANSWERED, Cooldown, Verdict, judge
 from proxy.settings import PoeKey
 from proxy.store.redis import RedisStore
+from tests.support.waiting import wait_until
 
 SIZES: Final = (10, 100, 1000)
 ROUNDS, LEASES_A_ROUND = 15, 60
@@ -50,9 +51,15 @@ class Rig:
 
     async def commands_of(self, work: Callable[[], Awaitable[None]]) -> Counter[str]:
         """The commands that the server executed for this work, within scripts too."""
+        await self._all_told()
         before = await self._commands()
         await work()
+        await self._all_told()
         return await self._commands() - before
+
+    async def _all_told(self) -> None:
+        """A settlement may wait a moment for other calls to go with."""
+        await wait_until(lambda: self.pool.untold == 0, "Redis has heard of every settlement")
 
     async def script_us(self) -> int:
         """Microseconds that the server has spent in scripts so far."""

@@ -45,9 +45,9 @@ def mute_address() -> Iterator[str]:
         yield f"127.0.0.1:{listener.getsockname()[1]}"
 
 
-def run(store: RedisStore) -> "asyncio.Future[list[int]]":
+def run(store: RedisStore, *, may_wait: bool = False) -> "asyncio.Future[list[int]]":
     keys = store.keys
-    return store.run(COUNT_KEYS, [keys.resting, keys.out, keys.keyset("none")], [])
+    return store.run(COUNT_KEYS, [keys.resting, keys.out, keys.keyset("none")], [], may_wait=may_wait)
 
 
 async def test_the_first_sentinel_may_be_silent(open_store: Open, tmp_path: Path, mute_address: str) -> None:
@@ -116,6 +116,27 @@ async def test_nobody_waits_for_a_call_under_way_when_the_store_closes(open_stor
 
         assert reply.done()
         assert isinstance(reply.exception(), StoreUnavailable)
+
+
+async def test_a_call_that_may_wait_goes_with_the_next(open_store: Open, redis_url: str) -> None:
+    store, exchanges = open_store(redis_url), list[float]()
+    await run(store)
+    store.on_exchange = exchanges.append
+    waits = run(store, may_wait=True)
+    await asyncio.gather(waits, run(store))
+    together = len(exchanges)
+    await run(store, may_wait=True)
+
+    assert (together, len(exchanges)) == (1, 2), "and by itself when there is none"
+
+
+async def test_a_call_that_waits_is_sent_before_the_end(open_store: Open, redis_url: str) -> None:
+    store = open_store(redis_url)
+    await run(store)
+    under_way, waits = run(store), run(store, may_wait=True)
+    await store.close()
+
+    assert under_way.result() == waits.result()
 
 
 async def test_who_calls_after_the_end_does_not_wait(open_store: Open, tmp_path: Path) -> None:

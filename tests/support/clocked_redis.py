@@ -47,7 +47,14 @@ class ClockedStore:
         self.keys = KeySpace("clocked")
         self.client = client
 
-    def run(self, script: Script, keys: Sequence[str], arguments: Sequence[str | int]) -> Ready:
+    def run(
+        self,
+        script: Script,
+        keys: Sequence[str],
+        arguments: Sequence[str | int],
+        *,
+        may_wait: bool = False,  # noqa: ARG002 - nothing waits here
+    ) -> Ready:
         source = script.source.replace(_REAL_CLOCK, _TEST_CLOCK)
         return Ready(self.client.eval(source, len(keys), *keys, *arguments))
 
