@@ -42,8 +42,9 @@ class Relay:
         With ``push`` most batches of a stream are handed to that instead of being yielded: it is the quick way to the
         client, without a step through every layer for each chunk. The first batch and the last are yielded always.
 
-        By the time a Finish comes, the leases are settled, and whatever has to rest does. Close the generator to abandon the answer: the
-        connections to Poe close at once. A call that does not stream gets each choice in one batch.
+        By the time a Finish comes, the leases are settled, and whatever has to rest does. Close the generator to
+        abandon the answer: the connections to Poe close at once. A call that does not stream gets each choice in one
+        batch.
 
         Raises:
             ProxyError: before the first batch, nothing was sent and the error is the whole answer; after

@@ -44,8 +44,8 @@ Counts = dict[str, Count]
 def measure(redis_url: str, namespace: str) -> Counts:
     """One measurement, of a few seconds: each count is the least of several repeats after a warm-up, or a median.
 
-    The least, since what runs behind the requests can only add to it: samples, renewals, what is written down about calls, and the ledger's batches,
-    which are therefore not in a request's count.
+    The least, since what runs behind the requests can only add to it: samples, renewals, and what is written down about
+    calls, in log, metrics and ledger, which is therefore not in a request's count.
     """
     with threaded_poe() as poe, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_measure(redis_url, namespace, poe))
