@@ -305,7 +305,7 @@ def test_the_file_is_right() -> None:
         ("[http_service.concurrency]", "[[http_service.concurrency]]", "http_service.concurrency must be a table"),
         ('type = "requests"', 'type = "connections"', "load is counted in requests"),
         ('type = "requests"', 'type = "request"', "http_service.concurrency.type must be one of"),
-        ("soft_limit = 200", "soft_limit = 300", "load is counted in requests"),
+        ("soft_limit = 100", "soft_limit = 300", "load is counted in requests"),
         ("idle_timeout = 600", "idle_timeout = 20", "Fly allows a stream more silence"),
         ("idle_timeout = 600", 'idle_timeout = "600s"', "http_service.http_options.idle_timeout must be from 1"),
         ('auto_stop_machines = "off"', 'auto_stop_machines = "stop"', "no machine is stopped while it streams"),
