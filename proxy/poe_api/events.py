@@ -60,7 +60,7 @@ class Done(NamedTuple):
 
 Event = Text | Replace | File | Json | Failure | Done
 
-#: ``Text((text,))`` without a NamedTuple's own ``__new__``, which is Python and takes three times as long.
+#: ``Text((text,))`` without a NamedTuple's own ``__new__``, which is Python and takes twice as long.
 _new_text: Final[Callable[[tuple[str]], Text]] = partial(tuple.__new__, Text)
 
 

@@ -57,7 +57,7 @@ class Drain:
 
 
 class _Call:
-    """A class, not a generator, since every request has one: ``contextlib``'s costs it ten more calls."""
+    """A class, not a generator, since every request has one, and ``contextlib``'s takes more calls."""
 
     def __init__(self, calls: set[asyncio.Timeout], *, may_begin: bool) -> None:
         self._calls = calls

@@ -27,7 +27,7 @@ def install_headers(app: App, *more: Callable[[Request, BaseHTTPResponse], None]
     Args:
         app: the application.
         more: what else is done to every answer. One middleware for all of it: for each, Sanic looks whether it is to
-            be awaited, which takes longer than most of them do.
+            be awaited.
     """
 
     def finish(request: Request, response: BaseHTTPResponse) -> None:

@@ -1,4 +1,4 @@
-"""Counts every answer by route and status. Calls for a model are counted when they end (``request_log.py``)."""
+"""Counts every answer by route and status. Calls for a model are counted when they have ended (``call_log.py``)."""
 
 import re
 from functools import lru_cache

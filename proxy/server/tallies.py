@@ -1,7 +1,7 @@
 """What is counted between two looks, on its way to prometheus_client.
 
-There each count is a write into a memory-mapped file under a lock, and a request makes a dozen: a tenth of all it
-costs. Here it is an addition, and what has gathered is written twice a second (``request`` in bench).
+There each count is a write into a memory-mapped file under a lock, and a request makes a dozen: a tenth of all its
+calls. Here it is an addition, and what has gathered is written twice a second (``request`` in bench).
 """
 
 import contextlib

@@ -31,7 +31,7 @@ class Clock:
     The time is counted in ticks, so that only time in which the event loop was free to hear Redis counts: under a flood
     of requests one turn of the loop can take longer than the whole deadline, and that is no fault of Redis.
 
-    A clock that is stopped and started again goes on with the timer it has: a timer for each exchange costs 3 µs.
+    A clock that is stopped and started again goes on with the timer it has, so that no exchange makes one.
     """
 
     def __init__(self, on_late: Callable[[], None]) -> None:

@@ -1,7 +1,7 @@
 """A connection to Redis that takes a batch of commands in one write and gives all replies at once.
 
-redis-py connects, logs in and finds the primary. Then its socket is taken over: its own way to write and read costs a
-batch five wake-ups of a task and three locks (``request`` in bench).
+redis-py connects, logs in and finds the primary. Then its socket is taken over: its own way to write and read wakes a
+task several times a batch, behind locks (``request`` in bench; ADR 11).
 """
 
 import asyncio
