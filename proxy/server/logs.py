@@ -37,7 +37,7 @@ def configure_logs(settings: Settings) -> None:
 
 
 def _leave_out_what_no_line_shows() -> None:
-    """The place in the code, the thread and the process: a third of what a line costs (logging's HOWTO, Optimization)."""
+    """The code's place, the thread and the process: a third of what a line costs (logging's HOWTO, Optimization)."""
     logging._srcfile = None  # noqa: SLF001 - documented there
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
 
