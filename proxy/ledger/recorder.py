@@ -15,6 +15,8 @@ from collections.abc import Callable, Sequence
 from itertools import chain, islice
 from typing import Any, Final, NamedTuple
 
+import orjson
+
 from proxy.errors import StoreUnavailable
 from proxy.ledger.entry import Entry
 from proxy.store.redis import RedisStore
@@ -155,4 +157,7 @@ def _sendable(value: str | int) -> str | int:
 
 
 def _json(value: Any) -> str:
-    return json.dumps(value, separators=(",", ":"))
+    try:
+        return orjson.dumps(value).decode()
+    except TypeError:  # half of a surrogate pair, or an integer over 64 bits
+        return json.dumps(value, separators=(",", ":"))

@@ -4,18 +4,15 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Iterator
 from datetime import UTC, datetime
-from itertools import islice
-from typing import Any, Final
+from typing import Final
 
 import orjson
 
-from proxy.server.redaction import STANDARD_FIELDS, Redaction, secrets_of
+from proxy.server.redaction import Redaction, extra_fields, secrets_of
 from proxy.server.text_log import TextFormatter
 from proxy.settings import Settings
 
-_STANDARD: Final = len(logging.LogRecord("", 0, "", 0, "", None, None).__dict__)
 #: Loggers whose information is noise to an operator.
 _QUIET: Final = ("sanic.root", "sanic.server", "sanic.access", "sanic.error", "asyncio", "aiohttp", "httpx")
 
@@ -49,11 +46,6 @@ def _formatter(log_format: str) -> logging.Formatter:
     return TextFormatter(in_colour=is_terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb")
 
 
-def _beyond_the_standard(record: logging.LogRecord) -> Iterator[tuple[str, Any]]:
-    """What was added to a record after it was made, which made every standard field first."""
-    return islice(record.__dict__.items(), _STANDARD, None)
-
-
 class JsonFormatter(logging.Formatter):
     """One object a line: ``at``, ``level``, ``logger``, ``message``, then the record's own facts."""
 
@@ -63,7 +55,7 @@ class JsonFormatter(logging.Formatter):
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
-            **{name: value for name, value in _beyond_the_standard(record) if name not in STANDARD_FIELDS},
+            **extra_fields(record),
         }
         if record.exc_info and not record.exc_text:
             record.exc_text = self.formatException(record.exc_info)

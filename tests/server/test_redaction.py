@@ -150,7 +150,7 @@ def test_other_words_stay(words: str) -> None:
 
     assert cleared.getMessage() == words
     assert cleared.__dict__["key_id"] == "3fa1c09be211"
-    assert cleared.__dict__["attempts"] == [["3fa1c09be211", "answered", 12]]
+    assert [*map(list, cleared.__dict__["attempts"])] == [["3fa1c09be211", "answered", 12]]
     assert (cleared.__dict__["status"], cleared.__dict__["at"], cleared.__dict__["none"]) == (200, 1.5, None)
 
 
