@@ -30,7 +30,8 @@ _KEEP_S: Final = 7 * 24 * 3600
 _FIRST_LIST_S: Final = 2.0
 #: How soon a failed fetch is tried again, in seconds.
 _RETRY_S: Final = 30.0
-
+#: Names whose bots are remembered, so many: callers may invent more.
+_MAX_RESOLVED: Final = 1_000
 
 #: Patterns that let every bot through.
 ANY: Final = ("*",)
@@ -61,6 +62,8 @@ class Catalogue:
         self._default_model = default_model
         self._ttl_s = ttl_s
         self._bots: dict[str, Bot] = {}
+        #: Names that were looked up with this list, each with its bot, which is allowed here.
+        self._resolved: dict[str, str] = {}
         self._due_at = 0.0
         self._refreshing: asyncio.Task[None] | None = None
 
@@ -81,10 +84,9 @@ class Catalogue:
         if not self._bots and self._refreshing is not None and not self._refreshing.done():
             await asyncio.wait({self._refreshing}, timeout=_FIRST_LIST_S)
         name = model or self._default_model
-        bot = self._bot_named(name)
-        encode_bot_name(bot)
-        if not self._is_allowed(bot) or not _matches(bot, models):
-            raise ModelNotFound(f"The model '{name}' does not exist or you do not have access to it.", param="model")
+        bot = self._resolved.get(name) or self._resolve(name)
+        if models is not ANY and not _matches(bot, models):
+            raise _not_found(name)
         return bot
 
     def vouches_for(self, bot: str) -> bool:
@@ -128,7 +130,7 @@ class Catalogue:
         cards = {card.id.lower(): card for card in await self.cards(models)}
         card = cards.get(model.lower()) or cards.get(self._bot_named(model).lower())
         if card is None:
-            raise ModelNotFound(f"The model '{model}' does not exist or you do not have access to it.", param="model")
+            raise _not_found(model)
         return card
 
     async def close(self) -> None:
@@ -136,6 +138,15 @@ class Catalogue:
         if self._refreshing is not None:
             self._refreshing.cancel()
             await asyncio.gather(self._refreshing, return_exceptions=True)
+
+    def _resolve(self, name: str) -> str:
+        bot = self._bot_named(name)
+        encode_bot_name(bot)
+        if not self._is_allowed(bot):
+            raise _not_found(name)
+        if len(self._resolved) < _MAX_RESOLVED:
+            self._resolved[name] = bot
+        return bot
 
     def _bot_named(self, name: str) -> str:
         """The bot that goes by this name or alias, with or without a vendor before it."""
@@ -171,6 +182,7 @@ class Catalogue:
             _log.warning("the list of models could not be fetched", extra={"reason": error.said or error.code})
         if bots:
             self._bots = {bot.name.lower(): bot for bot in bots}
+            self._resolved = {}
 
     async def _shared_copy(self) -> tuple[list[Bot], float]:
         """The list in Redis, and for how many more seconds it is fresh."""
@@ -196,6 +208,10 @@ class Catalogue:
             await self._store.put(self._store.keys.catalogue, json.dumps(copy), _KEEP_S)
         except StoreUnavailable:
             _log.debug("the list of models could not be shared")
+
+
+def _not_found(model: str) -> ModelNotFound:
+    return ModelNotFound(f"The model '{model}' does not exist or you do not have access to it.", param="model")
 
 
 def _matches(bot: str, patterns: Sequence[str]) -> bool:

@@ -74,7 +74,8 @@ class Connection(asyncio.Protocol):
         self.headers = {}
         self._heard_at = now = self._loop.time()
         self._first_until, self._total_until, self._idle_s = now + first_s, now + total_s, idle_s
-        self._timer = self._loop.call_at(min(self._first_until, self._total_until), self._on_timer)
+        # Early enough for every clock, so that it need not be set anew when the first event comes.
+        self._timer = self._loop.call_at(now + min(first_s, idle_s, total_s), self._on_timer)
         self._transport.writelines(request)
 
     async def head(self) -> None:
@@ -137,8 +138,6 @@ class Connection(asyncio.Protocol):
     def note_first(self) -> None:
         """What ``first_s`` waits for has come."""
         self._first_until = 0.0
-        self._stop_timer()
-        self._on_timer()
 
     def free(self) -> None:
         """The answer has been read as far as it matters. The connection is kept if its body ends soon."""

@@ -1,8 +1,7 @@
 """Follows each client call from its parsed body to its end, and has that written down (``call_log.py``)."""
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from types import TracebackType
 from typing import Any, Final
 
 from sanic import Request
@@ -17,32 +16,47 @@ from proxy.server.request_count import begin_call, route_of
 _LIMITED_AGAIN_S: Final = 60.0
 
 
-@contextmanager
-def logged(request: Request, call: ChatCall) -> Iterator[Outcome]:
-    """Notes the call when it is over, however it ends."""
-    worker: Worker = request.app.ctx.worker
-    outcome = Outcome()
-    started_at = time.monotonic()
-    worker.metrics.in_flight += 1
-    begin_call(request)
-    try:
-        yield outcome
-    except ProxyError as error:
-        outcome.fail(error)
-        if isinstance(error, ClientLimited):
-            worker.events.note("client_limited", once_in_s=_LIMITED_AGAIN_S, client=call.client.name, limit=error.limit)
-        raise
-    except BaseException as error:
+class logged:  # noqa: N801 - a context manager, by the names that those have
+    """Notes the call when it is over, however it ends.
+
+    A class, not a generator, since every request has one, and ``contextlib``'s takes more calls.
+    """
+
+    def __init__(self, request: Request, call: ChatCall) -> None:
+        self._request = request
+        self._call = call
+        self._worker: Worker = request.app.ctx.worker
+        self._outcome = Outcome()
+        self._started_at = time.monotonic()
+
+    def __enter__(self) -> Outcome:
+        self._worker.metrics.in_flight += 1
+        begin_call(self._request)
+        return self._outcome
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        request, call, worker = self._request, self._call, self._worker
+        if error is not None:
+            self._note(error)
+        worker.metrics.in_flight -= 1
+        duration_s = time.monotonic() - self._started_at
+        request_id, route = request.ctx.request_id, route_of(request)
+        worker.calls.note(Ended(request_id, request.path, route, call, self._outcome, duration_s, time.time()))
+
+    def _note(self, error: BaseException) -> None:
+        outcome = self._outcome
+        if isinstance(error, ProxyError):
+            outcome.fail(error)
+            if isinstance(error, ClientLimited):
+                client, limit = self._call.client.name, error.limit
+                self._worker.events.note("client_limited", once_in_s=_LIMITED_AGAIN_S, client=client, limit=limit)
+            return
         outcome.status, outcome.outcome = 499, "client_left"
         if isinstance(error, Exception):
             outcome.status, outcome.outcome = 500, "internal_error"
-        _forget_the_way_to_answer(request)
-        raise
-    finally:
-        worker.metrics.in_flight -= 1
-        duration_s = time.monotonic() - started_at
-        request_id, route = request.ctx.request_id, route_of(request)
-        worker.calls.note(Ended(request_id, request.path, route, call, outcome, duration_s, time.time()))
+        _forget_the_way_to_answer(self._request)
 
 
 def _forget_the_way_to_answer(request: Request) -> None:

@@ -20,6 +20,8 @@ _MARKER: Final = re.compile(
 _BARE_MARKER: Final = re.compile(r"Thinking(?:\.\.\.|…)")
 _MAX_MARKER_CHARACTERS: Final = 80
 _OPENINGS: Final = ("Thinking", "Thought for ")
+#: What a marker or a tag can begin with; nothing, as long as there is only white space.
+_BEGINNINGS: Final = frozenset(("T", "*", "_", "<", ""))
 _OPEN_TAG, _CLOSE_TAG = "<think>", "</think>"
 _QUOTED_LINES: Final = re.compile(r"(?:>[^\n]*\n)*")
 #: More blocks of thoughts than this are not looked for: it bounds the time for a text.
@@ -73,9 +75,19 @@ class ThinkingSplitter:
         """Whether the text so far, every character of it, is answer."""
         return self._stage is _Stage.ANSWER and not (self._thought or self._dropped or self._blocks)
 
+    @property
+    def _is_untouched(self) -> bool:
+        """Whether nothing has been looked at yet that the next text would belong to."""
+        return self._stage is _Stage.START and not (
+            self._pending or self._header or self._dropped or self._thought or self._blocks
+        )
+
     def feed(self, text: str) -> Parted:
         """What of this piece, and of what was held back before, is certain."""
         if self._stage is _Stage.ANSWER:
+            return Parted("", text)
+        if self._is_untouched and text.lstrip()[:1] not in _BEGINNINGS:  # as with nearly every answer
+            self._stage = _Stage.ANSWER
             return Parted("", text)
         self._pending += text
         reasoning, content = [], ""
