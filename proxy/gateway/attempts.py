@@ -37,7 +37,7 @@ from proxy.keypool.verdict import (
     judge,
     judge_hearsay,
 )
-from proxy.openai_api.response import Batch, new_batch
+from proxy.openai_api.response import Batch, Delta, new_batch
 from proxy.poe_api.client import PoeClient
 from proxy.poe_api.events import Event
 from proxy.poe_api.query import Query, build_query_body
@@ -81,6 +81,10 @@ class Attempts:
         streaming: whether text is shown as it comes, or an answer when it is whole.
         push: where what streams goes after its first batch, None for the way of the first.
         trusted: whether the bot's own words about a key are Poe's.
+
+    Attributes:
+        reply: the answer so far.
+        is_over: whether the last batch has been yielded, and only the settlement is left.
     """
 
     def __init__(
@@ -116,6 +120,7 @@ class Attempts:
         self._uploading = False
         self._rpm = 0
         self.reply = new_reply()
+        self.is_over = False
 
     async def run(self) -> AsyncGenerator[Batch, None]:
         """The deltas of the first attempt that gets anything across; raises what the last one failed with.
@@ -190,28 +195,31 @@ class Attempts:
     async def _deltas(self, lease: Lease) -> AsyncGenerator[Batch, None]:
         """What Poe says, as far as it may be shown already. A whole answer is shown when it is whole."""
         reply = self.reply
+        deltas: list[Delta] = []
         body = self._body or await self._body_with_files(lease.key)
         async with self._upstream.poe.ask(bot=self._call.record.bot, body=body, key=lease.key.secret) as answer:
             if answer.rate_limits is not None:
                 self._rpm = answer.rate_limits.limit or 0
             async for events in answer.reads:
                 deltas = reply.feed(events)
+                if reply.ended or answer.is_done:  # leaving closes the connection, so that Poe stops too
+                    break
                 if deltas and self._streaming:
                     self._commit(lease)
                     yield Batch(self._choice, deltas)
-                if reply.ended:  # leaving closes the connection, so that Poe stops too
-                    break
+                    deltas = []
                 if self._committed and self._push is not None:  # the rest by the quick way, and what that cannot take
                     while not reply.ended and (left := await answer.pump(self._pushed)) is not None:
                         if left.deltas:
                             yield left
                     break
-        rest = reply.finish()
+        deltas += reply.finish()
         if not self._streaming:
-            rest = reply.whole()
-        if rest:
+            deltas = reply.whole()
+        self.is_over = True
+        if deltas:
             self._commit(lease)
-            yield Batch(self._choice, rest)
+            yield Batch(self._choice, deltas)
 
     def _pushed(self, events: list[Event]) -> Batch | None:
         """The hot path of a stream: one read from Poe, one write to the client (``lone`` in bench).

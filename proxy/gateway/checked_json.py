@@ -30,6 +30,11 @@ class CheckedJson:
         """The answer so far."""
         return self._attempts.reply
 
+    @property
+    def is_over(self) -> bool:
+        """An answer may turn out to be wrong after its last batch."""
+        return False
+
     async def run(self) -> AsyncGenerator[Batch, None]:
         """The answer in one batch. One that a limit cut, or that calls tools, is no JSON yet, and goes out as it is.
 

@@ -17,7 +17,7 @@ from proxy.gateway.merge import merged
 from proxy.keypool.callers import Caller
 from proxy.keypool.pool import KeyPool
 from proxy.openai_api.request import ChatCompletionRequest
-from proxy.openai_api.response import Batch, Finish, Usage
+from proxy.openai_api.response import Batch, ContentDelta, Delta, Finish, Usage
 from proxy.poe_api.query import Query
 from proxy.translator.reply import Reply
 from proxy.translator.request import Plan, build_plan
@@ -40,7 +40,8 @@ class Relay:
         """The answer, in batches as they arrive; at the end each choice has its Finish, and the last batch the Usage.
 
         With ``push`` most batches of a stream are handed to that instead of being yielded: it is the quick way to the
-        client, without a step through every layer for each chunk. The first batch and the last are yielded always.
+        client, without a step through every layer for each chunk. The first batch and the last are yielded always; a
+        short answer that came in one read is both.
 
         By the time a Finish comes, the leases are settled, and whatever has to rest does. Close the generator to
         abandon the answer: the connections to Poe close at once. A call that does not stream gets each choice in one
@@ -58,11 +59,16 @@ class Relay:
         push = push if plan.choices == 1 and plan.json_format is None else None
         choices = [self._choice(call, plan, encoder, keyring, choice, push) for choice in range(plan.choices)]
         counting = _Counting(self._tokens, plan, choices)
+        only = choices[0] if len(choices) == 1 else None
+        last: Sequence[Delta] = ()
         batches = choices[0].run() if len(choices) == 1 else merged([choice.run() for choice in choices])
         try:
             async with aclosing(batches):
                 async for batch in batches:
                     counting.has_begun = True
+                    if only is not None and only.is_over and counting.is_quick(batch):
+                        last = batch.deltas  # its end comes at once, and goes out with it (``request`` in bench)
+                        continue
                     yield batch
                     counting.begin()
             usage = await counting.usage()
@@ -74,7 +80,7 @@ class Relay:
         call.record.usage = usage
         for number, choice in enumerate(choices):
             finish = Finish(choice.reply.finish_reason)
-            yield Batch(number, [finish, usage] if choice is choices[-1] else [finish])
+            yield Batch(number, [*last, finish, usage] if choice is choices[-1] else [finish])
 
     async def _plan(self, request: ChatCompletionRequest, bot: str) -> Plan:
         """What to ask. A schema may take a second to look at, so that is done off the event loop."""
@@ -131,12 +137,16 @@ class _Counting:
 
     def begin(self) -> None:
         """What came first has gone out."""
-        if self._prompt is None:
-            self._prompt = self._tokens.count_prompt(self._plan.query)
+        self._counted_prompt()
+
+    def is_quick(self, batch: Batch) -> bool:
+        """Whether the whole count is there at once, when the answer is nothing but this batch."""
+        texts = [delta.text for delta in batch.deltas if isinstance(delta, ContentDelta)]
+        return self._tokens.counts_at_once(texts) and self._counted_prompt().done()
 
     async def usage(self) -> Usage:
         """What was used, as it stands."""
-        prompt = self._prompt = self._prompt or self._tokens.count_prompt(self._plan.query)
+        prompt = self._counted_prompt()
         completion = reasoning = 0
         for choice in self._choices:
             said = choice.reply.said()
@@ -151,6 +161,11 @@ class _Counting:
     async def usage_so_far(self) -> Usage | None:
         """The same for a call that ends early; None when nothing came."""
         return await self.usage() if self.has_begun else None
+
+    def _counted_prompt(self) -> "asyncio.Future[int]":
+        if self._prompt is None:
+            self._prompt = self._tokens.count_prompt(self._plan.query)
+        return self._prompt
 
     def _within_limits(self, visible: int, thoughts: int) -> tuple[int, int]:
         """A text that a limit cut, counted in one piece, may come to a token more than it did in pieces."""

@@ -62,6 +62,7 @@ class Answer:
 
     Attributes:
         rate_limits: what the headers said of them.
+        is_done: whether Poe has said so; its last events may still have to be taken.
     """
 
     def __init__(self, connection: Connection, decoder: EventDecoder, key: str) -> None:
@@ -69,7 +70,7 @@ class Answer:
         self._connection = connection
         self._decoder = decoder
         self._key = key
-        self._has_begun = self._is_done = False
+        self._has_begun = self.is_done = False
         self._failure: PoeError | None = None
 
     @property
@@ -81,7 +82,7 @@ class Answer:
         return self
 
     async def __anext__(self) -> list[Event]:
-        while self._failure is None and not self._is_done:
+        while self._failure is None and not self.is_done:
             data = await self._connection.read()
             if not data:
                 self._failure = _cut()
@@ -108,11 +109,11 @@ class Answer:
                 taken = take(events)
             return decoder.ended or taken is not None
 
-        if self._failure is None and not self._is_done:
+        if self._failure is None and not self.is_done:
             await self._connection.pump(consume)
             if taken is not None:
                 return taken
-            if not self._is_done and self._failure is None:
+            if not self.is_done and self._failure is None:
                 self._failure = _cut()
         if self._failure is not None:
             raise self._taken_failure()
@@ -120,7 +121,7 @@ class Answer:
 
     def _taken_failure(self) -> PoeError:
         """Not kept: one that is raised knows the frames it went through, and with them this answer."""
-        failure, self._failure, self._is_done = self._failure, None, True
+        failure, self._failure, self.is_done = self._failure, None, True
         return failure or _cut()
 
     def _events_in(self, data: bytes) -> list[Event]:
@@ -140,7 +141,7 @@ class Answer:
                 self._failure = fault_of_event(last, key=self._key)
                 events.pop()
             else:
-                self._is_done = True
+                self.is_done = True
 
 
 class Asking:

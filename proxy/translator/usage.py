@@ -139,6 +139,10 @@ class TokenCounter:
             return done
         return loop.run_in_executor(self._threads, self._count_all_in_thread, texts, overhead)
 
+    def counts_at_once(self, texts: Sequence[str]) -> bool:
+        """Whether the count of these is there when it has been asked for."""
+        return self._encoding is not None and sum(map(len, texts)) <= _INLINE_CHARACTERS
+
     async def open_encoder(self) -> Encoder:
         """The vocabulary for counting at once, as soon as it is loaded."""
         encoding = self._encoding

@@ -29,7 +29,8 @@ from tests.support.serving import make_settings, serving
 
 _WARM_UP: Final = 5
 _REPEATS: Final = 15
-_FEW, _MANY = 100, 600
+#: Both more than what is counted at once, and so goes out as one batch.
+_FEW, _MANY = 200, 700
 _LONE: Final = 60
 _TIMEOUT_S: Final = 10.0
 #: The loop counts as idle when nothing was executed in so many turns of it.

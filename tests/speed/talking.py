@@ -21,6 +21,8 @@ _TIMEOUT_S: Final = 10.0
 _WORDS: Final = " lorem ipsum"
 _MARK: Final = _WORDS.encode()
 _BODY_END: Final = b"0\r\n\r\n"
+#: Ends what the client gets, whether its body is chunked or, being short, of known length.
+_STREAM_END: Final = b"data: [DONE]\n\n"
 _STREAM_HEAD: Final = (
     b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\ntransfer-encoding: chunked\r\n\r\n"
 )
@@ -108,7 +110,7 @@ class Conversation:
         """A streamed answer of so many events, all in one write."""
         self._ask(stream=True)
         self._poe.next_query().sendall(_STREAM_HEAD + _event() * events + _framed(DONE) + _BODY_END)
-        self._read(_BODY_END, marks=events)
+        self._read(_STREAM_END, marks=events)
 
     def lone(self, events: int) -> Iterator[None]:
         """A streamed answer of so many events after the first; yields when one has arrived, before the next leaves."""
@@ -122,7 +124,7 @@ class Conversation:
             self._read(_MARK, marks=1)
             yield
         answer.sendall(_framed(DONE) + _BODY_END)
-        self._read(_BODY_END, marks=0)
+        self._read(_STREAM_END, marks=0)
 
     def whole(self, events: int) -> None:
         """An answer in one piece, of so many events in one write."""
