@@ -119,11 +119,11 @@ async def first_text(peer: RunningPeer, *, count: int, for_s: float) -> list[flo
     return tally.first_text_s
 
 
-async def first_text_at_once(peer: RunningPeer, *, at_once: int, for_s: float) -> list[float]:
-    """The same when ``at_once`` open connections ask in the same instant, and again when the last is answered."""
+async def first_text_at_once(peer: RunningPeer, *, bot: str, at_once: int, for_s: float) -> list[float]:
+    """The same, of answers of one shape, when ``at_once`` connections ask in the same instant, again and again."""
     tally = Tally()
     end_at = time.monotonic() + for_s
-    query = build_query(peer.endpoint, "one", 1)
+    query = build_query(peer.endpoint, bot, 1)
     with naming(peer):
         async with connections(peer.endpoint, at_once, tally) as opened:
             await ask_all(opened, query, lambda: False)

@@ -4,6 +4,7 @@
 - ``burst-500``      500 text events at once, in one write
 - ``volley-500``     500 text events without pause, each in a write of its own
 - ``one-apart``      as ``one``, and the end of the HTTP body comes 1 ms after the ``done`` event
+- ``one-late``       as ``one``, and the ``done`` event comes 100 ms after the text, as a longer answer's would
 - ``drip-20``        a text event every 20 ms until the upstream is told to let its streams end
 - ``held-drip-20``   the same, but for the first event only once the upstream is told to let its streams drip
 - ``silent``         one text event, then nothing until it is told to let its streams end
@@ -29,6 +30,7 @@ BURST: Final = 500
 ASKED: Final = (
     "one",
     "one-apart",
+    "one-late",
     f"burst-{BURST}",
     f"volley-{BURST}",
     "held-drip-20",
@@ -40,7 +42,7 @@ ASKED: Final = (
 Content = Literal["text", "tools", "thinking"]
 
 _NAME: Final = re.compile(
-    r"(?:(?P<content>tools|thinking)-)?(?:one|(?:burst|(?P<volley>volley))-(?P<count>\d+))(?P<apart>-apart)?"
+    r"(?:(?P<content>tools|thinking)-)?(?:one|(?:burst|(?P<volley>volley))-(?P<count>\d+))(?P<end>-apart|-late)?"
     r"|(?P<held>held-)?drip-(?P<every_ms>[1-9]\d*)|(?P<silent>silent)"
 )
 
@@ -55,6 +57,7 @@ class Shape:
         every_ms: pause between two events; 0 when there is none.
         one_by_one: each event is written on its own, though there is no pause.
         end_apart: the HTTP body ends 1 ms after the last event.
+        end_late: nothing more comes for 100 ms after the events that say something.
         held: after its first event it waits for the others that are being opened.
     """
 
@@ -63,6 +66,7 @@ class Shape:
     every_ms: int = 0
     one_by_one: bool = False
     end_apart: bool = False
+    end_late: bool = False
     held: bool = False
 
     @property
@@ -88,5 +92,6 @@ def parse_shape(bot: str) -> Shape:
         events=int(match["count"] or 1),
         content=contents[match["content"]],
         one_by_one=bool(match["volley"]),
-        end_apart=bool(match["apart"]),
+        end_apart=match["end"] == "-apart",
+        end_late=match["end"] == "-late",
     )

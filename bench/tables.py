@@ -49,6 +49,8 @@ TABLES: Final[dict[str, dict[str, tuple[str, int]]]] = {
         "first_text_at_once_added_p50_ms": (f"{AT_ONCE} at once\np50", 2),
         "first_text_at_once_added_p99_ms": (f"{AT_ONCE} at once\np99", 2),
         "first_text_at_once_upstream_p50_ms": ("upstream's\nown p50", 2),
+        "short_answers_at_once_added_p50_ms": (f"{AT_ONCE} at once,\nwhole, p50", 2),
+        "short_answers_at_once_added_p99_ms": (f"{AT_ONCE} at once,\nwhole, p99", 2),
     },
 }
 #: Numbers near 0 or 1, whose spread as a part of them says nothing.
@@ -62,6 +64,7 @@ _RATIOS: Final = {
     "stream_memory_kb": "a silent\nstream",
     "first_text_added_p50_ms": "first text\nalone p50",
     "first_text_at_once_added_p50_ms": f"{AT_ONCE} at\nonce p50",
+    "short_answers_at_once_added_p50_ms": "… whole",
 }
 _GROUPS: Final = ("proxy", "redis", "upstream", "load", "others")
 _SHAPES: Final = ("request", "throughput", "burst", "volley", *(f"drip_{streams}" for streams in STREAMS))

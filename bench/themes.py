@@ -130,14 +130,15 @@ async def measure_ceiling(turn: Round) -> None:
 
 
 async def measure_first_text(turn: Round) -> None:
-    """Waits for the first text: asked one at a time, and 50 in the same instant."""
+    """Waits for the first text: asked one at a time, and 50 in the same instant, of answers that go on and of whole."""
     plan, name = turn.plan, turn.peer.name
     upstream = RunningPeer(DIRECT, turn.upstream.endpoint, ())
     for asked, waits in ((upstream, turn.results.direct_waits_s), (turn.peer, turn.results.waits_s)):
         alone = await first_text(asked, count=plan.first_text_count, for_s=plan.first_text_s)
         waits[name, "first_text"].extend(alone)
-        together = await first_text_at_once(asked, at_once=AT_ONCE, for_s=plan.first_text_s)
-        waits[name, "first_text_at_once"].extend(together)
+        for figure, bot in (("first_text_at_once", "one-late"), ("short_answers_at_once", "one")):
+            together = await first_text_at_once(asked, bot=bot, at_once=AT_ONCE, for_s=plan.first_text_s)
+            waits[name, figure].extend(together)
 
 
 async def measure_streams(turn: Round) -> None:

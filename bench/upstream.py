@@ -18,6 +18,7 @@ from bench.shapes import Shape, parse_shape
 from bench.wire import BODY_END, STREAM_HEAD, Dialect, Script, script
 
 _APART_S: Final = 0.001
+_LATE_S: Final = 0.1
 _MODEL: Final = re.compile(rb'"model": ?"([^"]+)"')
 #: Steps of a drip's first pause as a part of its interval: so the events of all streams come evenly.
 _GOLDEN: Final = 0.618
@@ -104,6 +105,9 @@ class Upstream(asyncio.Protocol):
         elif shape.end_apart:
             self._transport.write(parts.whole[: -len(BODY_END)])
             self._next = self._loop.call_later(_APART_S, self._transport.write, BODY_END)
+        elif shape.end_late:
+            self._transport.write(STREAM_HEAD + parts.opening + b"".join(parts.events))
+            self._next = self._loop.call_later(_LATE_S, self._transport.write, parts.ending + BODY_END)
         else:
             self._transport.write(parts.whole)
 

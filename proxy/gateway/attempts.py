@@ -5,8 +5,7 @@ again. Whole (non-streamed) answers fail over until they are whole.
 """
 
 import time
-from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from proxy.errors import (
@@ -22,7 +21,7 @@ from proxy.errors import (
     RateLimited,
     SubscriptionRequired,
 )
-from proxy.gateway.call import AttemptRecord, ChatCall, Push
+from proxy.gateway.call import AttemptRecord, ChatCall, Push, Show
 from proxy.gateway.keyring import Keyring, PooledKeys
 from proxy.gateway.uploads import Uploads
 from proxy.keypool.callers import ClientRefused
@@ -79,12 +78,12 @@ class Attempts:
     Args:
         new_reply: what the events of an attempt are fed to.
         streaming: whether text is shown as it comes, or an answer when it is whole.
-        push: where what streams goes after its first batch, None for the way of the first.
+        push: the quick way for what streams after its first batch; None when there is none.
         trusted: whether the bot's own words about a key are Poe's.
 
     Attributes:
         reply: the answer so far.
-        is_over: whether the last batch has been yielded, and only the settlement is left.
+        is_over: whether the batch that is shown is the last, and only the settlement is left.
     """
 
     def __init__(
@@ -122,8 +121,8 @@ class Attempts:
         self.reply = new_reply()
         self.is_over = False
 
-    async def run(self) -> AsyncGenerator[Batch, None]:
-        """The deltas of the first attempt that gets anything across; raises what the last one failed with.
+    async def run(self, show: Show) -> None:
+        """Shows the deltas of the first attempt that gets anything across; raises what the last one failed with.
 
         Each attempt's lease is settled when the attempt ends, however it ends.
         """
@@ -136,9 +135,7 @@ class Attempts:
                 record, started_at = self._begin(lease), time.monotonic()
                 verdict = ABANDONED
                 try:
-                    async with aclosing(self._deltas(lease)) as batches:
-                        async for batch in batches:
-                            yield batch
+                    await self._carry_out(lease, show)
                     verdict = ANSWERED
                 except PoeError as error:
                     failure, verdict = error, self._judge(error, lease)
@@ -192,8 +189,8 @@ class Attempts:
         self._suspects.append(lease)
         return BOT_FAILED if len(self._suspects) == _KEYS_TO_BLAME_A_BOT else judge(error)
 
-    async def _deltas(self, lease: Lease) -> AsyncGenerator[Batch, None]:
-        """What Poe says, as far as it may be shown already. A whole answer is shown when it is whole."""
+    async def _carry_out(self, lease: Lease, show: Show) -> None:
+        """Shows what Poe says, as far as it may be shown already. A whole answer is shown when it is whole."""
         reply = self.reply
         deltas: list[Delta] = []
         body = self._body or await self._body_with_files(lease.key)
@@ -206,12 +203,12 @@ class Attempts:
                     break
                 if deltas and self._streaming:
                     self._commit(lease)
-                    yield Batch(self._choice, deltas)
+                    await show(Batch(self._choice, deltas))
                     deltas = []
                 if self._committed and self._push is not None:  # the rest by the quick way, and what that cannot take
                     while not reply.ended and (left := await answer.pump(self._pushed)) is not None:
                         if left.deltas:
-                            yield left
+                            await show(left)
                     break
         deltas += reply.finish()
         if not self._streaming:
@@ -219,7 +216,7 @@ class Attempts:
         self.is_over = True
         if deltas:
             self._commit(lease)
-            yield Batch(self._choice, deltas)
+            await show(Batch(self._choice, deltas))
 
     def _pushed(self, events: list[Event]) -> Batch | None:
         """The hot path of a stream: one read from Poe, one write to the client (``lone`` in bench).

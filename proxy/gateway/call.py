@@ -1,6 +1,6 @@
 """One call of a client, and the record it leaves. No decisions."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 from proxy.clients.tokens import Client
@@ -8,7 +8,9 @@ from proxy.keypool.callers import Room
 from proxy.openai_api.request import ChatCompletionRequest
 from proxy.openai_api.response import Batch, Usage
 
-#: Sends a batch to the client at once, from any callback; False when it cannot now, so that it has to be yielded.
+#: Brings a batch to the client, and waits until it has gone out.
+Show = Callable[[Batch], Awaitable[None]]
+#: Sends a batch to the client at once, from any callback; False when it cannot now, so that it has to be shown.
 Push = Callable[[Batch], bool]
 
 

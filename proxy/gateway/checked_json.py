@@ -1,11 +1,11 @@
 """Answers that must be JSON: checked when they are whole, and asked for once more when they are not what was wanted."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+from collections.abc import Callable
 
 from proxy.errors import NotTheJsonAskedFor
 from proxy.gateway.attempts import Attempts
+from proxy.gateway.call import Show
 from proxy.openai_api.response import Batch, ContentDelta, Delta
 from proxy.poe_api.query import Message, Query
 from proxy.translator.reply import Reply
@@ -35,24 +35,26 @@ class CheckedJson:
         """An answer may turn out to be wrong after its last batch."""
         return False
 
-    async def run(self) -> AsyncGenerator[Batch, None]:
-        """The answer in one batch. One that a limit cut, or that calls tools, is no JSON yet, and goes out as it is.
+    async def run(self, show: Show) -> None:
+        """Shows the answer in one batch. What a limit cut, or calls tools, is no JSON yet, and goes out as it is.
 
         Raises:
             NotTheJsonAskedFor: the second answer was wrong too.
             InvalidRequest: the schema cannot be checked.
         """
         try:
-            yield await self._checked()
+            batch = await self._checked()
         except NotAsAsked as problem:
             wrong = Message("bot", self.reply.said().text)
             self._attempts = self._new_attempts(
                 self._query.followed_by(wrong, Message("user", self._format.correction(problem)))
             )
-        else:
-            return
+            batch = await self._checked_again()
+        await show(batch)
+
+    async def _checked_again(self) -> Batch:
         try:
-            yield await self._checked()
+            return await self._checked()
         except NotAsAsked:
             raise NotTheJsonAskedFor from None
 
@@ -60,10 +62,13 @@ class CheckedJson:
         """The whole answer, its text without what stood around the JSON. Raises NotAsAsked."""
         deltas: list[Delta] = []
         choice = 0
-        async with aclosing(self._attempts.run()) as batches:
-            async for batch in batches:
-                choice = batch.choice
-                deltas += batch.deltas
+
+        async def take(batch: Batch) -> None:
+            nonlocal choice
+            choice = batch.choice
+            deltas.extend(batch.deltas)
+
+        await self._attempts.run(take)
         if self.reply.finish_reason != "stop":
             return Batch(choice, deltas)
         text = "".join(delta.text for delta in deltas if isinstance(delta, ContentDelta))

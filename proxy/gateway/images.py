@@ -3,7 +3,6 @@
 import asyncio
 import base64
 from collections.abc import Sequence
-from contextlib import aclosing
 from typing import Final
 
 from proxy.clients.tokens import Client
@@ -47,9 +46,7 @@ class ImageMaker:
             ProxyError: as ``Relay.answer``.
         """
         answer = Gathered()
-        async with aclosing(self._relay.answer(call)) as batches:
-            async for batch in batches:
-                answer.add(batch)
+        await self._relay.answer(call, answer.take)
         urls = [url for _, choice in answer.in_order() for url in picture_urls("".join(choice.text))]
         if not urls:
             raise NoPicture

@@ -1,19 +1,18 @@
 """Relays one chat: finds the bot, plans the query, carries each choice through its attempts, counts what was used.
 
-Yields OpenAI deltas and knows nothing of sockets or Redis.
+Shows OpenAI deltas and knows nothing of sockets or Redis.
 """
 
 import asyncio
 import secrets
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
+from collections.abc import Sequence
 
 from proxy.gateway.attempts import Attempts, Failover, Upstream
-from proxy.gateway.call import ChatCall, Push
+from proxy.gateway.call import ChatCall, Push, Show
 from proxy.gateway.catalogue import Catalogue
 from proxy.gateway.checked_json import CheckedJson
 from proxy.gateway.keyring import Keyring, OwnKey, PooledKeys
-from proxy.gateway.merge import merged
+from proxy.gateway.together import all_of, one_by_one
 from proxy.keypool.callers import Caller
 from proxy.keypool.pool import KeyPool
 from proxy.openai_api.request import ChatCompletionRequest
@@ -36,16 +35,16 @@ class Relay:
         self._tokens = tokens
         self._failover = failover
 
-    async def answer(self, call: ChatCall, push: Push | None = None) -> AsyncGenerator[Batch, None]:
-        """The answer, in batches as they arrive; at the end each choice has its Finish, and the last batch the Usage.
+    async def answer(self, call: ChatCall, show: Show, push: Push | None = None) -> None:
+        """Shows the answer, in batches as they arrive; at the end each choice has its Finish, the last batch the Usage.
 
-        With ``push`` most batches of a stream are handed to that instead of being yielded: it is the quick way to the
-        client, without a step through every layer for each chunk. The first batch and the last are yielded always; a
+        With ``push`` most batches of a stream are handed to that instead of being shown: it is the quick way to the
+        client, without a step through every layer for each chunk. The first batch and the last are shown always; a
         short answer that came in one read is both.
 
-        By the time a Finish comes, the leases are settled, and whatever has to rest does. Close the generator to
-        abandon the answer: the connections to Poe close at once. A call that does not stream gets each choice in one
-        batch.
+        By the time a Finish comes, the leases are settled, and whatever has to rest does. Cancel it to abandon the
+        answer: the connections to Poe close at once. What ``show`` raises abandons it too. A call that does not stream
+        gets each choice in one batch.
 
         Raises:
             ProxyError: before the first batch, nothing was sent and the error is the whole answer; after
@@ -58,19 +57,13 @@ class Relay:
         keyring = self._keyring(call)
         push = push if plan.choices == 1 and plan.json_format is None else None
         choices = [self._choice(call, plan, encoder, keyring, choice, push) for choice in range(plan.choices)]
-        counting = _Counting(self._tokens, plan, choices)
-        only = choices[0] if len(choices) == 1 else None
-        last: Sequence[Delta] = ()
-        batches = choices[0].run() if len(choices) == 1 else merged([choice.run() for choice in choices])
+        counting = _Counting(self._tokens, plan, choices, show)
         try:
-            async with aclosing(batches):
-                async for batch in batches:
-                    counting.has_begun = True
-                    if only is not None and only.is_over and counting.is_quick(batch):
-                        last = batch.deltas  # its end comes at once, and goes out with it (``request`` in bench)
-                        continue
-                    yield batch
-                    counting.begin()
+            if len(choices) == 1:
+                await choices[0].run(counting.show)
+            else:
+                show_in_turn = one_by_one(counting.show)
+                await all_of([choice.run(show_in_turn) for choice in choices])
             usage = await counting.usage()
         except BaseException:
             call.record.usage = await counting.usage_so_far()
@@ -80,7 +73,7 @@ class Relay:
         call.record.usage = usage
         for number, choice in enumerate(choices):
             finish = Finish(choice.reply.finish_reason)
-            yield Batch(number, [*last, finish, usage] if choice is choices[-1] else [finish])
+            await show(Batch(number, [*counting.held, finish, usage] if choice is choices[-1] else [finish]))
 
     async def _plan(self, request: ChatCompletionRequest, bot: str) -> Plan:
         """What to ask. A schema may take a second to look at, so that is done off the event loop."""
@@ -125,24 +118,30 @@ class Relay:
 
 
 class _Counting:
-    """Counts the tokens of one call; the prompt's while the answer arrives, and only if there is one."""
+    """Counts the tokens of one call; the prompt's while the answer arrives, and only if there is one.
 
-    def __init__(self, tokens: TokenCounter, plan: Plan, choices: Sequence[Attempts | CheckedJson]) -> None:
+    Attributes:
+        held: the answer, when it came all at once and is short: its end comes at once too, and they go out together
+            (``request`` in bench).
+    """
+
+    def __init__(self, tokens: TokenCounter, plan: Plan, choices: Sequence[Attempts | CheckedJson], show: Show) -> None:
         self._tokens = tokens
         self._plan = plan
         self._choices = choices
+        self._show = show
         self._prompt: asyncio.Future[int] | None = None
-        #: Whether something of the answer has come.
-        self.has_begun = False
+        self._has_begun = False
+        self.held: Sequence[Delta] = ()
 
-    def begin(self) -> None:
-        """What came first has gone out."""
+    async def show(self, batch: Batch) -> None:
+        """Counts the prompt when what came first has gone out."""
+        is_first, self._has_begun = not self._has_begun, True
+        if is_first and len(self._choices) == 1 and self._choices[0].is_over and self._is_counted_at_once(batch):
+            self.held = batch.deltas
+            return
+        await self._show(batch)
         self._counted_prompt()
-
-    def is_quick(self, batch: Batch) -> bool:
-        """Whether the whole count is there at once, when the answer is nothing but this batch."""
-        texts = [delta.text for delta in batch.deltas if isinstance(delta, ContentDelta)]
-        return self._tokens.counts_at_once(texts) and self._counted_prompt().done()
 
     async def usage(self) -> Usage:
         """What was used, as it stands."""
@@ -160,7 +159,12 @@ class _Counting:
 
     async def usage_so_far(self) -> Usage | None:
         """The same for a call that ends early; None when nothing came."""
-        return await self.usage() if self.has_begun else None
+        return await self.usage() if self._has_begun else None
+
+    def _is_counted_at_once(self, batch: Batch) -> bool:
+        """Whether nobody would wait for the count of an answer that is nothing but this batch."""
+        texts = [delta.text for delta in batch.deltas if isinstance(delta, ContentDelta)]
+        return self._tokens.counts_at_once(texts) and self._counted_prompt().done()
 
     def _counted_prompt(self) -> "asyncio.Future[int]":
         if self._prompt is None:

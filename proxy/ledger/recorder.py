@@ -15,8 +15,6 @@ from collections.abc import Callable, Sequence
 from itertools import chain, islice
 from typing import Any, Final, NamedTuple
 
-import orjson
-
 from proxy.errors import StoreUnavailable
 from proxy.ledger.entry import Entry
 from proxy.store.redis import RedisStore
@@ -34,6 +32,9 @@ MAX_UNTOLD: Final = 100_000
 _TRY_AGAIN_S: Final = 0.2
 #: How long a worker that ends goes on telling, in seconds.
 _CLOSE_S: Final = 1.0
+
+#: ``json.dumps`` would make an encoder for each.
+_json: Final[Callable[[Any], str]] = json.JSONEncoder(separators=(",", ":")).encode
 
 _RECORD_REQUESTS = Script(__package__, "record_requests")
 
@@ -154,10 +155,3 @@ def _values(numbered: _Numbered, now: float) -> Sequence[str | int]:
 def _sendable(value: str | int) -> str | int:
     """Callers choose names, and may put lone surrogates into them, which no text in Redis can hold."""
     return value if isinstance(value, int) else value.encode(errors="replace").decode()
-
-
-def _json(value: Any) -> str:
-    try:
-        return orjson.dumps(value).decode()
-    except TypeError:  # half of a surrogate pair, or an integer over 64 bits
-        return json.dumps(value, separators=(",", ":"))

@@ -258,6 +258,10 @@ class Gathered:
             if isinstance(delta, Usage):
                 self._usage = delta
 
+    async def take(self, batch: Batch) -> None:
+        """The same, for those who show batches."""
+        self.add(batch)
+
     def in_order(self) -> list[tuple[int, Choice]]:
         """The choices with their indexes."""
         return sorted(self.choices.items())

@@ -1,7 +1,6 @@
 """Answers a call, streamed or whole, in whichever of OpenAI's forms it came."""
 
 import logging
-from contextlib import aclosing
 
 from sanic import Request
 
@@ -19,9 +18,8 @@ async def gather(request: Request, call: ChatCall) -> Gathered:
     """The whole answer."""
     worker: Worker = request.app.ctx.worker
     answer = Gathered()
-    async with worker.drain.call(), aclosing(worker.relay.answer(call)) as batches:
-        async for batch in batches:
-            answer.add(batch)
+    async with worker.drain.call():
+        await worker.relay.answer(call, answer.take)
     return answer
 
 
@@ -31,8 +29,8 @@ async def stream(request: Request, call: ChatCall, outcome: Outcome, writer: Wri
     settings = worker.settings
     with EventStream(request, writer, hold_s=settings.commit_hold_s, heartbeat_s=settings.heartbeat_s) as events:
         try:
-            async with worker.drain.call(), aclosing(worker.relay.answer(call, events.push)) as batches:
-                await events.send_all(batches)
+            async with worker.drain.call():
+                await worker.relay.answer(call, events.show, events.push)
         except ProxyError as error:
             if not events.opened:
                 raise

@@ -5,7 +5,7 @@
 
 import asyncio
 from types import TracebackType
-from typing import Final
+from typing import Any, Final
 
 from proxy.errors import Draining
 
@@ -22,7 +22,7 @@ class Drain:
     def __init__(self) -> None:
         self.begun = False
         self._over = False
-        self._calls: set[asyncio.Timeout] = set()
+        self._calls: set[_Call] = set()
 
     @property
     def has_calls(self) -> bool:
@@ -44,10 +44,8 @@ class Drain:
     def end_calls(self) -> None:
         """The deadline: every call under way, and each one to come, ends with ``Draining``."""
         self._over = True
-        now = asyncio.get_running_loop().time()
         for call in self._calls:
-            if not call.expired():
-                call.reschedule(now)
+            call.end()
 
     async def calls_of_now(self) -> None:
         """Waits until every call that is under way now has ended, however long others go on."""
@@ -57,26 +55,38 @@ class Drain:
 
 
 class _Call:
-    """A class, not a generator, since every request has one, and ``contextlib``'s takes more calls."""
+    """A class, not a generator, since every request has one, and ``contextlib``'s takes more calls.
 
-    def __init__(self, calls: set[asyncio.Timeout], *, may_begin: bool) -> None:
+    What ``asyncio.timeout`` does when its time has come, without its clock.
+    """
+
+    def __init__(self, calls: "set[_Call]", *, may_begin: bool) -> None:
         self._calls = calls
         self._may_begin = may_begin
-        self._timeout = asyncio.timeout(None)
+        self._task: asyncio.Task[Any] | None = None
+        self._cancellations = 0
+        self._is_ended = False
+
+    def end(self) -> None:
+        """Its time has come."""
+        if self._task is not None and not self._is_ended:
+            self._is_ended = True
+            self._task.cancel()
 
     async def __aenter__(self) -> None:
         if not self._may_begin:
             raise Draining
-        self._calls.add(self._timeout)
-        await self._timeout.__aenter__()
+        task = self._task = asyncio.current_task()
+        if task is not None:
+            self._cancellations = task.cancelling()
+        self._calls.add(self)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._calls.discard(self._timeout)
-        try:
-            await self._timeout.__aexit__(kind, error, trace)
-        except TimeoutError:
-            raise Draining from None
-        if isinstance(error, TimeoutError) and self._timeout.expired():
+        self._calls.discard(self)
+        if not self._is_ended or self._task is None:
+            return
+        is_by_us_alone = self._task.uncancel() <= self._cancellations
+        if isinstance(error, TimeoutError) or (isinstance(error, asyncio.CancelledError) and is_by_us_alone):
             raise Draining from None

@@ -5,7 +5,7 @@ that takes longer than the hold time, it opens anyway and heartbeats fill the si
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from functools import lru_cache
 from types import TracebackType
 from typing import Any, Final, Protocol, Self
@@ -75,11 +75,10 @@ class EventStream:
         if self._beat is not None:
             self._beat.cancel()
 
-    async def send_all(self, batches: AsyncIterator[Batch]) -> None:
-        """Sends every batch; the one that brings the Usage ends the stream. Raises what ``batches`` raises."""
-        async for batch in batches:
-            await self._send(self._writer.write(batch), last=batch.is_last)
-            self.chunks += len(batch.deltas)
+    async def show(self, batch: Batch) -> None:
+        """Sends a batch, one after the other; the one that brings the Usage ends the stream."""
+        await self._send(self._writer.write(batch), last=batch.is_last)
+        self.chunks += len(batch.deltas)
 
     def push(self, batch: Batch) -> bool:
         """Sends a batch at once, from whatever callback it came in, when the stream is open and nothing is in its way.

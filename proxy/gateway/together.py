@@ -1,0 +1,47 @@
+"""Several choices of one answer at the same time. For requests that ask for them."""
+
+import asyncio
+from collections.abc import Coroutine, Sequence
+from typing import Any
+
+from proxy.gateway.call import Show
+from proxy.openai_api.response import Batch
+
+
+async def all_of(running: Sequence[Coroutine[Any, Any, None]]) -> None:
+    """Runs them until all have ended. The first that fails ends the others, and its failure is raised."""
+    tasks = [asyncio.get_running_loop().create_task(one) for one in running]
+    failure: BaseException | None = None
+    try:
+        failure = await _first_failure(tasks)
+        if failure is not None:
+            raise failure
+    finally:
+        await _end(tasks)
+        tasks.clear()  # a failure knows this frame, and would know itself by it
+        failure = None
+
+
+async def _first_failure(tasks: Sequence[asyncio.Task[None]]) -> BaseException | None:
+    done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+    return next((error for task in done if (error := task.exception()) is not None), None)
+
+
+async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    ended, _ = await asyncio.wait(tasks)  # what ``gather`` would return knows itself, and so every failure in it
+    for task in ended:
+        if not task.cancelled():
+            task.exception()
+
+
+def one_by_one(show: Show) -> Show:
+    """``show`` for several who do not wait for each other: a batch goes out when the one before has."""
+    turn = asyncio.Lock()
+
+    async def show_in_turn(batch: Batch) -> None:
+        async with turn:
+            await show(batch)
+
+    return show_in_turn
