@@ -135,13 +135,14 @@ class _Counting:
         self.held: Sequence[Delta] = ()
 
     async def show(self, batch: Batch) -> None:
-        """Counts the prompt when what came first has gone out."""
+        """Counts a long prompt when what came first has gone out, and a short one at the end: texts go before it."""
         is_first, self._has_begun = not self._has_begun, True
         if is_first and len(self._choices) == 1 and self._choices[0].is_over and self._is_counted_at_once(batch):
             self.held = batch.deltas
             return
         await self._show(batch)
-        self._counted_prompt()
+        if is_first and not self._tokens.counts_at_once([message.content for message in self._plan.query.messages]):
+            self._counted_prompt()
 
     async def usage(self) -> Usage:
         """What was used, as it stands."""

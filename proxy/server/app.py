@@ -14,6 +14,7 @@ from proxy.server.limits import add_limits
 from proxy.server.logs import configure_logs
 from proxy.server.request_count import count_request
 from proxy.server.routes import chat, completions, health, images, models, usage
+from proxy.server.turns import Turns
 from proxy.server.why import add_why
 from proxy.settings import Settings
 
@@ -39,6 +40,7 @@ def create_app(settings: Settings, lifecycle: Lifecycle | None = None) -> App:
         RESPONSE_TIMEOUT=2 * settings.upstream_total_s + settings.failover_budget_s + settings.heartbeat_s,
         KEEP_ALIVE_TIMEOUT=75,
     )
+    app.ctx.turns = Turns()
     about_admin = (add_admin_headers,) if settings.admin_tokens else ()
     install_headers(app, add_why, count_request, add_limits, *about_admin)
     install_error_handlers(app)

@@ -26,6 +26,7 @@ from proxy.server.metrics import WorkerFiles
 from proxy.server.orders import Order, happens, on_hangup, on_stop_signals
 from proxy.server.port import all_accepted, turn_away
 from proxy.server.renewal import read_again
+from proxy.server.turns import TurnTaking
 from proxy.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -89,6 +90,7 @@ class _Serving:
         # handles signals in ways of its own.
         server: Any = await self._app.create_server(
             sock=self._listener,
+            protocol=TurnTaking,
             backlog=_BACKLOG,
             return_asyncio_server=True,
             asyncio_server_kwargs={"start_serving": False},

@@ -10,6 +10,7 @@ from openai import AsyncOpenAI
 from sanic import Sanic
 
 from proxy.server.app import create_app
+from proxy.server.turns import TurnTaking
 from proxy.settings import Settings, parse_access_tokens, parse_poe_keys
 
 TOKEN = "test-token"
@@ -38,7 +39,7 @@ async def serving(settings: Settings) -> AsyncIterator[str]:
     app = create_app(settings=settings)
     app.config.TOUCHUP = False  # rewrites Sanic once a process; the tests start many applications in one
     listener = socket.create_server(("127.0.0.1", 0), backlog=4096)
-    server: Any = await app.create_server(sock=listener, return_asyncio_server=True)
+    server: Any = await app.create_server(sock=listener, protocol=TurnTaking, return_asyncio_server=True)
     await server.startup()
     await server.before_start()
     await server.start_serving()
