@@ -47,8 +47,6 @@ STANDARD_FIELDS: Final = frozenset(_NEW_RECORD) | {"message", "taskName"}
 
 #: Nothing to find in these; a look at the type is quicker than a match.
 _PLAIN: Final = frozenset({bool, int, float, type(None)})
-#: Only what is in JSON by nature: whatever else there is has a text of its own, which has to be seen.
-_JSON_ONLY: Final = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_SUBCLASS
 
 
 class Redaction(logging.Filter):
@@ -81,20 +79,13 @@ class Redaction(logging.Filter):
             record.exc_text = self.cleared(record.exc_text)
         if record.stack_info:
             record.stack_info = self.cleared(record.stack_info)
-        extra = extra_fields(record)
-        if self._is_clear([record.msg, extra]):
-            return
         record.msg = self.cleared(record.msg)
-        for name, value in extra.items():
+        for name, value in extra_fields(record).items():
             record.__dict__[name] = self._cleared_value(value)
 
-    def _is_clear(self, told: Any) -> bool:
-        """Whether it certainly holds no secret: nearly always so, and told by one look at all of it as JSON."""
-        try:
-            seen = orjson.dumps(told, option=_JSON_ONLY)
-        except TypeError:
-            return False
-        return _HINT_IN_JSON.search(seen) is None and not any(map(seen.__contains__, self._secrets_in_json))
+    def is_clear(self, line: bytes) -> bool:
+        """Whether JSON by orjson certainly holds no secret: nearly always so, and told by one look at all of it."""
+        return _HINT_IN_JSON.search(line) is None and not any(map(line.__contains__, self._secrets_in_json))
 
     def cleared(self, text: str) -> str:
         """The text without secrets."""

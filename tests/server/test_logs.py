@@ -64,7 +64,7 @@ async def line_of(kept: Kept) -> dict[str, Any]:
     """The one call's line, as JSON has it."""
     await wait_until(lambda: bool(kept.records), "the call is logged", within_s=5)
     [record] = kept.records
-    line: dict[str, Any] = json.loads(JsonFormatter().format(record))
+    line: dict[str, Any] = json.loads(JsonFormatter(Redaction(KEYS)).format(record))
     return line
 
 
@@ -146,14 +146,16 @@ async def test_no_body_is_logged_at_the_most_talkative_level(
         await raw.post("/v1/chat/completions", json=CHAT)
         await wait_until(lambda: any(one.name == "proxy.request" for one in caplog.records), "the call is in the log")
 
-    told = [JsonFormatter().format(record) for record in caplog.records if record.name.startswith("proxy")]
+    told = [
+        JsonFormatter(Redaction(KEYS)).format(record) for record in caplog.records if record.name.startswith("proxy")
+    ]
     assert told
     assert [line for line in told if "a private thought" in line] == []
 
 
 @pytest.mark.parametrize("value", ["\ud800", 2**70, object()], ids=["half a pair", "a large number", "an object"])
 def test_whatever_is_logged_is_json(value: object) -> None:
-    assert json.loads(JsonFormatter().format(event("x", value=value)))["message"] == "x"
+    assert json.loads(JsonFormatter(Redaction(KEYS)).format(event("x", value=value)))["message"] == "x"
 
 
 def test_calls_are_aligned_for_people() -> None:
