@@ -154,17 +154,17 @@ class ChunkWriter:
         return self._chunk(choice, b'{"role":"assistant","content":%b,"refusal":null}' % content)
 
     def _any_chunk(self, choice: int, delta: Delta) -> bytes:
-        match delta:
-            case ContentDelta(text):
-                return self._chunk(choice, b'{"content":%b}' % orjson.dumps(text))
+        match delta:  # in the order of how often one comes here
             case ReasoningDelta(text):
                 return self._chunk(choice, b'{"reasoning_content":%b}' % orjson.dumps(text))
-            case ToolCallDelta():
-                return self._chunk(choice, b'{"tool_calls":[%b]}' % orjson.dumps(delta.as_json()))
             case Finish(reason):
                 return self._chunk(choice, b"{}", b'"%b"' % reason.encode())
             case Usage():
                 return self._end(delta)
+            case ToolCallDelta():
+                return self._chunk(choice, b'{"tool_calls":[%b]}' % orjson.dumps(delta.as_json()))
+            case ContentDelta(text):
+                return self._chunk(choice, b'{"content":%b}' % orjson.dumps(text))
 
     def _chunk(self, choice: int, delta: bytes, finish_reason: bytes = b"null") -> bytes:
         body = b'{"index":%d,"delta":%b,"logprobs":null,"finish_reason":%b}]' % (choice, delta, finish_reason)

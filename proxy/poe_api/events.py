@@ -17,6 +17,8 @@ MAX_EVENT_BYTES: Final = 8 * 1024 * 1024
 
 #: How nearly every event begins.
 _TEXT_BEGINS: Final = b"event: text\ndata: "
+#: How every answer ends, as Poe's servers write it.
+_DONE: Final = b"event: done\ndata: {}"
 _HIGH_SURROGATE_AT_END = re.compile("[\ud800-\udbff]$")
 
 
@@ -124,6 +126,9 @@ class EventDecoder:
 
     def _decode(self, block: bytes) -> Event | None:
         """One block of lines as an event; None when there is nothing to tell."""
+        if block == _DONE:
+            self.ended = True
+            return Done()
         name, data = _fields(block)
         read = _READERS.get(name)
         return self._understood(read, data) if read else None

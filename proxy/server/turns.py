@@ -14,6 +14,7 @@ from typing import Any, Final
 from sanic.http import Stage
 from sanic.server.protocols.http_protocol import HttpProtocol
 
+_IDLE: Final = Stage.IDLE
 #: Begin in one turn of the event loop: enough to share a call to Redis.
 _AT_ONCE: Final = 4
 
@@ -55,7 +56,7 @@ class TurnTaking(HttpProtocol):
     def data_received(self, data: bytes) -> None:
         """Sanic's own, but for the turn; what else comes of a request goes straight to whoever reads it."""
         http: Any = self.http
-        if self.recv_buffer or http is None or http.stage is not Stage.IDLE:
+        if self.recv_buffer or http is None or http.stage is not _IDLE:
             super().data_received(data)
             return
         self._time = time.monotonic()
