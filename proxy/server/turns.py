@@ -16,7 +16,7 @@ from sanic.server.protocols.http_protocol import HttpProtocol
 
 _IDLE: Final = Stage.IDLE
 #: Begin in one turn of the event loop: enough to share a call to Redis.
-_AT_ONCE: Final = 4
+_AT_ONCE: Final = 3
 
 
 class Turns:
