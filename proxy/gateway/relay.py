@@ -6,6 +6,7 @@ Shows OpenAI deltas and knows nothing of sockets or Redis.
 import asyncio
 import secrets
 from collections.abc import Sequence
+from typing import Final
 
 from proxy.gateway.attempts import Attempts, Failover, Upstream
 from proxy.gateway.call import ChatCall, Push, Show
@@ -21,6 +22,9 @@ from proxy.poe_api.query import Query
 from proxy.translator.reply import Reply
 from proxy.translator.request import Plan, build_plan
 from proxy.translator.usage import Encoder, TokenCounter
+
+#: An answer in more pieces than this is not looked at for whether it is short.
+_FEW: Final = 32
 
 
 class Relay:
@@ -164,6 +168,8 @@ class _Counting:
 
     def _is_counted_at_once(self, batch: Batch) -> bool:
         """Whether nobody would wait for the count of an answer that is nothing but this batch."""
+        if len(batch.deltas) > _FEW:
+            return False
         texts = [delta.text for delta in batch.deltas if isinstance(delta, ContentDelta)]
         return self._tokens.counts_at_once(texts) and self._counted_prompt().done()
 
