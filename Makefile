@@ -11,7 +11,7 @@ NODE_CLIENTS := tests/contract/node
 NODE_READY := $(NODE_CLIENTS)/node_modules/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup clients demo cluster serve test check fmt lint types cov bench bench-peers soak config image-check lock clean
+.PHONY: help setup clients demo cluster serve test check fmt lint types cov bench bench-peers scaling soak config image-check lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -75,6 +75,9 @@ cov: $(READY) clients ## Run the tests and report coverage
 
 bench: $(READY) ## Measure CPU, waits and memory beside other ways to do the same
 	$(BIN)/python -m bench
+
+scaling: $(READY) ## Measure what a second worker adds, each held to a quarter of a core
+	$(BIN)/python -m bench.scaling
 
 soak: $(READY) ## Load one worker for half an hour, and see whether anything grows
 	$(BIN)/python -m bench.soak

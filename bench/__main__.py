@@ -83,7 +83,7 @@ def _run(peers: list[Peer], plan: Plan, console: Console, skipped: dict[str, str
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
         status = stack.enter_context(console.status("starting"))
-        upstream = _start_upstream(stack, directory)
+        upstream = start_upstream(stack, directory)
 
         @contextmanager
         def start(peer: Peer) -> Iterator[RunningPeer]:
@@ -106,7 +106,8 @@ def _run(peers: list[Peer], plan: Plan, console: Console, skipped: dict[str, str
         return runner.run(measure_all(started, start, upstream, plan, status.update))
 
 
-def _start_upstream(stack: ExitStack, directory: Path) -> Upstream:
+def start_upstream(stack: ExitStack, directory: Path) -> Upstream:
+    """The process that plays Poe; it ends with the stack."""
     port = free_port()
     command = python("-m", "bench.upstream", str(port))
     return Upstream(port, stack.enter_context(running(command, listens_on=port, log=directory / "upstream.log")))
