@@ -11,6 +11,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from operator import itemgetter
 from typing import Any, Final
 
 import hiredis
@@ -36,6 +37,7 @@ _TRIES: Final = 2
 _FROM_ELSEWHERE: Final = frozenset({MovedError, ReadOnlyError})
 
 _pack: Final[Callable[[Any], bytes]] = hiredis.pack_command
+_script_of: Final[Callable[[Call], Script]] = itemgetter(0)
 
 
 class Batches:
@@ -66,6 +68,9 @@ class Batches:
         self._began_at = 0.0
         self._pipe: Pipe | None = None
         self._clock: Clock | None = None
+        #: Scripts that the server at the pipe's other end has been told. One that it does not know is told before any
+        #: call of its batch: carried out later than those behind it, a settlement would come after the next lease.
+        self._told: set[Script] = set()
         self._long_way: asyncio.Task[None] | None = None
         self._leaves_at: asyncio.TimerHandle | None = None
 
@@ -122,7 +127,7 @@ class Batches:
             return
         self._began_at = time.perf_counter()
         pipe, clock = self._pipe, self._clock
-        if pipe is None or clock is None or not pipe.is_open:
+        if pipe is None or clock is None or not pipe.is_open or not self._told.issuperset(map(_script_of, calls)):
             self._take_the_long_way(calls, _TRIES)
             return
         try:
@@ -184,9 +189,13 @@ class Batches:
         packed = _packed(calls)
         for _ in range(tries):
             if self._pipe is None or not self._pipe.is_open:
+                self._told.clear()
                 self._pipe = await Pipe.open(self._pool)
             if self._clock is None:
                 self._clock = Clock(lambda: self._lose(TimeoutError()))
+            if untold := {call.script for call in calls} - self._told:
+                await self._load(untold)
+                self._told |= untold
             replies = await self._pipe.sent(packed, len(calls))
             if replies is not None and not _are_from_elsewhere(replies):
                 return replies
@@ -210,6 +219,7 @@ class Batches:
         if self._pipe is not None:
             self._pipe.close()
             self._pipe = None
+            self._told.clear()
 
     @staticmethod
     def _fail(calls: Sequence[Call]) -> None:

@@ -1,7 +1,9 @@
 """The way to Redis on real servers: where it finds them, and what it does when they are not what they were."""
 
 import asyncio
+import hashlib
 import socket
+import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -185,3 +187,34 @@ def test_a_refusal_is_no_fault_of_the_script(refusal: str) -> None:
     error = redis.ResponseError(refusal)
 
     assert not is_of_the_script(error)
+
+
+def made(source: str) -> Script:
+    """A script of its own, which no server has seen before."""
+    script = Script.__new__(Script)
+    script.name, script.source = "made", f"-- {uuid.uuid4()}\n{source}"
+    script.sha = hashlib.sha1(script.source.encode(), usedforsecurity=False).hexdigest()
+    return script
+
+
+@pytest.mark.parametrize("loses", [False, True], ids=["at first", "after its connections and scripts were lost"])
+async def test_calls_keep_their_order_where_the_server_knows_only_some_scripts(
+    open_store: Open, any_redis_url: str, namespace: str, *, loses: bool
+) -> None:
+    """One that has to be loaded first must not be carried out after those behind it: a settlement after a lease."""
+    name = f"{namespace}:note"
+    write, read = made("return redis.call('SET', KEYS[1], 'written')"), made("return redis.call('GET', KEYS[1])")
+    store = open_store(any_redis_url)
+    if loses:
+        await store.run(write, [name], [])
+    before = await store.run(read, [name], [])
+    if loses:
+        with redis.Redis.from_url(any_redis_url) as client:
+            client.delete(name)
+            client.script_flush()
+            client.client_kill_filter(_type="normal", skipme=True)
+    writing, reading = store.run(write, [name], []), store.run(read, [name], [])
+    seen = await reading
+
+    assert (before, seen) == ("written" if loses else None, "written")
+    assert await writing == "OK"
