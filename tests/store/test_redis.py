@@ -212,6 +212,7 @@ async def test_calls_keep_their_order_where_the_server_knows_only_some_scripts(
         with redis.Redis.from_url(any_redis_url) as client:
             client.delete(name)
             client.script_flush()
+            client.script_load(read.source)
             client.client_kill_filter(_type="normal", skipme=True)
     writing, reading = store.run(write, [name], []), store.run(read, [name], [])
     seen = await reading
