@@ -21,8 +21,14 @@ async def read_body(request: Request, *, max_bytes: int) -> bytes:
     announced = request.headers.get("content-length", "")
     if announced.isdecimal() and int(announced) > max_bytes:
         raise BodyTooLarge
-    if _has_come(request):
-        return _taken(request)
+    body = _taken(request) if _has_come(request) else await _read_in_time(request, max_bytes)
+    if len(body) > max_bytes:
+        raise BodyTooLarge
+    _listen_on(request)
+    return body
+
+
+async def _read_in_time(request: Request, max_bytes: int) -> bytes:
     try:
         async with asyncio.timeout(BODY_TIMEOUT_S):
             return await _read(request, max_bytes)
@@ -59,3 +65,10 @@ def _taken(request: Request) -> bytes:
     del stream.recv_buffer[:size]
     stream.request_bytes_left, stream.request_body = 0, None
     return body
+
+
+def _listen_on(request: Request) -> None:
+    """Sanic stops reading when much waits in its buffer, and would not hear that the client leaves meanwhile."""
+    transport: Any = request.transport
+    if transport is not None and not transport.is_closing():
+        transport.resume_reading()

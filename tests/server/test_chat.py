@@ -102,10 +102,18 @@ async def test_fifty_streams_at_once_do_not_mix(client: AsyncOpenAI) -> None:
     assert answers == [f"stream {number}" for number in range(50)]
 
 
-async def test_a_client_that_leaves_closes_the_connection_to_poe(client: AsyncOpenAI, poe: ScriptedPoe) -> None:
+#: More than Sanic's buffer takes before it stops reading, and by far.
+LARGE = pytest.mark.parametrize("characters", [5, 70_000, 1_000_000])
+
+
+@LARGE
+async def test_a_client_that_leaves_closes_the_connection_to_poe(
+    client: AsyncOpenAI, poe: ScriptedPoe, characters: int
+) -> None:
     never = asyncio.Event()
     poe.script = lambda _: Reply([text("begin"), never, DONE])
-    stream = await client.chat.completions.create(model="Echo", messages=HELLO, stream=True)
+    asked: Any = [{"role": "user", "content": "x" * characters}]
+    stream = await client.chat.completions.create(model="Echo", messages=asked, stream=True)
     async for chunk in stream:
         if chunk.choices[0].delta.content == "begin":
             break
@@ -114,11 +122,15 @@ async def test_a_client_that_leaves_closes_the_connection_to_poe(client: AsyncOp
     await wait_until(poe.queries[0].left.is_set, "Poe sees the connection closed", within_s=1)
 
 
+@LARGE
+@pytest.mark.parametrize("stream", [False, True])
 async def test_a_client_that_leaves_before_the_first_text_closes_the_connection_to_poe(
-    client: AsyncOpenAI, poe: ScriptedPoe
+    client: AsyncOpenAI, poe: ScriptedPoe, characters: int, *, stream: bool
 ) -> None:
     poe.script = lambda _: Reply([META, asyncio.Event(), DONE])
-    call = asyncio.create_task(streamed(client))
+    asked: Any = [{"role": "user", "content": "x" * characters}]
+    asking: Any = client.chat.completions.create(model="Echo", messages=asked, stream=stream)
+    call = asyncio.create_task(asking)
     await wait_until(lambda: bool(poe.queries), "Poe was asked")
     call.cancel()
 

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import AsyncIterator
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -159,6 +160,17 @@ async def test_a_body_over_the_limit_is_a_413(settings: Settings, poe: ScriptedP
     assert response.status_code == 413
     assert response.json()["error"]["code"] == "request_too_large"
     assert poe.queries == []
+
+
+async def test_a_length_with_a_blank_behind_it_gets_no_body_past_the_limit(settings: Settings) -> None:
+    async with serving(settings.model_copy(update={"max_body_bytes": 1024})) as base_url:
+        reader, writer = await asyncio.open_connection("127.0.0.1", urlsplit(base_url).port)
+        head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {TOKEN}\r\n"
+        writer.write(f"{head}content-length: 2000 \r\n\r\n".encode() + b" " * 2000)
+        status = await reader.readline()
+        writer.close()
+
+    assert status.startswith(b"HTTP/1.1 413 ")
 
 
 async def test_a_body_of_just_the_limit_is_taken(settings: Settings) -> None:
