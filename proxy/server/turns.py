@@ -51,20 +51,32 @@ class Turns:
 class TurnTaking(HttpProtocol):
     """A client's connection as Sanic has it, but that a request waits for its turn. ``app.ctx.turns`` gives them."""
 
-    __slots__ = ()
+    __slots__ = ("_is_waiting",)
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._is_waiting = False
 
     def data_received(self, data: bytes) -> None:
         """Sanic's own, but for the turn; what else comes of a request goes straight to whoever reads it."""
-        http: Any = self.http
-        if self.recv_buffer or http is None or http.stage is not _IDLE:
-            super().data_received(data)
-            return
+        if not self._is_waiting:
+            http: Any = self.http
+            if self.recv_buffer or http is None or http.stage is not _IDLE or http.request is not None:
+                super().data_received(data)
+                return
         self._time = time.monotonic()
         self.recv_buffer += data
         if len(self.recv_buffer) >= self.app.config.REQUEST_BUFFER_SIZE and self.transport:
             self.transport.pause_reading()
-        self.app.ctx.turns.take(self._begin)
+        if not self._is_waiting:
+            self._is_waiting = True
+            self.app.ctx.turns.take(self._begin)
+
+    def close_if_idle(self) -> bool:
+        """Not while a request waits for its turn."""
+        return False if self.recv_buffer else super().close_if_idle()
 
     def _begin(self) -> None:
+        self._is_waiting = False
         if self.recv_buffer:  # or else Sanic's task has seen by itself that something came
             self._data_received.set()

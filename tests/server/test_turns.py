@@ -1,12 +1,17 @@
 """Requests that come in the same instant begin a few at a time, in their order, and none is lost."""
 
 import asyncio
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from sanic import Sanic
 
+from proxy.server.app import APP_NAME
 from proxy.server.turns import Turns
+from tests.support.waiting import wait_until
 
 REQUEST = b"GET /health HTTP/1.1\r\nhost: proxy\r\n\r\n"
 
@@ -87,3 +92,50 @@ async def test_however_requests_are_cut_all_are_answered(proxy: str, pieces: lis
     others = [ask(proxy, REQUEST, answers=1) for _ in range(20)]
 
     assert await asyncio.gather(ask(proxy, *pieces, answers=3), *others) == [3] + [1] * 20
+
+
+class Later(Turns):
+    """Lets nobody begin before it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waiting: list[Callable[[], None]] = []
+
+    def take(self, begin: Callable[[], None]) -> None:
+        self.waiting.append(begin)
+
+
+async def test_a_connection_whose_request_waits_is_not_idle(proxy: str) -> None:
+    """A worker that ends closes those that are."""
+    later = Sanic.get_app(APP_NAME).ctx.turns = Later()
+    asking = asyncio.create_task(ask(proxy, REQUEST, answers=1))
+    await wait_until(lambda: bool(later.waiting), "the request has come")
+    begin: Any = later.waiting[0]
+
+    was_closed = begin.__self__.close_if_idle()
+    begin()
+
+    assert await asking == 1
+    assert not was_closed
+
+
+async def test_a_request_in_pieces_waits_for_its_turn_too(proxy: str) -> None:
+    """As from clients that write head and body one after the other."""
+    later = Sanic.get_app(APP_NAME).ctx.turns = Later()
+    reader, writer = await asyncio.open_connection("127.0.0.1", urlsplit(proxy).port)
+    writer.write(REQUEST[:20])
+    await wait_until(lambda: bool(later.waiting), "the first piece has come")
+    begin: Any = later.waiting[0]
+    connection = begin.__self__
+    writer.write(REQUEST[20:])
+    await wait_until(lambda: len(connection.recv_buffer) == len(REQUEST), "all of it has come")
+    for _ in range(3):
+        await asyncio.sleep(0)
+    has_begun = connection.http.request is not None
+    begin()
+    answered = await reader.readline()
+    writer.close()
+
+    assert not has_begun
+    assert len(later.waiting) == 1
+    assert answered == b"HTTP/1.1 200 OK\r\n"
