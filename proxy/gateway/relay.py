@@ -68,13 +68,12 @@ class Relay:
             else:
                 show_in_turn = one_by_one(counting.show)
                 await all_of([choice.run(show_in_turn) for choice in choices])
-            usage = await counting.usage()
+            usage = call.record.usage = await counting.usage()
         except BaseException:
             call.record.usage = await counting.usage_so_far()
             raise
         finally:
             await keyring.release()
-        call.record.usage = usage
         for number, choice in enumerate(choices):
             finish = Finish(choice.reply.finish_reason)
             await show(Batch(number, [*counting.held, finish, usage] if choice is choices[-1] else [finish]))
@@ -171,7 +170,8 @@ class _Counting:
         if len(batch.deltas) > _FEW:
             return False
         texts = [delta.text for delta in batch.deltas if isinstance(delta, ContentDelta)]
-        return self._tokens.counts_at_once(texts) and self._counted_prompt().done()
+        is_text_alone = len(texts) == len(batch.deltas)  # thoughts and calls are counted too
+        return is_text_alone and self._tokens.counts_at_once(texts) and self._counted_prompt().done()
 
     def _counted_prompt(self) -> "asyncio.Future[int]":
         if self._prompt is None:

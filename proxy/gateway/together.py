@@ -23,8 +23,13 @@ async def all_of(running: Sequence[Coroutine[Any, Any, None]]) -> None:
 
 
 async def _first_failure(tasks: Sequence[asyncio.Task[None]]) -> BaseException | None:
-    done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
-    return next((error for task in done if (error := task.exception()) is not None), None)
+    left = set(tasks)
+    while left:
+        done, left = await asyncio.wait(left, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:  # one that was cancelled raises that: so Sanic says that the client has left
+            if (error := task.exception()) is not None:
+                return error
+    return None
 
 
 async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:

@@ -214,7 +214,8 @@ class Connection(asyncio.Protocol):
         heard_at = now if self._paused else self._heard_at  # it is we who do not listen
         due = min(self._first_until or heard_at + self._idle_s, self._total_until)
         if now < due:
-            self._timer = self._loop.call_at(due, self._on_timer)
+            # After the first event another clock counts, and nothing is set anew then.
+            self._timer = self._loop.call_at(min(due, now + self._idle_s), self._on_timer)
             return
         self._timer = None
         self._fail(PoeTimeout(said="no event in time" if self._first_until else "silence, or no end in time"))

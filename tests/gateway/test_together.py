@@ -45,6 +45,20 @@ async def test_the_first_failure_ends_the_others_and_is_raised() -> None:
     assert ended == [1_000_000]
 
 
+async def test_one_that_was_cancelled_ends_the_others() -> None:
+    """Sanic raises a cancellation in whoever writes to a client that has left."""
+    ended: list[int] = []
+
+    async def leaving() -> None:
+        await asyncio.sleep(0)
+        raise asyncio.CancelledError
+
+    with pytest.raises(asyncio.CancelledError):
+        await all_of([ending(1_000_000, ended), leaving()])
+
+    assert ended == [1_000_000]
+
+
 async def test_leaving_ends_every_one() -> None:
     ended: list[int] = []
     running = asyncio.create_task(all_of([ending(1_000_000, ended), ending(2_000_000, ended)]))

@@ -274,6 +274,28 @@ async def test_a_pause_of_our_own_is_no_silence_of_the_servers() -> None:
         assert len(await rest_of(connection)) == 0x80000
 
 
+async def test_silence_is_noticed_though_the_first_event_may_take_longer_than_it() -> None:
+    """The clock of the first event has run past that of silence already."""
+    begun = asyncio.Event()
+
+    async def answer(writer: asyncio.StreamWriter) -> None:
+        writer.write(CHUNKED)
+        await begun.wait()
+        writer.write(b"5\r\nhello\r\n")
+
+    async with serving() as server, pool_for(server) as pool:
+        server.answer = answer
+        connection = await begin(pool, first_s=30, idle_s=0.1, total_s=60)
+        asyncio.get_running_loop().call_later(0.3, begun.set)
+        assert await connection.read() == b"hello"
+        connection.note_first()
+        async with asyncio.timeout(5):
+            with pytest.raises(PoeTimeout) as caught:
+                await connection.read()
+
+    assert caught.value.said == "silence, or no end in time"
+
+
 async def test_what_came_while_nobody_looked_is_no_answer_to_the_next_request() -> None:
     """The loop was busy: the words are in the kernel, and the connection still looks idle."""
     writers: list[asyncio.StreamWriter] = []
