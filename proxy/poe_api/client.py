@@ -103,10 +103,11 @@ class Answer:
         def consume(data: bytes) -> bool:
             nonlocal taken
             events = decoder.feed(data)
-            if events and (decoder.ended or not self._has_begun):
+            if not events:
+                return decoder.ended
+            if decoder.ended or not self._has_begun:
                 self._note(events)
-            if events:
-                taken = take(events)
+            taken = take(events)
             return decoder.ended or taken is not None
 
         if self._failure is None and not self.is_done:

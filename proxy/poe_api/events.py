@@ -17,6 +17,7 @@ MAX_EVENT_BYTES: Final = 8 * 1024 * 1024
 
 #: How nearly every event begins.
 _TEXT_BEGINS: Final = b"event: text\ndata: "
+_TEXT_AT: Final = len(_TEXT_BEGINS)
 #: How every answer ends, as Poe's servers write it.
 _DONE: Final = b"event: done\ndata: {}"
 _HIGH_SURROGATE_AT_END = re.compile("[\ud800-\udbff]$")
@@ -89,18 +90,21 @@ class EventDecoder:
 
     def feed(self, read: bytes) -> list[Event]:
         """The events completed by this read, in order."""
+        events: list[Event] = []
+        if self.ended:
+            return events
         if b"\r" in read or self._after_cr:
             read = self._with_lf_only(read)
-        blocks = (self._tail + read).split(b"\n\n")
+        if self._tail:
+            read = self._tail + read
+        blocks = read.split(b"\n\n")
         self._tail = blocks.pop()
-        events: list[Event] = []
+        are_usual = len(read) <= MAX_EVENT_BYTES and not self._half_character
         loads = orjson.loads
         for block in blocks:
-            if self.ended:
-                break
-            if block.startswith(_TEXT_BEGINS) and not self._half_character and len(block) <= MAX_EVENT_BYTES:
+            if are_usual and block.startswith(_TEXT_BEGINS):
                 try:  # nearly every event; one with further lines is no JSON here
-                    text = loads(block[len(_TEXT_BEGINS) :])["text"]
+                    text = loads(block[_TEXT_AT:])["text"]
                 except (orjson.JSONDecodeError, TypeError, KeyError):
                     text = None
                 if text and type(text) is str:
@@ -109,6 +113,9 @@ class EventDecoder:
             event = self._decode(block) if len(block) <= MAX_EVENT_BYTES else self._malformed()
             if event is not None:
                 events.append(event)
+            if self.ended:
+                break
+            are_usual = are_usual and not self._half_character
         if not self._tail:
             return events
         # An LF at the end of the tail may be half of the blank line, which is no part of the event.

@@ -41,7 +41,10 @@ class Connection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport
         self._parser: httptools.HttpResponseParser | None = None
+        #: What has come of the body. httptools itself puts it there: a call of ours for each part would cost as much
+        #: as the rest of what a chunk costs here (``volley`` in bench).
         self._parts: list[bytes] = []
+        self.on_body: Callable[[bytes], None] = self._parts.append
         self._waiting_bytes = 0
         self._head_bytes = 0
         self._paused = False
@@ -99,6 +102,8 @@ class Connection(asyncio.Protocol):
 
         That spares a task a wake-up for each read. Raises what ``read`` does, and what ``consume`` raises.
         """
+        if self._waiting_bytes:
+            self._parts.append(self._taken())
         self._consume = consume
         self._waiter = self._loop.create_future()
         try:
@@ -109,13 +114,12 @@ class Connection(asyncio.Protocol):
 
     def _give(self) -> None:
         """In ``pump``: hands over what is there, and ends it when there is no more to come."""
-        waiter, consume = self._waiter, self._consume
+        waiter, consume, parts = self._waiter, self._consume, self._parts
         if consume is None or waiter is None or waiter.done():
             return
-        parts = self._parts
         if parts:
             try:
-                if consume(parts.pop() if len(parts) == 1 and not self._waiting_bytes else self._taken()):
+                if consume(parts.pop() if len(parts) == 1 else self._taken()):
                     waiter.set_result(None)
                     return
             except Exception as error:  # noqa: BLE001 - it is raised in ``pump``, where it belongs
@@ -127,13 +131,17 @@ class Connection(asyncio.Protocol):
             waiter.set_exception(_anew(self._failure))
 
     def _taken(self) -> bytes:
-        parts, self._parts = self._parts, []
-        self._waiting_bytes = 0
+        taken = b"".join(self._parts)
+        self._forget_parts()
         if self._paused:
             self._paused = False
             self._heard_at = self._loop.time()  # the silence was ours
             self._transport.resume_reading()
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+        return taken
+
+    def _forget_parts(self) -> None:
+        self._parts.clear()
+        self._waiting_bytes = 0
 
     def note_first(self) -> None:
         """What ``first_s`` waits for has come."""
@@ -145,7 +153,7 @@ class Connection(asyncio.Protocol):
             self.close()
             return
         left = sum(map(len, self._parts))  # nobody's any more
-        self._parts, self._waiting_bytes = [], 0
+        self._forget_parts()
         if self.whole:
             self._keep()
             return
@@ -196,7 +204,8 @@ class Connection(asyncio.Protocol):
 
     def _keep(self) -> None:
         self._stop_timer()
-        self._parser, self._parts = None, []
+        self._parser = None
+        self._forget_parts()
         if self._may_be_kept and self.is_open:
             self.idle_since = self._loop.time()
             self._on_free(self)
@@ -220,6 +229,13 @@ class Connection(asyncio.Protocol):
         self._timer = None
         self._fail(PoeTimeout(said="no event in time" if self._first_until else "silence, or no end in time"))
 
+    def _note_ending(self, left: int) -> None:
+        """More came of a body of which nothing matters any more."""
+        self._ending_left = left - sum(map(len, self._parts))
+        self._forget_parts()
+        if self._ending_left < 0:
+            self.close()
+
     # asyncio calls these.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -240,11 +256,17 @@ class Connection(asyncio.Protocol):
             return
         if self._consume is not None:
             self._give()
-        elif not self._has_head and self._head_bytes > _MAX_HEAD_BYTES:
-            self._fail(PoeFailed(said="a head over the size limit"))
-        elif self._waiting_bytes > _HIGH_WATER_BYTES and not self._paused and self._ending_left is None:
-            self._paused = True
-            self._transport.pause_reading()
+        elif not self._has_head:
+            if self._head_bytes > _MAX_HEAD_BYTES:
+                self._fail(PoeFailed(said="a head over the size limit"))
+        elif self._ending_left is not None:
+            self._note_ending(self._ending_left)
+        elif self._parts:
+            self._waiting_bytes += len(data)
+            self._wake()
+            if self._waiting_bytes > _HIGH_WATER_BYTES and not self._paused:
+                self._paused = True
+                self._transport.pause_reading()
 
     def connection_lost(self, error: Exception | None) -> None:
         self._stop_timer()
@@ -257,12 +279,11 @@ class Connection(asyncio.Protocol):
         self._parser = None  # the two know each other, and would wait for the garbage collector
         self._on_lost(self)
 
-    # httptools calls these.
+    # httptools calls these, and ``on_body``.
 
     def on_message_begin(self) -> None:
         if self.whole:  # nobody asked for a second answer, so nobody could tell it from the next
-            self._may_be_kept = False
-            self.close()
+            raise httptools.HttpParserError("a second answer")
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._has_head:  # a trailer: nothing we would go by
@@ -282,19 +303,6 @@ class Connection(asyncio.Protocol):
         self._may_be_kept = parser.should_keep_alive()
         self._has_head = True
         self._wake()
-
-    def on_body(self, part: bytes) -> None:
-        if self.whole:
-            return
-        if self._ending_left is not None:
-            self._ending_left -= len(part)
-            if self._ending_left < 0:
-                self.close()
-            return
-        self._parts.append(part)
-        if self._consume is None:
-            self._waiting_bytes += len(part)
-            self._wake()
 
     def on_message_complete(self) -> None:
         if not self._has_head or self.whole:

@@ -19,9 +19,9 @@ from tests.speed.measure import Counts, measure, table
 
 #: Instructions and calls of the proxy's own files, then of all files; behind each what was measured.
 BUDGETS: Final[Counts] = {
-    "streamed request": Count(9_600, 430, 19_000, 900),  # 6385.0, 285.0, 12517.0, 597.0
-    "event in a burst": Count(250, 3, 250, 3),  # 165.0, 2.0, 165.0, 2.0
-    "lone event": Count(650, 15, 650, 15),  # 432.0, 10.0, 432.0, 10.0
+    "streamed request": Count(9_600, 430, 19_000, 900),  # 6422.0, 286.0, 12554.0, 598.0
+    "event in a burst": Count(160, 0.5, 160, 0.5),  # 104.0, 0.0, 104.0, 0.0
+    "lone event": Count(610, 14, 610, 14),  # 404.0, 9.0, 404.0, 9.0
     "whole answer": Count(9_300, 420, 19_000, 920),  # 6183.0, 282.0, 12654.0, 615.0
 }
 
