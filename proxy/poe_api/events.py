@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Callable
 from functools import partial
+from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
 import orjson
@@ -18,6 +19,11 @@ MAX_EVENT_BYTES: Final = 8 * 1024 * 1024
 #: How nearly every event begins.
 _TEXT_BEGINS: Final = b"event: text\ndata: "
 _TEXT_AT: Final = len(_TEXT_BEGINS)
+#: What stands between two of them, and what would in an array.
+_BETWEEN_TEXTS: Final = b'"}\n\nevent: text\ndata: {"text":'
+_AS_ARRAY: Final = b'"},{"text":'
+#: A read of fewer bytes is not looked at for a run of texts: up to a dozen events, one by one is quicker.
+_SHORTEST_RUN: Final = 600
 #: How every answer ends, as Poe's servers write it.
 _DONE: Final = b"event: done\ndata: {}"
 _HIGH_SURROGATE_AT_END = re.compile("[\ud800-\udbff]$")
@@ -65,6 +71,7 @@ Event = Text | Replace | File | Json | Failure | Done
 
 #: ``Text((text,))`` without a NamedTuple's own ``__new__``, which is Python and takes twice as long.
 _new_text: Final[Callable[[tuple[str]], Text]] = partial(tuple.__new__, Text)
+_text_in: Final[Callable[[dict[str, Any]], Any]] = itemgetter("text")
 
 
 class EventDecoder:
@@ -90,38 +97,36 @@ class EventDecoder:
 
     def feed(self, read: bytes) -> list[Event]:
         """The events completed by this read, in order."""
-        events: list[Event] = []
-        if self.ended:
-            return events
         if b"\r" in read or self._after_cr:
             read = self._with_lf_only(read)
         if self._tail:
             read = self._tail + read
+        events: list[Event] = []
+        is_usual = len(read) <= MAX_EVENT_BYTES and not self._half_character and not self.ended
+        if is_usual and len(read) > _SHORTEST_RUN:
+            events, read = _run_of_texts(read)
         blocks = read.split(b"\n\n")
         self._tail = blocks.pop()
-        are_usual = len(read) <= MAX_EVENT_BYTES and not self._half_character
-        loads = orjson.loads
         for block in blocks:
-            if are_usual and block.startswith(_TEXT_BEGINS):
+            if self.ended:
+                break
+            if is_usual and block.startswith(_TEXT_BEGINS):
                 try:  # nearly every event; one with further lines is no JSON here
-                    text = loads(block[_TEXT_AT:])["text"]
+                    text = orjson.loads(block[_TEXT_AT:])["text"]
                 except (orjson.JSONDecodeError, TypeError, KeyError):
                     text = None
                 if text and type(text) is str:
                     events.append(_new_text((text,)))
                     continue
-            event = self._decode(block) if len(block) <= MAX_EVENT_BYTES else self._malformed()
-            if event is not None:
-                events.append(event)
-            if self.ended:
-                break
-            are_usual = are_usual and not self._half_character
-        if not self._tail:
-            return events
+            events += self._decoded(block)
+            is_usual = is_usual and not self._half_character
+        return events + self._overlong() if self._tail else events
+
+    def _overlong(self) -> list[Event]:
+        """What has come of the next event is over the limit already."""
         # An LF at the end of the tail may be half of the blank line, which is no part of the event.
-        if len(self._tail) - self._tail.endswith(b"\n") > MAX_EVENT_BYTES and not self.ended:
-            events.append(self._malformed())
-        return events
+        size = len(self._tail) - self._tail.endswith(b"\n")
+        return [self._malformed()] if size > MAX_EVENT_BYTES and not self.ended else []
 
     def _with_lf_only(self, read: bytes) -> bytes:
         """CRLF and lone CR as LF. A CR that ends the read counts at once, and an LF that opens the next is its own."""
@@ -131,14 +136,17 @@ class EventDecoder:
         self._after_cr = self._after_cr or read.endswith(b"\r")
         return read.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
 
-    def _decode(self, block: bytes) -> Event | None:
-        """One block of lines as an event; None when there is nothing to tell."""
+    def _decoded(self, block: bytes) -> list[Event]:
+        """One block of lines as an event, if there is anything to tell."""
+        if len(block) > MAX_EVENT_BYTES:
+            return [self._malformed()]
         if block == _DONE:
             self.ended = True
-            return Done()
+            return [Done()]
         name, data = _fields(block)
         read = _READERS.get(name)
-        return self._understood(read, data) if read else None
+        event = self._understood(read, data) if read else None
+        return [] if event is None else [event]
 
     def _understood(self, read: "_Reader", data: bytes) -> Event | None:
         if read is _read_done:
@@ -166,6 +174,29 @@ class EventDecoder:
 
 class _MalformedEventError(Exception):
     """An event that must be understood is not what the protocol says."""
+
+
+def _run_of_texts(read: bytes) -> tuple[list[Event], bytes]:
+    """The text events that a read begins with but for the last of them, and the rest; none when it is not certain.
+
+    They are decoded at once, as an array, without a step of ours for each (``burst`` and ``volley`` in bench). That
+    comes to the same as one by one. A boundary cannot be within a string, which would end at the quote before ``text``,
+    nor deeper down, since every value turns out to be flat; so as many values as boundaries and one are the events.
+    """
+    end = read.rfind(_BETWEEN_TEXTS)
+    if end < 0 or not read.startswith(_TEXT_BEGINS):
+        return [], read
+    end += len(b'"}')
+    array = read[_TEXT_AT:end].replace(_BETWEEN_TEXTS, _AS_ARRAY)
+    try:
+        values = orjson.loads(b"[%b]" % array)
+        texts = list(map(_text_in, values))
+    except (orjson.JSONDecodeError, TypeError, KeyError):
+        return [], read
+    are_flat = {*map(type, texts)} == {str} and {*map(len, values)} == {1} and all(texts)
+    if not are_flat or b"\n" in array or len(texts) != read.count(b"\n\n", 0, end) + 1:
+        return [], read
+    return list(map(_new_text, zip(texts))), read[end + 2 :]
 
 
 def _fields(block: bytes) -> tuple[bytes, bytes]:

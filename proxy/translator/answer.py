@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from operator import itemgetter
 from typing import Any, Final
 
 from proxy.openai_api.response import ContentDelta, Delta, FinishReason, ReasoningDelta
@@ -29,6 +30,8 @@ _PROGRESS: Final = re.compile(
 )
 #: Longer texts are not even looked at for progress, which keeps the time for it small.
 _MAX_PROGRESS_CHARACTERS: Final = 200
+#: More texts than this at once are looked at together.
+_MANY: Final = 12
 #: What a bot's backend may say of how its answer ended, beside what is seen here.
 _TOLD_REASONS: Final[dict[str, FinishReason]] = {"length": "length", "content_filter": "content_filter"}
 
@@ -102,6 +105,8 @@ class AnswerBuilder:
 
     def feed(self, events: Sequence[Event]) -> list[Delta]:
         """What these events let through. Plain text, the usual case, goes straight on (``volley`` in bench)."""
+        if len(events) > _MANY:
+            return self._feed_many(events)
         deltas: list[Delta] = []
         for event in events:
             if type(event) is Text:
@@ -120,6 +125,22 @@ class AnswerBuilder:
                 self._files.append(event)
                 deltas += _content(self._links.add(event))
         return deltas
+
+    def _feed_many(self, events: Sequence[Event]) -> list[Delta]:
+        """The same; texts without a step of ours for each (``burst`` and ``volley`` in bench).
+
+        The first may settle that those after it are answer, and the last is often what ends it.
+        """
+        deltas = self.feed(events[:_MANY])
+        middle = events[_MANY:-1]
+        texts = list(map(_text_of, middle)) if self._is_plain and {*map(type, middle)} == {Text} else [""]
+        if all(texts) and "[" not in "".join(texts):
+            self._passed += texts
+            deltas += map(_new_content, zip(texts))
+        else:
+            for at in range(0, len(middle), _MANY):
+                deltas += self.feed(middle[at : at + _MANY])
+        return deltas + self.feed(events[-1:])
 
     def finish(self) -> list[Delta]:
         """What was still held when Poe said it was done."""
@@ -253,6 +274,7 @@ def _content(text: str) -> list[Delta]:
 
 #: ``ContentDelta((text,))`` without a NamedTuple's own ``__new__``, which is Python and takes twice as long.
 _new_content: Final[Callable[[tuple[str]], ContentDelta]] = partial(tuple.__new__, ContentDelta)
+_text_of: Final[Callable[[Any], str]] = itemgetter(0)
 
 
 def _first(choices: object) -> dict[str, Any]:

@@ -300,8 +300,12 @@ def test_a_stream_says_the_same_as_a_whole_completion(
     assert accumulated(chunks) == whole.model_dump(mode="json", exclude_none=True, exclude={"object"})
 
 
-def test_how_deltas_are_batched_changes_no_byte() -> None:
-    deltas = [THOUGHTS, *CALL, *ANSWER]
+@given(
+    texts=st.lists(st.text() | st.sampled_from([",", '",', ',"', '","', "\\", '\\"', '"']), min_size=13, max_size=30),
+    deltas=st.sampled_from([[], [THOUGHTS], [*CALL, *ANSWER]]),
+)
+def test_how_deltas_are_batched_changes_no_byte(texts: list[str], deltas: list[Delta]) -> None:
+    deltas = [*map(ContentDelta, texts), *deltas]
     at_once, one_by_one = writer(), writer()
 
     assert at_once.write(Batch(0, deltas)) == b"".join([one_by_one.write(Batch(0, [delta])) for delta in deltas])

@@ -1,8 +1,10 @@
 """The decoder of Poe's events: what each event means, and that no split of the bytes changes it."""
 
+import itertools
 import json
 from collections.abc import Iterable
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -326,6 +328,52 @@ def test_no_split_of_surrogate_pairs_over_events_loses_one(data: st.DataObject, 
     joined = "".join(one.text for one in decoded(raw) if isinstance(one, Text))
 
     assert joined == whole.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+#: Texts, and what only together with others looks like texts. Each is one event, whole or not.
+BLOCKS = [
+    b"event: text\ndata: " + data + b"\n\n"
+    for data in (
+        b'{"text":"a"}',
+        b'{"text":"say \\"}, {\\",\\\\"}',
+        b'{"text":"\\u00e9[1],"}',
+        b'{"text":"a"},{"text":"b"}',
+        b'{"text":"a","text":"b"}',
+        b'{"text":"a","b":[{"c":"d"}',
+        b'{"text":"e"}],"f":"g"}',
+        b'{"text":[{"q":"c"}',
+        b'{"text":"e"}]},{"text":"z"}',
+        b'{"text":"abc\\"}',
+        b'{"text":","z"}',
+        b'{"text":"}',
+        b'{"text":""}',
+        b'{"text":["a"]}',
+        b'{"text":"\\ud83d"}',
+        b'{"text":"\\ude42"}',
+        b'{"text":"a"}\n\n,{"text":"b"}',
+    )
+] + [text("as Python writes it"), replace("b"), b": a comment\n\n", b'"},{"text":\n\n', DONE]
+
+
+def test_texts_that_come_together_are_what_they_are_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs of texts are decoded at once: what is no text on its own must not become one, nor join with others."""
+    monkeypatch.setattr(events_module, "_SHORTEST_RUN", 0)
+    usual = [BLOCKS[0]]
+    for blocks in itertools.product(BLOCKS, repeat=3):
+        together = [*usual, *blocks, *usual]
+
+        assert decoded(b"".join(together)) == decoded(*together), together
+
+
+def test_nothing_follows_the_end_however_much_it_is() -> None:
+    assert decoded(DONE, 40 * text("What is this?")) == [Done()]
+
+
+@given(texts=st.lists(st.text(min_size=1), min_size=20, max_size=60), data=st.data())
+def test_a_long_run_of_texts_comes_out_whatever_they_say(texts: list[str], data: st.DataObject) -> None:
+    raw = b"".join(b"event: text\ndata: %b\n\n" % orjson.dumps({"text": one}) for one in texts)
+
+    assert decoded(*data.draw(splits(raw))) == [Text(one) for one in texts]
 
 
 @given(raw=st.binary() | soups)

@@ -470,6 +470,24 @@ def test_a_file_is_linked_where_the_text_refers_to_it(events: Sequence[Event]) -
     assert shown(*events) == text_of(*events) == "See ![chart](https://poecdn/c.png)."
 
 
+@given(
+    begin=st.lists(st.sampled_from([Text("Thinking..."), Text("A"), Replace("A"), Replace("")]), max_size=2),
+    texts=st.lists(
+        st.sampled_from(["a", " b\n", "[1]", "See ![c]", "[Ab12Cd34]", "", "*Thinking...*"]), min_size=20, max_size=40
+    ),
+    end=st.lists(st.sampled_from([Replace("A"), IMAGE, CHART, Done()]), max_size=2),
+)
+def test_many_events_at_once_show_what_they_show_one_by_one(
+    begin: list[Event], texts: list[str], end: list[Event]
+) -> None:
+    events = [*begin, *map(Text, texts), *end]
+    at_once, one_by_one = AnswerBuilder(), AnswerBuilder()
+
+    assert at_once.feed(events) == [delta for event in events for delta in one_by_one.feed([event])]
+    assert at_once.finish() == one_by_one.finish()
+    assert at_once.said() == one_by_one.said()
+
+
 def test_thoughts_do_not_wait_for_a_file() -> None:
     steps = deltas_by_step(Text("*Thinking...*\n> see ![c][Ab12Cd34] and\n\n"), Text("![c][Ab12Cd34]"), CHART)
 
