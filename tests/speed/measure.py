@@ -29,7 +29,8 @@ from tests.support.serving import make_settings, serving
 
 _WARM_UP: Final = 5
 _REPEATS: Final = 15
-#: Both more than what is counted at once, and so goes out as one batch.
+#: Events that come together: few enough to be taken one by one, and more than what is held back as a short answer.
+_TWO, _TEN = 2, 10
 _FEW, _MANY = 200, 700
 _LONE: Final = 60
 _TIMEOUT_S: Final = 10.0
@@ -78,9 +79,10 @@ def _talk(port: int, poe: ThreadedPoe, settled: Callable[[], Count]) -> Counts:
         return Count(*map(min, zip(*counts, strict=True)))
 
     try:
-        few, many = (least(partial(conversation.burst, events)) for events in (_FEW, _MANY))
+        two, ten, few, many = (least(partial(conversation.burst, events)) for events in (_TWO, _TEN, _FEW, _MANY))
         return {
             "streamed request": least(partial(conversation.burst, 1)),
+            "event of a few": (ten - two).each_of(_TEN - _TWO),
             "event in a burst": (many - few).each_of(_MANY - _FEW),
             "lone event": _usual([settled() for _ in conversation.lone(_LONE)]),
             "whole answer": least(partial(conversation.whole, 1)),

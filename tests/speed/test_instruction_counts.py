@@ -2,8 +2,10 @@
 
 To change a budget, run ``python -m tests.speed.measure`` and copy its lines here; ``python -m pytest tests/speed -s``
 shows what this run counted. The figures are 1.5 times what was measured, so that a change may cost a little and not
-twice. In ten measurements on a busy machine the proxy's own instructions for an event in a burst were 163.5 to 167.5,
-for a lone event the same each time, and for a request within 0.5 % of each other.
+twice. In ten measurements on a busy machine the proxy's own instructions for a lone event were the same each time, and
+for a request within 0.5 % of each other.
+
+Many events that come together take none of their own: all their work is done in C, of which ``bench`` tells.
 
 The budgets belong to Python 3.11: other versions compile the same code to other instructions.
 """
@@ -19,10 +21,11 @@ from tests.speed.measure import Counts, measure, table
 
 #: Instructions and calls of the proxy's own files, then of all files; behind each what was measured.
 BUDGETS: Final[Counts] = {
-    "streamed request": Count(9_600, 430, 19_000, 900),  # 6422.0, 286.0, 12554.0, 598.0
-    "event in a burst": Count(160, 0.5, 160, 0.5),  # 104.0, 0.0, 104.0, 0.0
-    "lone event": Count(610, 14, 610, 14),  # 404.0, 9.0, 404.0, 9.0
-    "whole answer": Count(9_300, 420, 19_000, 920),  # 6183.0, 282.0, 12654.0, 615.0
+    "streamed request": Count(9_700, 430, 19_000, 900),  # 6446.0, 286.0, 12578.0, 598.0
+    "event of a few": Count(200, 1, 200, 1),  # 130.6, 0.4, 130.6, 0.4
+    "event in a burst": Count(5, 0.1, 5, 0.1),  # 0.0 to 0.9, 0.0, 0.0 to 0.9, 0.0
+    "lone event": Count(630, 14, 630, 14),  # 421.0, 9.0, 421.0, 9.0
+    "whole answer": Count(9_400, 420, 19_000, 920),  # 6237.0, 283.0, 12708.0, 616.0
 }
 
 pytestmark = pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="the budgets are those of Python 3.11")
@@ -43,8 +46,8 @@ def test_no_more_is_executed_than_budgeted(redis_url: str, namespace: str) -> No
 
     sys.stdout.write(f"\n{table(counts)}\n")
     assert not over_budget(counts)
-    too_loose = [name for name, count in counts.items() if not over_budget({name: Count(*(2 * v for v in count))})]
-    assert not too_loose, "twice the work would go unnoticed: tighten these budgets"
+    too_loose = {name for name, count in counts.items() if not over_budget({name: Count(*(2 * v for v in count))})}
+    assert too_loose <= {"event in a burst"}, "twice the work would go unnoticed: tighten these budgets"
 
 
 def test_work_that_doubles_is_noticed(redis_url: str, namespace: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -60,4 +63,4 @@ def test_work_that_doubles_is_noticed(redis_url: str, namespace: str, monkeypatc
 
     noticed = over_budget(measure(redis_url, namespace))
 
-    assert {fault.partition(":")[0] for fault in noticed} >= {"event in a burst", "lone event"}
+    assert {fault.partition(":")[0] for fault in noticed} >= {"event of a few", "lone event"}
