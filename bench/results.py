@@ -38,6 +38,19 @@ class Results:
         samples = self.values[peer].get(figure)
         return statistics.median(samples) if samples else None
 
+    def ratio(self, peer: str, other: str, figure: str) -> float | None:
+        """How many times the other's it is; None when that cannot be said.
+
+        The median of the rounds' own ratios: a machine that others slow down from one round to the next slows both. It
+        is the ratio of the medians where a round lacks one of the two, or has a slope that was lost in noise.
+        """
+        mine, theirs = (self.values[name].get(figure, []) for name in (peer, other))
+        if len(mine) == len(theirs) and all(value > 0 for value in (*mine, *theirs)):
+            ratios = [one / another for one, another in zip(mine, theirs, strict=True)]
+            return statistics.median(ratios) if ratios else None
+        middle, other_middle = self.median(peer, figure) or 0.0, self.median(other, figure) or 0.0
+        return middle / other_middle if middle > 0 and other_middle > 0 else None
+
     def spread(self, peer: str, figure: str) -> float:
         """Half the range of the samples as a part of their median."""
         samples = self.values[peer].get(figure, [])

@@ -84,7 +84,7 @@ def figures_table(title: str, results: Results, peers: Sequence[str]) -> Table:
 
 
 def ratios_table(results: Results, others: Sequence[str]) -> Table:
-    """Ours divided by each other peer."""
+    """Ours divided by each other peer, round by round."""
     table = Table()
     table.add_column("peer")
     columns = [figure for figure in _RATIOS if results.median("ours", figure) is not None]
@@ -130,7 +130,7 @@ def _cell(results: Results, peer: str, figure: str) -> str:
 
 
 def _ratio(results: Results, other: str, figure: str) -> str:
-    ours, theirs = results.median("ours", figure), results.median(other, figure)
-    if not ours or not theirs or theirs < 0 or ours < 0:
+    ratio = results.ratio("ours", other, figure)
+    if ratio is None:
         return "–"
-    return f"{ours / theirs:.2f}" if ours > theirs / 10 else f"1/{theirs / ours:.0f}"
+    return f"{ratio:.2f}" if ratio > 1 / 10 else f"1/{1 / ratio:.0f}"

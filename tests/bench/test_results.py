@@ -37,6 +37,26 @@ def test_first_text_is_what_a_peer_adds_to_the_upstream_s_own_wait() -> None:
     assert results.median("ours", "first_text_upstream_p99_ms") == pytest.approx(2.0)
 
 
+@pytest.mark.parametrize(
+    ("mine", "theirs", "expected"),
+    [
+        ([2.0, 20.0, 30.0], [1.0, 10.0, 10.0], 2.0),  # the machine was ten times as slow after the first round
+        ([2.0, 4.0, 9.0], [1.0, 2.0], 4.0 / 1.5),
+        ([2.0, -1.0, 4.0], [1.0, 1.0, 1.0], 2.0),
+        ([2.0], [0.0], None),
+        ([-2.0], [1.0], None),
+        ([], [], None),
+    ],
+)
+def test_a_ratio_is_that_of_the_same_round(mine: list[float], theirs: list[float], expected: float | None) -> None:
+    results = Results()
+    for peer, samples in (("ours", mine), ("bare", theirs)):
+        for value in samples:
+            results.add(peer, "request_1kb_ms", value)
+
+    assert results.ratio("ours", "bare", "request_1kb_ms") == expected
+
+
 def test_the_file_has_every_sample_and_what_is_missing(tmp_path: Path) -> None:
     results = Results()
     for value in (3.0, 1.0, 2.0):
