@@ -107,7 +107,8 @@ class Answer:
                 return decoder.ended
             if decoder.ended or not self._has_begun:
                 self._note(events)
-            taken = take(events)
+            if events:  # of an error alone nothing is left
+                taken = take(events)
             return decoder.ended or taken is not None
 
         if self._failure is None and not self.is_done:

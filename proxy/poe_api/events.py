@@ -6,6 +6,7 @@ https://creator.poe.com/docs/poe-protocol-specification; the framing: the HTML s
 
 import json
 import re
+import secrets
 from collections.abc import Callable
 from functools import partial
 from operator import itemgetter
@@ -19,9 +20,12 @@ MAX_EVENT_BYTES: Final = 8 * 1024 * 1024
 #: How nearly every event begins.
 _TEXT_BEGINS: Final = b"event: text\ndata: "
 _TEXT_AT: Final = len(_TEXT_BEGINS)
-#: What stands between two of them, and what would in an array.
-_BETWEEN_TEXTS: Final = b'"}\n\nevent: text\ndata: {"text":'
-_AS_ARRAY: Final = b'"},{"text":'
+#: How a run of them begins, what stands between two, and both as an array of objects whose key nobody else can write.
+_RUN_BEGINS: Final = _TEXT_BEGINS + b'{"text":'
+_BETWEEN_TEXTS: Final = b'"}\n\n' + _RUN_BEGINS
+_KEY: Final = secrets.token_hex(8)
+_ARRAY_BEGINS: Final = b'[{"%b":' % _KEY.encode()
+_BETWEEN_OBJECTS: Final = b'"},' + _ARRAY_BEGINS[1:]
 #: A read of fewer bytes is not looked at for a run of texts: up to a dozen events, one by one is quicker.
 _SHORTEST_RUN: Final = 600
 #: How every answer ends, as Poe's servers write it.
@@ -71,7 +75,7 @@ Event = Text | Replace | File | Json | Failure | Done
 
 #: ``Text((text,))`` without a NamedTuple's own ``__new__``, which is Python and takes twice as long.
 _new_text: Final[Callable[[tuple[str]], Text]] = partial(tuple.__new__, Text)
-_text_in: Final[Callable[[dict[str, Any]], Any]] = itemgetter("text")
+_text_in: Final[Callable[[dict[str, Any]], Any]] = itemgetter(_KEY)
 
 
 class EventDecoder:
@@ -110,9 +114,10 @@ class EventDecoder:
         for block in blocks:
             if self.ended:
                 break
-            if is_usual and block.startswith(_TEXT_BEGINS):
-                try:  # nearly every event; one with further lines is no JSON here
-                    text = orjson.loads(block[_TEXT_AT:])["text"]
+            data = block[_TEXT_AT:]
+            if is_usual and block.startswith(_TEXT_BEGINS) and b"\n" not in data:
+                try:  # nearly every event
+                    text = orjson.loads(data)["text"]
                 except (orjson.JSONDecodeError, TypeError, KeyError):
                     text = None
                 if text and type(text) is str:
@@ -180,21 +185,21 @@ def _run_of_texts(read: bytes) -> tuple[list[Event], bytes]:
     """The text events that a read begins with but for the last of them, and the rest; none when it is not certain.
 
     They are decoded at once, as an array, without a step of ours for each (``burst`` and ``volley`` in bench). That
-    comes to the same as one by one. A boundary cannot be within a string, which would end at the quote before ``text``,
-    nor deeper down, since every value turns out to be flat; so as many values as boundaries and one are the events.
+    comes to the same as one by one: a boundary cannot be within a string, which would end at the quote before the key,
+    nor deeper down, since every object turns out to have one value, which ends with a quote; and what is in the array
+    without a boundary before it has another key.
     """
     end = read.rfind(_BETWEEN_TEXTS)
-    if end < 0 or not read.startswith(_TEXT_BEGINS):
+    if end < 0 or not read.startswith(_RUN_BEGINS):
         return [], read
     end += len(b'"}')
-    array = read[_TEXT_AT:end].replace(_BETWEEN_TEXTS, _AS_ARRAY)
+    array = read[len(_RUN_BEGINS) : end].replace(_BETWEEN_TEXTS, _BETWEEN_OBJECTS)
     try:
-        values = orjson.loads(b"[%b]" % array)
+        values = orjson.loads(b"%b%b]" % (_ARRAY_BEGINS, array))
         texts = list(map(_text_in, values))
     except (orjson.JSONDecodeError, TypeError, KeyError):
         return [], read
-    are_flat = {*map(type, texts)} == {str} and {*map(len, values)} == {1} and all(texts)
-    if not are_flat or b"\n" in array or len(texts) != read.count(b"\n\n", 0, end) + 1:
+    if {*map(len, values)} != {1} or not all(texts) or b"\n" in array:
         return [], read
     return list(map(_new_text, zip(texts))), read[end + 2 :]
 

@@ -96,7 +96,9 @@ class EventStream:
         if not data:  # thoughts in a legacy completion: a chunk of no bytes would end the body
             return True
         transport.write(b"%x\r\n%b\r\n" % (len(data), data))
-        self._quiet_until = self._loop.time() + self._heartbeat_s
+        now = self._loop.time()
+        protocol._time = now  # noqa: SLF001 - what Sanic's timeouts go by; both clocks are the monotonic one
+        self._quiet_until = now + self._heartbeat_s
         self.chunks += len(batch.deltas)
         return True
 

@@ -763,10 +763,12 @@ async def test_a_pump_takes_over_and_hands_back_at_any_point(client: PoeClient, 
 @pytest.mark.parametrize("name", [name for name in FAILURES if "cut" in name or "event" in name or "ended" in name])
 async def test_a_pump_fails_as_reading_does(client: PoeClient, poe: ScriptedPoe, name: str) -> None:
     poe.script, expected = FAILURES[name]
+    sizes: list[int] = []
     with pytest.raises(PoeError) as caught:
-        await pumped(client, lambda _: None)
+        await pumped(client, lambda events: sizes.append(len(events)))
 
     assert type(caught.value) is expected
+    assert 0 not in sizes, "what takes events is never given none"
 
 
 async def test_what_came_before_a_failure_is_pumped_first(client: PoeClient, poe: ScriptedPoe) -> None:
