@@ -41,8 +41,8 @@ class Connection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport
         self._parser: httptools.HttpResponseParser | None = None
-        #: What has come of the body. httptools itself puts it there: a call of ours for each part would cost as much
-        #: as the rest of what a chunk costs here (``volley`` in bench).
+        #: What has come of the body. httptools itself puts it there: a call of ours for each part was a fifth of the
+        #: Python that an event of a burst took.
         self._parts: list[bytes] = []
         self.on_body: Callable[[bytes], None] = self._parts.append
         self._waiting_bytes = 0
