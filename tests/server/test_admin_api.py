@@ -224,7 +224,7 @@ async def test_a_client_is_made_changed_rotated_and_revoked(admin: httpx.AsyncCl
 
     assert (changed["models"], changed["state"], changed["requests_per_minute"]) == (["echo"], "disabled", 5)
     assert ([one["name"] for one in listed["clients"]], listed["configured"]) == (["anna"], ["tester"])
-    assert made["token"].rpartition("-")[2] not in json.dumps(listed)
+    assert made["token"].split("-", 2)[2] not in json.dumps(listed)
     assert (await admin.patch(path, json={})).status_code == 404
     assert (await admin.delete(path)).status_code == 404
 
