@@ -36,9 +36,9 @@ from proxy.keypool.verdict import (
     judge,
     judge_hearsay,
 )
-from proxy.openai_api.response import Batch, Delta, new_batch
-from proxy.poe_api.client import PoeClient
-from proxy.poe_api.events import Event
+from proxy.openai_api.response import Batch, ContentDeltas, Delta
+from proxy.poe_api.client import Answer, PoeClient
+from proxy.poe_api.events import Event, Texts
 from proxy.poe_api.query import Query, build_query_body
 from proxy.settings import PoeKey
 from proxy.translator.reply import Reply
@@ -205,10 +205,8 @@ class Attempts:
                     self._commit(lease)
                     await show(Batch(self._choice, deltas))
                     deltas = []
-                if self._committed and self._push is not None:  # the rest by the quick way, and what that cannot take
-                    while not reply.ended and (left := await answer.pump(self._pushed)) is not None:
-                        if left.deltas:
-                            await show(left)
+                if self._committed and self._push is not None:
+                    await self._push_rest(self._push, answer, show)
                     break
         deltas += reply.finish()
         if not self._streaming:
@@ -218,18 +216,29 @@ class Attempts:
             self._commit(lease)
             await show(Batch(self._choice, deltas))
 
-    def _pushed(self, events: list[Event]) -> Batch | None:
-        """The hot path of a stream: one read from Poe, one write to the client (``lone`` in bench).
+    async def _push_rest(self, way: Push, answer: Answer, show: Show) -> None:
+        """The rest by the quick way, and what that cannot take by the long one.
 
-        None to go on. A batch stops it: one that could not be pushed, or an empty one when the reply has ended.
+        The hot path of a stream: one read from Poe, one write to the client (``lone`` in bench).
         """
-        reply = self.reply
-        deltas = reply.feed(events)
-        if deltas:
-            batch = new_batch((self._choice, deltas))
-            if self._push is None or not self._push(batch):
+        reply, choice = self.reply, self._choice
+        pass_on, push_now = reply.pass_on, way.push_texts
+
+        def push(events: list[Event]) -> Batch | None:
+            """None to go on. A batch stops it: one that could not be pushed, or an empty one at the reply's end."""
+            deltas = reply.feed(events)
+            if deltas and not way.push(batch := Batch(choice, deltas)):
                 return batch
-        return Batch(self._choice, ()) if reply.ended else None
+            return Batch(choice, ()) if reply.ended else None
+
+        def push_texts(texts: list[str]) -> Batch | None:
+            if pass_on(texts):
+                return None if push_now(texts) else Batch(choice, [ContentDeltas(texts)])
+            return push([Texts(texts)])
+
+        while not reply.ended and (left := await answer.pump(push, push_texts)) is not None:
+            if left.deltas:
+                await show(left)
 
     async def _body_with_files(self, key: PoeKey) -> bytes:
         """The query, when Poe has its files: each account uploads its own."""

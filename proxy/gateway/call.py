@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from proxy.clients.tokens import Client
 from proxy.keypool.callers import Room
@@ -10,8 +11,16 @@ from proxy.openai_api.response import Batch, Usage
 
 #: Brings a batch to the client, and waits until it has gone out.
 Show = Callable[[Batch], Awaitable[None]]
-#: Sends a batch to the client at once, from any callback; False when it cannot now, so that it has to be shown.
-Push = Callable[[Batch], bool]
+
+
+class Push(Protocol):
+    """The quick way to the client, from any callback. False when it is not to be had now: then it has to be shown."""
+
+    def push(self, batch: Batch) -> bool:
+        """Sends a batch at once."""
+
+    def push_texts(self, texts: list[str]) -> bool:
+        """Sends more text of the first choice at once."""
 
 
 @dataclass(slots=True)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from proxy.errors import NotTheJsonAskedFor
 from proxy.gateway.attempts import Attempts
 from proxy.gateway.call import Show
-from proxy.openai_api.response import Batch, ContentDelta, Delta
+from proxy.openai_api.response import Batch, ContentDelta, ContentDeltas, Delta
 from proxy.poe_api.query import Message, Query
 from proxy.translator.reply import Reply
 from proxy.translator.structured import JsonFormat, NotAsAsked
@@ -71,6 +71,7 @@ class CheckedJson:
         await self._attempts.run(take)
         if self.reply.finish_reason != "stop":
             return Batch(choice, deltas)
-        text = "".join(delta.text for delta in deltas if isinstance(delta, ContentDelta))
+        text = "".join(delta.text for delta in deltas if isinstance(delta, ContentDelta | ContentDeltas))
         text = await asyncio.to_thread(self._format.read, text)
-        return Batch(choice, [*(delta for delta in deltas if not isinstance(delta, ContentDelta)), ContentDelta(text)])
+        others = [delta for delta in deltas if not isinstance(delta, ContentDelta | ContentDeltas)]
+        return Batch(choice, [*others, ContentDelta(text)])

@@ -17,7 +17,7 @@ from proxy.gateway.together import all_of, one_by_one
 from proxy.keypool.callers import Caller
 from proxy.keypool.pool import KeyPool
 from proxy.openai_api.request import ChatCompletionRequest
-from proxy.openai_api.response import Batch, ContentDelta, Delta, Finish, Usage
+from proxy.openai_api.response import Batch, ContentDelta, ContentDeltas, Delta, Finish, Usage
 from proxy.poe_api.query import Query
 from proxy.translator.reply import Reply
 from proxy.translator.request import Plan, build_plan
@@ -169,7 +169,7 @@ class _Counting:
         """Whether nobody would wait for the count of an answer that is nothing but this batch."""
         if len(batch.deltas) > _FEW:
             return False
-        texts = [delta.text for delta in batch.deltas if isinstance(delta, ContentDelta)]
+        texts = [delta.text for delta in batch.deltas if isinstance(delta, ContentDelta | ContentDeltas)]
         is_text_alone = len(texts) == len(batch.deltas)  # thoughts and calls are counted too
         return is_text_alone and self._tokens.counts_at_once(texts) and self._counted_prompt().done()
 

@@ -7,7 +7,7 @@ from pydantic import ConfigDict, Field
 
 from proxy.errors import ProxyError
 from proxy.openai_api.request import StopSequence, StreamOptions, TokenId
-from proxy.openai_api.response import DONE, Batch, ContentDelta, Finish, Gathered, Usage, error_body
+from proxy.openai_api.response import DONE, Batch, ContentDelta, ContentDeltas, Finish, Gathered, Usage, error_body
 from proxy.openai_api.validation import Strict, parse_body
 
 
@@ -57,6 +57,10 @@ class CompletionWriter:
         """The chunks for these deltas, one each; Usage brings the end."""
         return b"".join([self._chunk(batch.choice, delta) for delta in batch.deltas])
 
+    def write_texts(self, texts: list[str]) -> bytes:
+        """The chunks for more text of the first choice."""
+        return b"".join([self._chunk(0, ContentDelta(text)) for text in texts])
+
     def error(self, error: ProxyError) -> bytes:
         """The event that ends a failed stream. No ``[DONE]`` follows, so that clients raise."""
         return b"data: " + error_body(error) + b"\n\n"
@@ -65,6 +69,8 @@ class CompletionWriter:
         match delta:
             case ContentDelta(text):
                 return self._event(_choice(choice, self._before(choice) + text, None))
+            case ContentDeltas(texts):
+                return b"".join([self._chunk(choice, ContentDelta(text)) for text in texts])
             case Finish(reason):
                 return self._event(_choice(choice, self._before(choice), reason))
             case Usage():

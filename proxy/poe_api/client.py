@@ -92,22 +92,27 @@ class Answer:
             raise self._taken_failure()
         raise StopAsyncIteration
 
-    async def pump(self, take: Callable[[list[Event]], _Taken | None]) -> _Taken | None:
-        """Hands the events of each read to ``take`` as they are read, which spares a stream a task's wake-up a chunk.
+    async def pump(
+        self, take: Callable[[list[Event]], _Taken | None], take_texts: Callable[[list[str]], _Taken | None]
+    ) -> _Taken | None:
+        """Hands over what each read holds as it is read, which spares a stream a task's wake-up a chunk.
 
-        Returns what ``take`` returns as soon as that is something; None when the answer has ended.
+        Args:
+            take: is given the events of a read.
+            take_texts: is given the texts, where there is nothing else in a read.
+
+        Returns what they return as soon as that is something; None when the answer has ended.
         """
         taken: _Taken | None = None
-        decoder = self._decoder
+        decoder, texts_in = self._decoder, self._decoder.texts
 
         def consume(data: bytes) -> bool:
             nonlocal taken
-            events = decoder.feed(data)
-            if not events:
-                return decoder.ended
-            if decoder.ended or not self._has_begun:
-                self._note(events)
-            if events:  # of an error alone nothing is left
+            texts = texts_in(data)
+            if texts is not None:
+                taken = take_texts(texts)
+                return taken is not None
+            if events := self._events_in(data):
                 taken = take(events)
             return decoder.ended or taken is not None
 

@@ -6,10 +6,7 @@ https://creator.poe.com/docs/poe-protocol-specification; the framing: the HTML s
 
 import json
 import re
-import secrets
 from collections.abc import Callable
-from functools import partial
-from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
 import orjson
@@ -17,17 +14,11 @@ import orjson
 #: One event may not be larger; Poe caps a whole answer at 512,000 characters.
 MAX_EVENT_BYTES: Final = 8 * 1024 * 1024
 
-#: How nearly every event begins.
+#: How nearly every event begins, with LF as line ends.
 _TEXT_BEGINS: Final = b"event: text\ndata: "
 _TEXT_AT: Final = len(_TEXT_BEGINS)
-#: How a run of them begins, what stands between two, and both as an array of objects whose key nobody else can write.
-_RUN_BEGINS: Final = _TEXT_BEGINS + b'{"text":'
-_BETWEEN_TEXTS: Final = b'"}\n\n' + _RUN_BEGINS
-_KEY: Final = secrets.token_hex(8)
-_ARRAY_BEGINS: Final = b'[{"%b":' % _KEY.encode()
-_BETWEEN_OBJECTS: Final = b'"},' + _ARRAY_BEGINS[1:]
-#: A read of fewer bytes is not looked at for a run of texts: up to a dozen events, one by one is quicker.
-_SHORTEST_RUN: Final = 600
+#: A read of fewer bytes is not looked at for a run of texts: of a few events, one by one is quicker.
+_SHORTEST_RUN: Final = 200
 #: How every answer ends, as Poe's servers write it.
 _DONE: Final = b"event: done\ndata: {}"
 _HIGH_SURROGATE_AT_END = re.compile("[\ud800-\udbff]$")
@@ -37,6 +28,12 @@ class Text(NamedTuple):
     """Append ``text`` to the answer."""
 
     text: str
+
+
+class Texts(NamedTuple):
+    """The same with each of these, which came together. None is empty."""
+
+    texts: list[str]
 
 
 class Replace(NamedTuple):
@@ -71,11 +68,37 @@ class Done(NamedTuple):
     """The answer is complete."""
 
 
-Event = Text | Replace | File | Json | Failure | Done
+Event = Text | Texts | Replace | File | Json | Failure | Done
 
-#: ``Text((text,))`` without a NamedTuple's own ``__new__``, which is Python and takes twice as long.
-_new_text: Final[Callable[[tuple[str]], Text]] = partial(tuple.__new__, Text)
-_text_in: Final[Callable[[dict[str, Any]], Any]] = itemgetter(_KEY)
+
+class _Form(NamedTuple):
+    """How a server writes texts: what stands before the first, between two, and after the last.
+
+    The quotes are part of it, so that nothing can stand between them and a text; ``first`` and ``last`` are where, in a
+    read that is nothing but texts, the first one's quote is and what follows the last one's.
+    """
+
+    begins: bytes
+    between: bytes
+    ends: bytes
+    first: int
+    last: int
+
+
+def _form(newline: bytes, space: bytes) -> _Form:
+    begins, ends = b'event: text%bdata: {"text":%b"' % (newline, space), b'"}%b%b' % (newline, newline)
+    return _Form(begins, ends + begins, ends, len(begins) - 1, 1 - len(ends))
+
+
+#: What stands between two texts in an array: a line feed can be in no string.
+_BETWEEN_STRINGS: Final = b'",\n"'
+#: The lines of Poe's own server library end with CRLF.
+_FORMS_WITH_LF: Final = (_form(b"\n", b" "), _form(b"\n", b""))
+_FORMS: Final = (_form(b"\r\n", b" "), _form(b"\r\n", b""), *_FORMS_WITH_LF)
+
+
+#: Two texts cannot be shorter than this together.
+_SHORTEST_PAIR: Final = min(len(form.begins + form.between + form.ends) for form in _FORMS)
 
 
 class EventDecoder:
@@ -91,24 +114,53 @@ class EventDecoder:
     Guarded by the ``burst`` row of ``make bench``.
     """
 
-    __slots__ = ("_after_cr", "_half_character", "_tail", "ended")
+    __slots__ = ("_after_cr", "_half_character", "_plain", "_tail", "ended")
 
     def __init__(self) -> None:
         self._tail = b""
         self._after_cr = False
         self._half_character = ""
+        #: How this server writes texts, while nothing is pending that the next read would have to be joined with.
+        self._plain: _Form | None = None
         self.ended = False
+
+    def texts(self, read: bytes) -> list[str] | None:
+        """The texts of a read that is nothing but whole text events; None where that is not certain: then ``feed`` it.
+
+        What nearly every read of a stream is, in few steps (``lone`` and ``volley`` in bench).
+        """
+        form = self._plain
+        if form is None:
+            return None
+        begins, between, ends, first, last = form
+        if not (read.startswith(begins) and read.endswith(ends)):
+            return None
+        if len(read) >= _SHORTEST_PAIR:
+            return _texts_of_run(read[first:last], between) if len(read) <= MAX_EVENT_BYTES else None
+        try:
+            text = orjson.loads(read[first:last])
+        except orjson.JSONDecodeError:
+            return None
+        return [text] if text and type(text) is str else None
 
     def feed(self, read: bytes) -> list[Event]:
         """The events completed by this read, in order."""
-        if b"\r" in read or self._after_cr:
-            read = self._with_lf_only(read)
+        events = self._fed(self._with_lf_only(read) if b"\r" in read or self._after_cr else read)
+        if self._tail or self._after_cr or self._half_character or self.ended:
+            self._plain = None
+        elif self._plain is None:
+            self._plain = next((form for form in _FORMS if form.begins in read), None)
+        return events
+
+    def _fed(self, read: bytes) -> list[Event]:
+        """The same for a read whose lines end with LF."""
         if self._tail:
             read = self._tail + read
         events: list[Event] = []
         is_usual = len(read) <= MAX_EVENT_BYTES and not self._half_character and not self.ended
         if is_usual and len(read) > _SHORTEST_RUN:
-            events, read = _run_of_texts(read)
+            texts, read = _leading_texts(read)
+            events += [Texts(texts)] if texts else []
         blocks = read.split(b"\n\n")
         self._tail = blocks.pop()
         for block in blocks:
@@ -121,7 +173,7 @@ class EventDecoder:
                 except (orjson.JSONDecodeError, TypeError, KeyError):
                     text = None
                 if text and type(text) is str:
-                    events.append(_new_text((text,)))
+                    events.append(Text(text))
                     continue
             events += self._decoded(block)
             is_usual = is_usual and not self._half_character
@@ -181,27 +233,30 @@ class _MalformedEventError(Exception):
     """An event that must be understood is not what the protocol says."""
 
 
-def _run_of_texts(read: bytes) -> tuple[list[Event], bytes]:
-    """The text events that a read begins with but for the last of them, and the rest; none when it is not certain.
+def _leading_texts(read: bytes) -> tuple[list[str], bytes]:
+    """The texts that a read begins with but for the last of them, and the rest; none when it is not certain."""
+    for form in _FORMS_WITH_LF:
+        if read.startswith(form.begins):
+            end = read.rfind(form.between)
+            if end >= 0 and (texts := _texts_of_run(read[form.first : end + 1], form.between)):
+                return texts, read[end + len(form.ends) :]
+    return [], read
 
-    They are decoded at once, as an array, without a step of ours for each (``burst`` and ``volley`` in bench). That
-    comes to the same as one by one: a boundary cannot be within a string, which would end at the quote before the key,
-    nor deeper down, since every object turns out to have one value, which ends with a quote; and what is in the array
-    without a boundary before it has another key.
+
+def _texts_of_run(run: bytes, between: bytes) -> list[str] | None:
+    """The texts of events, from the first one's quote to the last one's; None when it is not certain.
+
+    They are decoded at once, as an array, without a step of ours for each. That comes to the same as one by one: what is
+    put between two of them is within no string, so that one ends before it and another begins behind it; and where
+    there are as many values as events, all of them strings, each event has one and nothing beside it.
     """
-    end = read.rfind(_BETWEEN_TEXTS)
-    if end < 0 or not read.startswith(_RUN_BEGINS):
-        return [], read
-    end += len(b'"}')
-    array = read[len(_RUN_BEGINS) : end].replace(_BETWEEN_TEXTS, _BETWEEN_OBJECTS)
+    array = run.replace(between, _BETWEEN_STRINGS)
+    events = 1 + (len(run) - len(array)) // (len(between) - len(_BETWEEN_STRINGS))
     try:
-        values = orjson.loads(b"%b%b]" % (_ARRAY_BEGINS, array))
-        texts = list(map(_text_in, values))
-    except (orjson.JSONDecodeError, TypeError, KeyError):
-        return [], read
-    if {*map(len, values)} != {1} or not all(texts) or b"\n" in array:
-        return [], read
-    return list(map(_new_text, zip(texts))), read[end + 2 :]
+        texts: list[str] = orjson.loads(b"[" + array + b"]")
+    except orjson.JSONDecodeError:
+        return None
+    return texts if len(texts) == events and {*map(type, texts)} == {str} and all(texts) else None
 
 
 def _fields(block: bytes) -> tuple[bytes, bytes]:

@@ -39,6 +39,7 @@ class Connection(asyncio.Protocol):
         self._on_free = on_free
         self._on_lost = on_lost
         self._loop = asyncio.get_running_loop()
+        self._time = self._loop.time
         self._transport: asyncio.Transport
         self._parser: httptools.HttpResponseParser | None = None
         #: What has come of the body. httptools itself puts it there: a call of ours for each part was a fifth of the
@@ -107,28 +108,31 @@ class Connection(asyncio.Protocol):
         self._consume = consume
         self._waiter = self._loop.create_future()
         try:
-            self._give()
+            self._give(consume)
             await self._waiter
         finally:
             self._consume = self._waiter = None
 
-    def _give(self) -> None:
+    def _give(self, consume: Callable[[bytes], bool]) -> None:
         """In ``pump``: hands over what is there, and ends it when there is no more to come."""
-        waiter, consume, parts = self._waiter, self._consume, self._parts
-        if consume is None or waiter is None or waiter.done():
+        parts = self._parts
+        try:
+            if (parts and consume(parts.pop() if len(parts) == 1 else self._taken())) or self.whole:
+                self._end_pump()
+            elif self._failure is not None:
+                self._end_pump(_anew(self._failure))
+        except Exception as error:  # noqa: BLE001 - it is raised in ``pump``, where it belongs
+            self._end_pump(error)
+
+    def _end_pump(self, error: Exception | None = None) -> None:
+        """``pump`` returns, or raises this; what comes from now on is kept for whoever asks next."""
+        waiter, self._consume = self._waiter, None
+        if waiter is None or waiter.done():
             return
-        if parts:
-            try:
-                if consume(parts.pop() if len(parts) == 1 else self._taken()):
-                    waiter.set_result(None)
-                    return
-            except Exception as error:  # noqa: BLE001 - it is raised in ``pump``, where it belongs
-                waiter.set_exception(error)
-                return
-        if self.whole:
+        if error is None:
             waiter.set_result(None)
-        elif self._failure is not None:
-            waiter.set_exception(_anew(self._failure))
+        else:
+            waiter.set_exception(error)
 
     def _taken(self) -> bytes:
         taken = b"".join(self._parts)
@@ -229,6 +233,21 @@ class Connection(asyncio.Protocol):
         self._timer = None
         self._fail(PoeTimeout(said="no event in time" if self._first_until else "silence, or no end in time"))
 
+    def _note_read(self, size: int) -> None:
+        """So many bytes were read and parsed while nobody pumps."""
+        if not self._has_head:
+            self._head_bytes += size
+            if self._head_bytes > _MAX_HEAD_BYTES:
+                self._fail(PoeFailed(said="a head over the size limit"))
+        elif self._ending_left is not None:
+            self._note_ending(self._ending_left)
+        elif self._parts:
+            self._waiting_bytes += size
+            self._wake()
+            if self._waiting_bytes > _HIGH_WATER_BYTES and not self._paused:
+                self._paused = True
+                self._transport.pause_reading()
+
     def _note_ending(self, left: int) -> None:
         """More came of a body of which nothing matters any more."""
         self._ending_left = left - sum(map(len, self._parts))
@@ -242,31 +261,20 @@ class Connection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is one without inheriting from it
 
     def data_received(self, data: bytes) -> None:
-        self._heard_at = self._loop.time()
-        parser = self._parser
+        self._heard_at = self._time()
+        parser, consume = self._parser, self._consume
         if parser is None:  # nobody asked
             self.close()
             return
-        if not self._has_head:
-            self._head_bytes += len(data)
         try:
             parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             self._fail(PoeFailed(said="an answer that is not HTTP"))
             return
-        if self._consume is not None:
-            self._give()
-        elif not self._has_head:
-            if self._head_bytes > _MAX_HEAD_BYTES:
-                self._fail(PoeFailed(said="a head over the size limit"))
-        elif self._ending_left is not None:
-            self._note_ending(self._ending_left)
-        elif self._parts:
-            self._waiting_bytes += len(data)
-            self._wake()
-            if self._waiting_bytes > _HIGH_WATER_BYTES and not self._paused:
-                self._paused = True
-                self._transport.pause_reading()
+        if consume is not None:
+            self._give(consume)
+        else:
+            self._note_read(len(data))
 
     def connection_lost(self, error: Exception | None) -> None:
         self._stop_timer()
@@ -275,7 +283,8 @@ class Connection(asyncio.Protocol):
         if self._failure is None:
             self._failure = StreamCut(said=type(error).__name__ if error else "the connection closed")
         self._wake()
-        self._give()
+        if self._consume is not None:
+            self._give(self._consume)
         self._parser = None  # the two know each other, and would wait for the garbage collector
         self._on_lost(self)
 

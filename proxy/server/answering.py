@@ -30,7 +30,7 @@ async def stream(request: Request, call: ChatCall, outcome: Outcome, writer: Wri
     with EventStream(request, writer, hold_s=settings.commit_hold_s, heartbeat_s=settings.heartbeat_s) as events:
         try:
             async with worker.drain.call():
-                await worker.relay.answer(call, events.show, events.push)
+                await worker.relay.answer(call, events.show, events)
         except ProxyError as error:
             if not events.opened:
                 raise

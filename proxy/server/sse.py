@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol, Self
 from sanic import HTTPResponse, Request
 
 from proxy.errors import ProxyError
-from proxy.openai_api.response import PING, Batch
+from proxy.openai_api.response import PING, Batch, ContentDeltas
 from proxy.server.headers import let_go_if_draining
 
 _HEADERS: Final = {"cache-control": "no-cache", "x-accel-buffering": "no"}
@@ -30,6 +30,9 @@ class Writer(Protocol):
 
     def write(self, batch: Batch) -> bytes:
         """The events for a batch."""
+
+    def write_texts(self, texts: list[str]) -> bytes:
+        """The events for more text of the first choice, which is open already."""
 
     def error(self, error: ProxyError) -> bytes:
         """The event that ends a failed stream."""
@@ -51,6 +54,7 @@ class EventStream:
         self._writer = writer
         self._heartbeat_s = heartbeat_s
         self._loop = asyncio.get_running_loop()
+        self._time = self._loop.time
         self._response: HTTPResponse | None = None
         self._protocol: Any = None
         self._is_sending = False
@@ -78,7 +82,7 @@ class EventStream:
     async def show(self, batch: Batch) -> None:
         """Sends a batch, one after the other; the one that brings the Usage ends the stream."""
         await self._send(self._writer.write(batch), last=batch.is_last)
-        self.chunks += len(batch.deltas)
+        self.chunks += _pieces(batch)
 
     def push(self, batch: Batch) -> bool:
         """Sends a batch at once, from whatever callback it came in, when the stream is open and nothing is in its way.
@@ -86,20 +90,23 @@ class EventStream:
         This does what Sanic's ``response.send`` comes to in the end, without a coroutine for each layer on the way
         there (``lone`` in bench).
         """
+        return self._push(self._writer.write(batch), _pieces(batch))
+
+    def push_texts(self, texts: list[str]) -> bool:
+        """The same for more text of the first choice."""
+        return self._push(self._writer.write_texts(texts), len(texts))
+
+    def _push(self, data: bytes, pieces: int) -> bool:
         protocol = self._protocol
         if protocol is None or self._is_sending:
             return False
         transport = protocol.transport
         if transport is None or transport.is_closing() or transport.get_write_buffer_size() > _HIGH_WATER_BYTES:
             return False
-        data = self._writer.write(batch)
-        if not data:  # thoughts in a legacy completion: a chunk of no bytes would end the body
-            return True
-        transport.write(b"%x\r\n%b\r\n" % (len(data), data))
-        now = self._loop.time()
-        protocol._time = now  # noqa: SLF001 - what Sanic's timeouts go by; both clocks are the monotonic one
-        self._quiet_until = now + self._heartbeat_s
-        self.chunks += len(batch.deltas)
+        if data:  # thoughts in a legacy completion have none: a chunk of no bytes would end the body
+            transport.write(b"%x\r\n%b\r\n" % (len(data), data))
+            self._quiet_until = self._time() + self._heartbeat_s
+            self.chunks += pieces
         return True
 
     async def fail(self, error: ProxyError) -> None:
@@ -146,6 +153,10 @@ class EventStream:
             self._quiet_until = now + self._heartbeat_s
             self._beat = self._loop.create_task(self._send_heartbeat())
         self._timer = self._loop.call_at(max(self._quiet_until, now + 0.01), self._on_silence)
+
+
+def _pieces(batch: Batch) -> int:
+    return sum([len(delta.texts) if isinstance(delta, ContentDeltas) else 1 for delta in batch.deltas])
 
 
 class _Head(HTTPResponse):

@@ -10,14 +10,12 @@ Tool calls, and thoughts that come in ``json`` events, take no part in replaceme
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
-from operator import itemgetter
 from typing import Any, Final
 
-from proxy.openai_api.response import ContentDelta, Delta, FinishReason, ReasoningDelta
-from proxy.poe_api.events import Event, File, Json, Replace, Text
+from proxy.openai_api.response import ContentDelta, ContentDeltas, Delta, FinishReason, ReasoningDelta
+from proxy.poe_api.events import Event, File, Json, Replace, Text, Texts
 from proxy.translator.files import FileLinks
 from proxy.translator.growing import GrowingText
 from proxy.translator.thinking import Parted, ThinkingSplitter, part
@@ -30,8 +28,6 @@ _PROGRESS: Final = re.compile(
 )
 #: Longer texts are not even looked at for progress, which keeps the time for it small.
 _MAX_PROGRESS_CHARACTERS: Final = 200
-#: More texts than this at once are looked at together.
-_MANY: Final = 12
 #: What a bot's backend may say of how its answer ended, beside what is seen here.
 _TOLD_REASONS: Final[dict[str, FinishReason]] = {"length": "length", "content_filter": "content_filter"}
 
@@ -103,44 +99,50 @@ class AnswerBuilder:
         """Why the answer ended, if it ended now."""
         return "tool_calls" if self._calls else self._told
 
+    def pass_on(self, texts: list[str]) -> bool:
+        """Takes in texts that came together if they go out as they are; they are to be fed if not.
+
+        Text without a bracket, when it is known to be answer and nothing waits, needs no second look (``lone`` in
+        bench).
+        """
+        if self._is_plain and "[" not in (text := "".join(texts)):
+            self._passed.append(text)
+            return True
+        return False
+
     def feed(self, events: Sequence[Event]) -> list[Delta]:
-        """What these events let through. Plain text, the usual case, goes straight on (``volley`` in bench)."""
-        if len(events) > _MANY:
-            return self._feed_many(events)
+        """What these events let through."""
         deltas: list[Delta] = []
         for event in events:
-            if type(event) is Text:
-                text = event.text
-                if self._is_plain and text and "[" not in text:
-                    self._passed.append(text)
-                    deltas.append(_new_content((text,)))
-                else:
-                    deltas += self._append(text)
-            elif isinstance(event, Json):
-                deltas += self._read(event.data)
-            elif isinstance(event, Replace):
-                deltas += self._replace(event.text)
-            elif isinstance(event, File):
-                self._note_passed()
-                self._files.append(event)
-                deltas += _content(self._links.add(event))
+            match event:
+                case Text(text):
+                    deltas += self._feed_one(text)
+                case Texts(texts):
+                    deltas += self._feed_many(texts)
+                case Json(data):
+                    deltas += self._read(data)
+                case Replace(text):
+                    deltas += self._replace(text)
+                case File():
+                    self._note_passed()
+                    self._files.append(event)
+                    deltas += _content(self._links.add(event))
         return deltas
 
-    def _feed_many(self, events: Sequence[Event]) -> list[Delta]:
-        """The same; texts without a step of ours for each (``burst`` and ``volley`` in bench).
+    def _feed_one(self, text: str) -> list[Delta]:
+        return [ContentDelta(text)] if text and self.pass_on([text]) else self._append(text)
 
-        The first may settle that those after it are answer, and the last is often what ends it.
-        """
-        deltas = self.feed(events[:_MANY])
-        middle = events[_MANY:-1]
-        texts = list(map(_text_of, middle)) if self._is_plain and {*map(type, middle)} == {Text} else [""]
-        if all(texts) and "[" not in "".join(texts):
-            self._passed += texts
-            deltas += map(_new_content, zip(texts))
-        else:
-            for at in range(0, len(middle), _MANY):
-                deltas += self.feed(middle[at : at + _MANY])
-        return deltas + self.feed(events[-1:])
+    def _feed_many(self, texts: list[str]) -> list[Delta]:
+        """The same for texts that came together; from where they can all go out as they are, all at once."""
+        deltas: list[Delta] = []
+        may_pass = True
+        for at, text in enumerate(texts):
+            if may_pass and self._is_plain:
+                may_pass = self.pass_on(rest := texts[at:])
+                if may_pass:
+                    return [*deltas, ContentDeltas(rest)]
+            deltas += self._feed_one(text)
+        return deltas
 
     def finish(self) -> list[Delta]:
         """What was still held when Poe said it was done."""
@@ -270,11 +272,6 @@ def _reasoning(text: str) -> list[Delta]:
 
 def _content(text: str) -> list[Delta]:
     return [ContentDelta(text)] if text else []
-
-
-#: ``ContentDelta((text,))`` without a NamedTuple's own ``__new__``, which is Python and takes twice as long.
-_new_content: Final[Callable[[tuple[str]], ContentDelta]] = partial(tuple.__new__, ContentDelta)
-_text_of: Final[Callable[[Any], str]] = itemgetter(0)
 
 
 def _first(choices: object) -> dict[str, Any]:

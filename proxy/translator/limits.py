@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from proxy.openai_api.response import ContentDelta, Delta, FinishReason, ReasoningDelta, ToolCallDelta
+from proxy.openai_api.response import ContentDelta, ContentDeltas, Delta, FinishReason, ReasoningDelta, ToolCallDelta
 from proxy.translator.usage import Encoder
 
 #: The meter counts text that will not change its tokens any more once, and keeps this much of the end open.
@@ -155,8 +155,10 @@ class AnswerLimits:
         """What of these deltas is within the limits. After ``reached`` nothing is."""
         taken: list[Delta] = []
         for delta in deltas:
-            if self.reached is None:
-                taken += self._take(delta)
+            alone = map(ContentDelta, delta.texts) if isinstance(delta, ContentDeltas) else (delta,)
+            for one in alone:
+                if self.reached is None:
+                    taken += self._take(one)
         return taken
 
     def finish(self) -> list[Delta]:

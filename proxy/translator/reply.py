@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from proxy.openai_api.response import ContentDelta, Delta, FinishReason, ReasoningDelta, ToolCallDelta
+from proxy.openai_api.response import ContentDelta, ContentDeltas, Delta, FinishReason, ReasoningDelta, ToolCallDelta
 from proxy.poe_api.events import Event
 from proxy.translator.answer import AnswerBuilder, Said
 from proxy.translator.limits import AnswerLimits
@@ -18,10 +18,11 @@ class Reply:
         keep: whether ``whole`` will be asked for.
 
     Attributes:
+        pass_on: takes in texts that came together if they go out as they are; they are to be fed if not.
         ended: a limit is reached, so that nothing of what follows counts.
     """
 
-    __slots__ = ("_answer", "_kept", "_limits", "_new_limits", "ended")
+    __slots__ = ("_answer", "_kept", "_limits", "_new_limits", "ended", "pass_on")
 
     def __init__(self, plan: Plan, encoder: Encoder | None, *, keep: bool) -> None:
         calls = ToolCallReader(plan.call_ids, one_only=plan.offer.one_only) if plan.offer.tools else None
@@ -31,6 +32,7 @@ class Reply:
         )
         self._limits = self._new_limits() if plan.is_limited else None
         self._kept: list[Delta] | None = [] if keep or plan.is_limited else None
+        self.pass_on: Callable[[list[str]], bool] = self._answer.pass_on if self._kept is None else _pass_nothing_on
         self.ended = False
 
     @property
@@ -79,7 +81,7 @@ class Reply:
             return self._answer.said()
         return Said(
             "".join(delta.text for delta in self._kept if isinstance(delta, ReasoningDelta)),
-            "".join(delta.text for delta in self._kept if isinstance(delta, ContentDelta)),
+            "".join(delta.text for delta in self._kept if isinstance(delta, ContentDelta | ContentDeltas)),
             "".join(delta.name + delta.arguments for delta in self._kept if isinstance(delta, ToolCallDelta)),
         )
 
@@ -92,3 +94,7 @@ class Reply:
 
     def _note_end(self) -> None:
         self.ended = self._limits is not None and self._limits.reached is not None
+
+
+def _pass_nothing_on(_: list[str]) -> bool:
+    return False
