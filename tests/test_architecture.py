@@ -62,7 +62,7 @@ OWNERS: Final[dict[str, set[str]]] = {
     "sanic": {"server"},
     "uvloop": {"server"},
     "prometheus_client": {"server"},
-    "tiktoken": {"translator"},
+    "splintr": {"translator"},
     "jsonschema": {"translator"},
     "referencing": {"translator"},
     "regex": {"translator"},

@@ -57,7 +57,7 @@ class Relay:
         bot = call.record.bot = await self._catalogue.resolve(call.request.model, call.client.models)
         plan = await self._plan(call.request, bot)
         is_counted = plan.visible_tokens is not None or plan.all_tokens is not None
-        encoder = await self._tokens.open_encoder() if is_counted else None
+        encoder = self._tokens.encoder if is_counted else None
         keyring = self._keyring(call)
         push = push if plan.choices == 1 and plan.json_format is None else None
         choices = [self._choice(call, plan, encoder, keyring, choice, push) for choice in range(plan.choices)]

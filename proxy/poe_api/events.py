@@ -246,8 +246,8 @@ def _leading_texts(read: bytes) -> tuple[list[str], bytes]:
 def _texts_of_run(run: bytes, between: bytes) -> list[str] | None:
     """The texts of events, from the first one's quote to the last one's; None when it is not certain.
 
-    They are decoded at once, as an array, without a step of ours for each. That comes to the same as one by one: what is
-    put between two of them is within no string, so that one ends before it and another begins behind it; and where
+    They are decoded at once, as an array, without a step of ours for each. That comes to the same as one by one: what
+    is put between two of them is within no string, so that one ends before it and another begins behind it; and where
     there are as many values as events, all of them strings, each event has one and nothing beside it.
     """
     array = run.replace(between, _BETWEEN_STRINGS)

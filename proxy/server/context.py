@@ -81,8 +81,6 @@ async def open_worker(settings: Settings, metrics: Metrics, drain: Drain) -> Asy
         await stack.enter_async_context(upload_client)
         uploads = Uploads(store, upload_client, max_bytes=settings.max_attachment_bytes)
         stack.push_async_callback(uploads.close)
-        tokens = TokenCounter()
-        stack.callback(tokens.close)
         pool = KeyPool(
             settings.poe_api_keys,
             store,
@@ -108,7 +106,7 @@ async def open_worker(settings: Settings, metrics: Metrics, drain: Drain) -> Asy
             upstream=Upstream(poe, uploads),
             pool=pool,
             catalogue=catalogue,
-            tokens=tokens,
+            tokens=TokenCounter(),
             failover=Failover(settings.max_attempts, settings.failover_budget_s, settings.key_wait_s),
         )
         clients = ClientRegistry(

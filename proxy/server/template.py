@@ -18,7 +18,7 @@ from proxy.translator.usage import load_encoding
 signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
 signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
-# 83 MB that workers would otherwise each have, and be a third of a second without.
+# 33 MB that workers would otherwise each have.
 load_encoding()
 
 # Collecting garbage in a worker would otherwise touch, and so copy, every page that it shares with the template.

@@ -1,87 +1,54 @@
 """Counts tokens with OpenAI's o200k vocabulary. Poe reports no usage, so these are estimates.
 
-The vocabulary lies beside this module (ADR 4): nothing is fetched at run time. Counting runs at about
-5 million tokens a second and releases the interpreter lock, so long texts are counted in a thread.
+The library brings the vocabulary along (ADR 13): nothing is fetched at run time. It counts 15 million tokens a second
+and keeps the interpreter lock meanwhile, so a thread would gain nothing: long texts are counted in slices, between
+which others have their turn of the event loop.
 """
 
 import asyncio
-import base64
 import functools
-import gzip
-import hashlib
 import json
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from functools import partial
-from importlib.resources import files
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
-import tiktoken
+import splintr
 
 from proxy.poe_api.query import Query
 
-#: SHA-256 of the vocabulary; the same figure that tiktoken itself checks its download against.
-VOCABULARY_SHA256: Final = "446a9538cb6c348e3516120d7c08b09f57c36495e2acfffe59a5bf8b0cfb1a2d"
+#: So much is counted without a pause: prose takes 0.3 ms, the worst of texts 1.5. A cut costs at most a few tokens.
+_SLICE_CHARACTERS: Final = 24_000
 
-#: Prose up to this many bytes takes 0.4 ms, and nothing over 1.7; the way to a thread and back takes 0.1, and more when
-#: the two wait for each other (``volley`` in bench). A character that is not ASCII counts as three bytes.
-_INLINE_BYTES: Final = 8_000
-
-#: Longer texts are counted in slices of this many characters. tiktoken 0.14 panics on a million blanks in one
-#: piece, and one word of a megabyte takes it 14 times as long as prose; a cut costs at most a few tokens.
-_SLICE_CHARACTERS: Final = 50_000
-
-#: Of a longer text only so much is counted, about 10 ms; one caller's megabytes must not hold up everybody's counts.
+#: Of a longer text only so much is counted, about 3 ms; one caller's megabytes must not hold up everybody's counts.
 _COUNTED_CHARACTERS: Final = 250_000
 
-#: Counting so much takes 6 µs, telling whether it was counted before a tenth of that: less is not worth keeping.
+#: Counting so much takes 2 µs, telling whether it was counted before a tenth of that: less is not worth keeping.
 _WORTH_KNOWING_CHARACTERS: Final = 200
-#: Counts that are kept, about 100 bytes each.
+#: Counts that are kept, about 150 bytes each.
 _MAX_KNOWN: Final = 20_000
 
 #: Tokens that OpenAI's chat format adds to each message, and to the whole prompt.
 _TOKENS_PER_MESSAGE: Final = 3
 _TOKENS_PER_PROMPT: Final = 3
 
-# The pattern that goes with the vocabulary, from tiktoken's definition of o200k_base.
-_PATTERN: Final = "|".join(  # noqa: FLY002 - one alternative a line
-    (
-        r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?",
-        r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?",
-        r"\p{N}{1,3}",
-        r" ?[^\s\p{L}\p{N}]+[\r\n/]*",
-        r"\s*[\r\n]+",
-        r"\s+(?!\S)",
-        r"\s+",
-    )
-)
-
 
 @functools.cache
-def load_encoding() -> tiktoken.Encoding:
-    """The o200k encoding; about 0.3 s the first time in a process.
-
-    Raises:
-        ValueError: the vocabulary file is not the one it should be.
-    """
-    raw = gzip.decompress((files(__package__) / "vocabulary" / "o200k_base.tiktoken.gz").read_bytes())
-    if hashlib.sha256(raw).hexdigest() != VOCABULARY_SHA256:
-        raise ValueError("the token vocabulary is damaged")
-    pairs = (line.split() for line in raw.splitlines())
-    ranks = {base64.b64decode(token): int(rank) for token, rank in pairs}
-    return tiktoken.Encoding("o200k_base", pat_str=_PATTERN, mergeable_ranks=ranks, special_tokens={})
+def load_encoding() -> splintr.AnyTokenizer:
+    """The o200k encoding; 33 MB and 50 ms the first time in a process."""
+    return splintr.Tokenizer.from_pretrained("o200k_base")
 
 
 class Encoder:
-    """Texts as tokens and back, at once and on the caller's thread: for short texts."""
+    """Texts as tokens and back. Names of special tokens are text like any other."""
 
-    def __init__(self, encoding: tiktoken.Encoding) -> None:
+    def __init__(self, encoding: splintr.AnyTokenizer) -> None:
         self._encoding = encoding
 
     def encode(self, text: str) -> list[int]:
-        """The tokens of ``text``."""
-        slices = (text[at : at + _SLICE_CHARACTERS] for at in range(0, len(text), _SLICE_CHARACTERS))
-        return [token for one in slices for token in self._encoding.encode_ordinary(one)]
+        """The tokens of ``text``; half a character counts as a question mark."""
+        try:
+            return self._encoding.encode_ordinary(text)
+        except UnicodeEncodeError:
+            return self._encoding.encode_ordinary(text.encode(errors="replace").decode())
 
     def decode(self, tokens: Sequence[int]) -> str:
         """The text of ``tokens``, without a character that is cut in half at the end."""
@@ -89,40 +56,43 @@ class Encoder:
 
 
 class KnownCounts:
-    """The counts of texts that came lately, for one thread. Of the texts themselves it keeps digests only.
+    """The counts of texts that came lately, by hashes nobody outside this process can compute, never by the texts.
 
     A conversation comes again with each turn, and longer: all but its last messages were counted before.
     """
 
     def __init__(self) -> None:
-        self._counts: dict[bytes, int] = {}
+        self._counts: dict[tuple[int, int], int] = {}
 
-    def count(self, text: str, count: Callable[[str], int]) -> int:
-        """The tokens of ``text``, by ``count`` when they are not known."""
+    def get(self, text: str) -> int | None:
+        """The tokens of ``text``, if they are known."""
         if len(text) < _WORTH_KNOWING_CHARACTERS:
-            return count(text)
-        digest = hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=16).digest()
-        tokens = self._counts.pop(digest, None)
-        if tokens is None:
-            tokens = count(text)
-            if len(self._counts) >= _MAX_KNOWN:
-                del self._counts[next(iter(self._counts))]
-        self._counts[digest] = tokens  # the last is the one that came last
+            return None
+        key = (len(text), hash(text))
+        tokens = self._counts.pop(key, None)
+        if tokens is not None:
+            self._counts[key] = tokens  # the last is the one that came last
         return tokens
+
+    def put(self, text: str, tokens: int) -> None:
+        """Remembers them, for as long as not too many others come."""
+        if len(text) < _WORTH_KNOWING_CHARACTERS:
+            return
+        if len(self._counts) >= _MAX_KNOWN:
+            del self._counts[next(iter(self._counts))]
+        self._counts[len(text), hash(text)] = tokens
 
 
 class TokenCounter:
-    """Counts off the event loop. The vocabulary is loaded in a thread, so start-up does not wait for it."""
+    """Counts what calls used: short texts at once, long ones in turns with whatever else the event loop has to do.
+
+    Attributes:
+        encoder: for those who need the tokens themselves.
+    """
 
     def __init__(self) -> None:
-        self._threads = ThreadPoolExecutor(max_workers=1, thread_name_prefix="tokens")
-        self._encoding: tiktoken.Encoding | None = None
-        self._loading: Future[tiktoken.Encoding] = self._threads.submit(self._load)
+        self.encoder = Encoder(load_encoding())
         self._known = KnownCounts()
-
-    def close(self) -> None:
-        """Ends the thread, dropping counts nobody waits for."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
 
     def count_prompt(self, query: Query) -> "asyncio.Future[int]":
         """Starts counting a prompt, its tools included, at once; await the result when needed, or cancel it."""
@@ -130,55 +100,53 @@ class TokenCounter:
         texts = [message.content for message in query.messages]
         if query.tools:
             texts.append(json.dumps(query.tools, ensure_ascii=False))
-        loop = asyncio.get_running_loop()
-        characters = sum(map(len, texts))
-        if characters > _COUNTED_CHARACTERS:
-            return self.count("\n".join(texts), overhead)
-        if self._encoding is not None and _is_short(texts):
-            done: asyncio.Future[int] = loop.create_future()
-            done.set_result(sum([_count(self._encoding, text) for text in texts]) + overhead)
-            return done
-        return loop.run_in_executor(self._threads, self._count_all_in_thread, texts, overhead)
+        if sum(map(len, texts)) > _COUNTED_CHARACTERS:
+            texts = ["\n".join(texts)]
+        return self._count(texts, overhead)
 
-    def counts_at_once(self, texts: Sequence[str]) -> bool:
+    def counts_at_once(self, texts: Iterable[str]) -> bool:
         """Whether the count of these is there when it has been asked for."""
-        return self._encoding is not None and _is_short(texts)
+        return sum(map(len, texts)) <= _SLICE_CHARACTERS
 
-    async def open_encoder(self) -> Encoder:
-        """The vocabulary for counting at once, as soon as it is loaded."""
-        encoding = self._encoding
-        return Encoder(await asyncio.wrap_future(self._loading) if encoding is None else encoding)
+    def count(self, text: str) -> "asyncio.Future[int]":
+        """Starts counting ``text``."""
+        return self._count([text], 0)
 
-    def count(self, text: str, overhead: int = 0) -> "asyncio.Future[int]":
-        """Starts counting ``text``; the result has ``overhead`` added."""
-        if self._encoding is not None and _is_short((text,)):
-            done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-            done.set_result(_count(self._encoding, text) + overhead)
-            return done
-        return asyncio.get_running_loop().run_in_executor(self._threads, self._count_in_thread, text, overhead)
+    def _count(self, texts: Sequence[str], overhead: int) -> "asyncio.Future[int]":
+        loop = asyncio.get_running_loop()
+        if not self.counts_at_once(texts):
+            return loop.create_task(self._count_in_turns(texts, overhead))
+        done: asyncio.Future[int] = loop.create_future()
+        done.set_result(sum(map(self._count_now, texts)) + overhead)
+        return done
 
-    def _load(self) -> tiktoken.Encoding:
-        encoding = self._encoding = load_encoding()
-        return encoding
+    def _count_now(self, text: str) -> int:
+        tokens = self._known.get(text)
+        if tokens is None:
+            tokens = len(self.encoder.encode(text))
+            self._known.put(text, tokens)
+        return tokens
 
-    def _count_all_in_thread(self, texts: Sequence[str], overhead: int) -> int:
-        encoding = self._loading.result()
-        return sum([self._known.count(text, partial(_count, encoding)) for text in texts]) + overhead
+    async def _count_in_turns(self, texts: Sequence[str], overhead: int) -> int:
+        """The tokens of ``texts``; of a very long one the beginning is counted, and stands for the rest."""
+        counted = overhead
+        for text in texts:
+            tokens = self._known.get(text)
+            if tokens is None:
+                tokens = await self._count_slices(text)
+                self._known.put(text, tokens)
+            counted += tokens
+        return counted
 
-    def _count_in_thread(self, text: str, overhead: int) -> int:
-        return _count(self._loading.result(), text) + overhead
+    async def _count_slices(self, text: str) -> int:
+        tokens = 0
+        for piece in _slices(text):
+            tokens += len(self.encoder.encode(piece))
+            await asyncio.sleep(0)
+        return round(tokens * max(1.0, len(text) / _COUNTED_CHARACTERS))
 
 
-def _is_short(texts: Sequence[str]) -> bool:
-    """Whether the way to a thread and back is not worth it."""
-    return sum([len(text) if text.isascii() else 3 * len(text) for text in texts]) <= _INLINE_BYTES
-
-
-def _count(encoding: tiktoken.Encoding, text: str) -> int:
-    """The tokens of ``text``; of a very long one the beginning is counted, and stands for the rest."""
-    if len(text) <= _SLICE_CHARACTERS:
-        return len(encoding.encode_ordinary(text))
-    counted = min(len(text), _COUNTED_CHARACTERS)
-    slices = (text[at : min(at + _SLICE_CHARACTERS, counted)] for at in range(0, counted, _SLICE_CHARACTERS))
-    tokens = sum(len(encoding.encode_ordinary(one)) for one in slices)
-    return tokens if counted == len(text) else round(tokens * len(text) / counted)
+def _slices(text: str) -> Iterator[str]:
+    """As much of a text as is counted, in pieces that can be counted without a pause."""
+    end = min(len(text), _COUNTED_CHARACTERS)
+    return (text[at : min(at + _SLICE_CHARACTERS, end)] for at in range(0, end, _SLICE_CHARACTERS))
