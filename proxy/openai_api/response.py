@@ -130,8 +130,9 @@ class ChunkWriter:
     def write(self, batch: Batch) -> bytes:
         """The chunks for these deltas, and an opening before the first ones; Usage brings the end."""
         choice, deltas = batch
-        head = b"" if choice in self._opened else self._open_up_to(choice, deltas[0])
-        return head + b"".join([self._chunks(choice, delta) for delta in deltas])
+        chunks = [] if choice in self._opened else [self._open_up_to(choice, deltas[0])]
+        chunks += [self._chunks(choice, delta) for delta in deltas]
+        return b"".join(chunks)
 
     def write_texts(self, texts: list[str]) -> bytes:
         """The chunks for more text of the first choice, which is open already: what nearly every chunk is.
@@ -157,21 +158,18 @@ class ChunkWriter:
         return self._chunk(choice, b'{"role":"assistant","content":%b,"refusal":null}' % content)
 
     def _chunks(self, choice: int, delta: Delta) -> bytes:
-        match delta:  # in the order of how often one comes here
-            case ContentDelta(text):
-                return self._chunk(choice, b'{"content":%b}' % orjson.dumps(text))
-            case ContentDeltas(texts) if not choice:
+        if isinstance(delta, ContentDelta | ContentDeltas):
+            texts = delta.texts if isinstance(delta, ContentDeltas) else [delta.text]
+            if not choice:
                 return self.write_texts(texts)
-            case ContentDeltas(texts):
-                return b"".join([self._chunks(choice, ContentDelta(text)) for text in texts])
-            case ReasoningDelta(text):
-                return self._chunk(choice, b'{"reasoning_content":%b}' % orjson.dumps(text))
-            case Finish(reason):
-                return self._chunk(choice, b"{}", b'"%b"' % reason.encode())
-            case Usage():
-                return self._end(delta)
-            case ToolCallDelta():
-                return self._chunk(choice, b'{"tool_calls":[%b]}' % orjson.dumps(delta.as_json()))
+            return b"".join([self._chunk(choice, b'{"content":%b}' % orjson.dumps(text)) for text in texts])
+        if isinstance(delta, ReasoningDelta):
+            return self._chunk(choice, b'{"reasoning_content":%b}' % orjson.dumps(delta.text))
+        if isinstance(delta, Finish):
+            return self._chunk(choice, b"{}", b'"%b"' % delta.reason.encode())
+        if isinstance(delta, ToolCallDelta):
+            return self._chunk(choice, b'{"tool_calls":[%b]}' % orjson.dumps(delta.as_json()))
+        return self._end(delta)
 
     def _chunk(self, choice: int, delta: bytes, finish_reason: bytes = b"null") -> bytes:
         body = b'{"index":%d,"delta":%b,"logprobs":null,"finish_reason":%b}]' % (choice, delta, finish_reason)

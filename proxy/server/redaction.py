@@ -23,9 +23,10 @@ REDACTED: Final = "[redacted]"
 #: A configured secret shorter than this is no secret, and replacing it would make logs unreadable.
 _SHORTEST: Final = 6
 
-#: What one of the patterns below may match has one of these in it, also within JSON; looking for them is cheaper.
-_HINT: Final = re.compile(r"[Bb]earer|BEARER|[Aa]uthorization|AUTHORIZATION|-[Kk]ey|-KEY|-[Tt]oken|-TOKEN|sk-|pp-|@")
-_HINT_IN_JSON: Final = re.compile(_HINT.pattern.encode())
+#: What one of the patterns below may match has one of these in it, in whatever case, also within JSON. Looking for
+#: them is quicker than for the patterns, and one after another quicker than all at once (``request`` in bench).
+_HINTS: Final = ("bearer", "authorization", "-key", "-token", "sk-", "pp-", "@")
+_HINTS_IN_JSON: Final = tuple(hint.encode() for hint in _HINTS)
 
 _CREDENTIALS: Final = (
     (re.compile(r"(?i)\b(bearer\s+)[\w.~+/=-]{6,}"), rf"\1{REDACTED}"),
@@ -85,14 +86,15 @@ class Redaction(logging.Filter):
 
     def is_clear(self, line: bytes) -> bool:
         """Whether JSON by orjson certainly holds no secret: nearly always so, and told by one look at all of it."""
-        return _HINT_IN_JSON.search(line) is None and not any(map(line.__contains__, self._secrets_in_json))
+        has_hint = any(map(line.lower().__contains__, _HINTS_IN_JSON))
+        return not has_hint and not any(map(line.__contains__, self._secrets_in_json))
 
     def cleared(self, text: str) -> str:
         """The text without secrets."""
         for secret in self._secrets:
             if secret in text:
                 text = text.replace(secret, REDACTED)
-        if _HINT.search(text):
+        if any(map(text.lower().__contains__, _HINTS)):
             for pattern, replacement in _CREDENTIALS:
                 text = pattern.sub(replacement, text)
         return text

@@ -156,7 +156,11 @@ class EventStream:
 
 
 def _pieces(batch: Batch) -> int:
-    return sum([len(delta.texts) if isinstance(delta, ContentDeltas) else 1 for delta in batch.deltas])
+    pieces = len(batch.deltas)
+    for delta in batch.deltas:
+        if isinstance(delta, ContentDeltas):
+            pieces += len(delta.texts) - 1
+    return pieces
 
 
 class _Head(HTTPResponse):

@@ -114,19 +114,18 @@ class AnswerBuilder:
         """What these events let through."""
         deltas: list[Delta] = []
         for event in events:
-            match event:
-                case Text(text):
-                    deltas += self._feed_one(text)
-                case Texts(texts):
-                    deltas += self._feed_many(texts)
-                case Json(data):
-                    deltas += self._read(data)
-                case Replace(text):
-                    deltas += self._replace(text)
-                case File():
-                    self._note_passed()
-                    self._files.append(event)
-                    deltas += _content(self._links.add(event))
+            if isinstance(event, Text):
+                deltas += self._feed_one(event.text)
+            elif isinstance(event, Texts):
+                deltas += self._feed_many(event.texts)
+            elif isinstance(event, Json):
+                deltas += self._read(event.data)
+            elif isinstance(event, Replace):
+                deltas += self._replace(event.text)
+            elif isinstance(event, File):
+                self._note_passed()
+                self._files.append(event)
+                deltas += _content(self._links.add(event))
         return deltas
 
     def _feed_one(self, text: str) -> list[Delta]:

@@ -66,8 +66,6 @@ class KnownCounts:
 
     def get(self, text: str) -> int | None:
         """The tokens of ``text``, if they are known."""
-        if len(text) < _WORTH_KNOWING_CHARACTERS:
-            return None
         key = (len(text), hash(text))
         tokens = self._counts.pop(key, None)
         if tokens is not None:
@@ -76,8 +74,6 @@ class KnownCounts:
 
     def put(self, text: str, tokens: int) -> None:
         """Remembers them, for as long as not too many others come."""
-        if len(text) < _WORTH_KNOWING_CHARACTERS:
-            return
         if len(self._counts) >= _MAX_KNOWN:
             del self._counts[next(iter(self._counts))]
         self._counts[len(text), hash(text)] = tokens
@@ -116,11 +112,15 @@ class TokenCounter:
         loop = asyncio.get_running_loop()
         if not self.counts_at_once(texts):
             return loop.create_task(self._count_in_turns(texts, overhead))
+        for text in texts:
+            overhead += self._count_now(text)
         done: asyncio.Future[int] = loop.create_future()
-        done.set_result(sum(map(self._count_now, texts)) + overhead)
+        done.set_result(overhead)
         return done
 
     def _count_now(self, text: str) -> int:
+        if len(text) < _WORTH_KNOWING_CHARACTERS:
+            return len(self.encoder.encode(text))
         tokens = self._known.get(text)
         if tokens is None:
             tokens = len(self.encoder.encode(text))
@@ -128,22 +128,25 @@ class TokenCounter:
         return tokens
 
     async def _count_in_turns(self, texts: Sequence[str], overhead: int) -> int:
-        """The tokens of ``texts``; of a very long one the beginning is counted, and stands for the rest."""
-        counted = overhead
         for text in texts:
-            tokens = self._known.get(text)
-            if tokens is None:
-                tokens = await self._count_slices(text)
-                self._known.put(text, tokens)
-            counted += tokens
-        return counted
+            if self.counts_at_once((text,)):
+                overhead += self._count_now(text)
+                await asyncio.sleep(0)
+            else:
+                overhead += await self._count_slices(text)
+        return overhead
 
     async def _count_slices(self, text: str) -> int:
-        tokens = 0
-        for piece in _slices(text):
-            tokens += len(self.encoder.encode(piece))
-            await asyncio.sleep(0)
-        return round(tokens * max(1.0, len(text) / _COUNTED_CHARACTERS))
+        """The tokens of a text that is too long for one slice; of a very long one the beginning stands for the rest."""
+        tokens = self._known.get(text)
+        if tokens is None:
+            tokens = 0
+            for piece in _slices(text):
+                tokens += len(self.encoder.encode(piece))
+                await asyncio.sleep(0)
+            tokens = round(tokens * max(1.0, len(text) / _COUNTED_CHARACTERS))
+            self._known.put(text, tokens)
+        return tokens
 
 
 def _slices(text: str) -> Iterator[str]:

@@ -46,7 +46,7 @@ def openais() -> tiktoken.Encoding:
 TELLING = "aAbBzZ  \n\r\t'sStTrReEvVmMlLdDſK0123/.,-<|>_é中ǅʰ़\u00a0\u3000\u2028🙂"
 
 
-@given(text=st.text(st.sampled_from(TELLING), max_size=80) | st.text(max_size=80) | st.text(st.characters()))
+@given(text=st.text(st.sampled_from(TELLING), max_size=80) | st.text(max_size=80))
 @settings(max_examples=500)
 def test_any_text_has_the_tokens_of_openais_own_library(openais: tiktoken.Encoding, text: str) -> None:
     assert Encoder(load_encoding()).encode(text) == openais.encode_ordinary(text)
