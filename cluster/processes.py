@@ -29,6 +29,7 @@ _ANSWER_TIMEOUT_S: Final = 2.0
 _LAST_WORDS: Final = 2000
 
 _given: set[int] = set()
+_chance = random.SystemRandom()
 
 
 class MissingProgramError(Exception):
@@ -55,9 +56,12 @@ def make_home(home: Path) -> Path:
 
 
 def free_port() -> int:
-    """A port on 127.0.0.1 that nobody listens on now, given out once only."""
+    """A port on 127.0.0.1 that nobody listens on now, given out once only.
+
+    By chance that no seed settles: tests that run side by side begin with the same one, and would be given the same.
+    """
     while True:
-        port = random.choice(_PORTS)
+        port = _chance.choice(_PORTS)
         if port not in _given and is_free(port):
             _given.add(port)
             return port
