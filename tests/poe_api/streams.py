@@ -1,9 +1,12 @@
 """Event streams for the tests of the decoder: telling ones as bytes, hypothesis's own, and ways to split them."""
 
 import json
+from collections.abc import Iterable
 from typing import Any, Final
 
 from hypothesis import strategies as st
+
+from proxy.poe_api.events import Event, EventDecoder, Text, Texts
 
 #: Whole streams on which every sane reader agrees, as Poe and its bots send them or might.
 AGREED: Final[dict[str, bytes]] = {
@@ -183,3 +186,23 @@ def splits(draw: st.DrawFn, raw: bytes) -> list[bytes]:
         return [bytes([byte]) for byte in raw]
     cuts = sorted(draw(st.lists(st.integers(0, len(raw)), max_size=12)))
     return [raw[start:end] for start, end in zip([0, *cuts], [*cuts, len(raw)], strict=True)]
+
+
+def one_by_one(events: Iterable[Event]) -> list[Event]:
+    """The same with each text by itself."""
+    return [one for event in events for one in (map(Text, event.texts) if isinstance(event, Texts) else [event])]
+
+
+def decoded(*reads: bytes) -> list[Event]:
+    """All events of these reads, each text by itself: the same whichever way they are asked for."""
+    fed, asked = EventDecoder(), EventDecoder()
+    events = one_by_one(event for read in reads for event in fed.feed(read))
+    quickly = one_by_one(event for read in reads for event in texts_first(asked, read))
+    assert quickly == events, reads
+    return events
+
+
+def texts_first(decoder: EventDecoder, read: bytes) -> list[Event]:
+    """As a stream is decoded."""
+    texts = decoder.texts(read)
+    return decoder.feed(read) if texts is None else [Texts(texts)]

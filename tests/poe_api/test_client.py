@@ -8,7 +8,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace as changed
-from typing import Any
+from typing import Any, TypeVar
 
 import aiohttp
 import pytest
@@ -27,7 +27,7 @@ from proxy.errors import (
     RateLimited,
     StreamCut,
 )
-from proxy.poe_api.client import PoeClient, Timeouts, encode_bot_name
+from proxy.poe_api.client import Answer, PoeClient, Timeouts, encode_bot_name
 from proxy.poe_api.events import Done, Event, Text
 from proxy.poe_api.faults import RateLimits
 from proxy.poe_api.network import network_fault
@@ -713,10 +713,18 @@ def test_a_connection_that_breaks_is_a_cut_stream(kind: type[aiohttp.ClientError
     assert isinstance(network_fault(kind()), StreamCut)
 
 
+T = TypeVar("T")
+
+
 async def pumped(client: PoeClient, take: Callable[[list[Event]], object | None], *, body: bytes = b"{}") -> object:
     """What comes of an answer that is pumped from its beginning."""
     async with client.ask(bot="Echo", body=body, key=KEY) as arriving:
-        return await arriving.pump(take)
+        return await pump(arriving, take)
+
+
+async def pump(arriving: Answer, take: Callable[[list[Event]], T | None]) -> T | None:
+    """For those to whom texts are events like others."""
+    return await arriving.pump(take, lambda texts: take([*map(Text, texts)]))
 
 
 def into(seen: list[Event]) -> Callable[[list[Event]], object | None]:
@@ -750,12 +758,12 @@ async def test_a_pump_takes_over_and_hands_back_at_any_point(client: PoeClient, 
 
     async with client.ask(bot="Echo", body=b"{}", key=KEY) as arriving:
         take(await anext(arriving.reads))
-        assert await arriving.pump(take) == "enough"
+        assert await pump(arriving, take) == "enough"
         take(await anext(arriving.reads))
-        assert await arriving.pump(take) == "enough"
+        assert await pump(arriving, take) == "enough"
         numbers[4].set()
         numbers[5].set()
-        assert await arriving.pump(into(seen)) is None
+        assert await pump(arriving, into(seen)) is None
 
     assert seen == [*(Text(f"{n} ") for n in range(6)), Done()]
 
@@ -786,9 +794,9 @@ async def test_a_pump_that_is_stopped_before_a_failure_fails_when_it_goes_on(
     """Whoever stopped it has something to do with what came first."""
     poe.script = lambda _: Reply([text("one") + event("error", {"text": "x"})])
     async with client.ask(bot="Echo", body=b"{}", key=KEY) as arriving:
-        assert await arriving.pump(list) == [Text("one")]
+        assert await pump(arriving, list) == [Text("one")]
         with pytest.raises(PoeFailed):
-            await arriving.pump(list)
+            await pump(arriving, list)
 
 
 async def test_what_a_taker_raises_is_raised_by_the_pump(client: PoeClient, poe: ScriptedPoe) -> None:

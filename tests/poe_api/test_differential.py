@@ -21,8 +21,8 @@ from hypothesis import strategies as st
 
 from proxy.errors import PoeError
 from proxy.poe_api.client import PoeClient, Timeouts
-from proxy.poe_api.events import Done, Event, EventDecoder, Failure, File, Json, Replace, Text
-from tests.poe_api.streams import AGREED, agreed_streams, splits
+from proxy.poe_api.events import Done, Event, Failure, File, Json, Replace, Text, Texts
+from tests.poe_api.streams import AGREED, agreed_streams, decoded, one_by_one, splits
 from tests.support.scripted_poe import DONE, META, Asked, Reply, ScriptedPoe, event, text
 
 #: One thing a caller learns: ("text", "Hello"), ("failure", type, words), ("done",).
@@ -44,15 +44,15 @@ class Seen:
 
 def facts_of(events: Sequence[Event]) -> list[Fact]:
     """What a caller of ours learns."""
-    return [_fact(one) for one in events]
+    return [_fact(one) for one in one_by_one(events)]
 
 
 def _fact(one: Event) -> Fact:
     match one:
-        case Text(piece):
-            return ("text", piece)
-        case Replace(whole):
-            return ("replace", whole)
+        case Text(said) | Replace(said):
+            return ("text" if isinstance(one, Text) else "replace", said)
+        case Texts():
+            raise AssertionError("they have been taken apart")
         case File(url, content_type, name, inline_ref):
             return ("file", url, content_type, name, inline_ref)
         case Json(payload):
@@ -64,8 +64,7 @@ def _fact(one: Event) -> Fact:
 
 
 def seen_by_us(reads: Sequence[bytes]) -> list[Fact]:
-    decoder = EventDecoder()
-    return facts_of([one for read in reads for one in decoder.feed(read)])
+    return facts_of(decoded(*reads))
 
 
 class _Reads(httpx.AsyncByteStream):

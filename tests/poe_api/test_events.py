@@ -2,7 +2,6 @@
 
 import itertools
 import json
-from collections.abc import Iterable
 
 import orjson
 import pytest
@@ -11,19 +10,10 @@ from hypothesis import strategies as st
 
 from proxy.poe_api import events as events_module
 from proxy.poe_api.events import MAX_EVENT_BYTES, Done, Event, EventDecoder, Failure, File, Json, Replace, Text
-from tests.poe_api.streams import AGREED, agreed_streams, line_ends, soups, splits
+from tests.poe_api.streams import AGREED, agreed_streams, decoded, line_ends, soups, splits, texts_first
 from tests.support.scripted_poe import DONE, META, event, replace, text
 
 MALFORMED = Failure(text="", error_type="malformed_event")
-
-
-def decoded(*reads: bytes) -> list[Event]:
-    """All events of these reads."""
-    return decoded_by(EventDecoder(), reads)
-
-
-def decoded_by(decoder: EventDecoder, reads: Iterable[bytes]) -> list[Event]:
-    return [event for read in reads for event in decoder.feed(read)]
 
 
 def test_a_text_is_appended() -> None:
@@ -161,11 +151,11 @@ def test_a_payload_that_is_no_json_object_fails_the_answer(name: str, data: byte
     "end", [DONE, event("error", {"text": "busy"}), event("text", []), event("text", {"text": 7})], ids=str
 )
 def test_nothing_follows_the_end(end: bytes) -> None:
-    decoder = EventDecoder()
-    (last,) = decoder.feed(end + text("more") + DONE + event("error", {}))
+    first = end + text("more") + DONE + event("error", {})
+    (last,) = decoded(first)
 
     assert isinstance(last, Done | Failure)
-    assert decoded_by(decoder, [text("more"), DONE, b"x" * 100]) == []
+    assert decoded(first, text("more"), DONE, b"x" * 100) == [last]
 
 
 def test_two_halves_of_a_character_arrive_with_the_second() -> None:
@@ -266,11 +256,9 @@ def test_the_largest_event_is_understood_and_a_larger_one_fails_the_answer(
 
 def test_an_event_without_an_end_is_given_up(small_events: int) -> None:
     """It fails once, and what follows changes nothing."""
-    decoder = EventDecoder()
-
-    assert decoded_by(decoder, [b"x" * small_events]) == []
-    assert decoded_by(decoder, [b"x"]) == [MALFORMED]
-    assert decoded_by(decoder, [b"x" * small_events, b"\n\n", DONE]) == []
+    assert decoded(b"x" * small_events) == []
+    assert decoded(b"x" * small_events, b"x") == [MALFORMED]
+    assert decoded(b"x" * small_events, b"x", b"x" * small_events, b"\n\n", DONE) == [MALFORMED]
 
 
 def test_the_longest_answer_poe_allows_fits_in_one_event() -> None:
@@ -331,41 +319,84 @@ def test_no_split_of_surrogate_pairs_over_events_loses_one(data: st.DataObject, 
 
 
 #: Texts, and what only together with others looks like texts. Each is one event, whole or not.
-BLOCKS = [
-    b"event: text\ndata: " + data + b"\n\n"
-    for data in (
-        b'{"text":"a"}',
-        b'{"text":"say \\"}, {\\",\\\\"}',
-        b'{"text":"\\u00e9[1],"}',
-        b'{"text":"a"},{"text":"b"}',
-        b'{"text":"a","text":"b"}',
-        b'{"text":"a","b":[{"c":"d"}',
-        b'{"text":"e"}],"f":"g"}',
-        b'{"text":[{"q":"c"}',
-        b'{"text":"e"}]},{"text":"z"}',
-        b'{"text":"e"}],"text":"z"},{"text":"z"}',
-        b'{"text":\n"v"}',
-        b'{"text":\n\n"v"}',
-        b'{"text":"abc\\"}',
-        b'{"text":","z"}',
-        b'{"text":"}',
-        b'{"text":""}',
-        b'{"text":["a"]}',
-        b'{"text":"\\ud83d"}',
-        b'{"text":"\\ude42"}',
-        b'{"text":"a"}\n\n,{"text":"b"}',
-    )
-] + [text("as Python writes it"), replace("b"), b": a comment\n\n", b'"},{"text":\n\n', DONE]
+PAYLOADS = (
+    b'{"text":"a"}',
+    b'{"text":"say \\"}, {\\",\\\\"}',
+    b'{"text":"\\u00e9[1],"}',
+    b'{"text":"a"},{"text":"b"}',
+    b'{"text":"a","text":"b"}',
+    b'{"text":"a","b"}',
+    b'{"text":"a","b":[{"c":"d"}',
+    b'{"text":"e"}],"f":"g"}',
+    b'{"text":[{"q":"c"}',
+    b'{"text":"a",["b"}',
+    b'{"text":"c"],"d"}',
+    b'{"text":"e"}]},{"text":"z"}',
+    b'{"text":"e"}],"text":"z"},{"text":"z"}',
+    b'{"text":\n"v"}',
+    b'{"text":\n\n"v"}',
+    b'{"text":"v"\n}',
+    b'{"text":"v\n"}',
+    b'{"text":"v"\ndata: }',
+    b'{"text":"abc\\"}',
+    b'{"text":"a\\"}',
+    b'{"text":",\\"b"}',
+    b'{"text":","z"}',
+    b'{"text":"}',
+    b'{"text":""}',
+    b'{"text":["a"]}',
+    b'{"text":"\\ud83d"}',
+    b'{"text":"\\ude42"}',
+    b'{"text":"\xff"}',
+    b'{"text":"a"}\n\n,{"text":"b"}',
+)
+OTHERS = [replace("b"), b": a comment\n\n", b'"},{"text":\n\n', DONE]
 
 
-def test_texts_that_come_together_are_what_they_are_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def blocks(form: str) -> list[bytes]:
+    """All of them, as a server writes them that puts a space behind the colon or not, and ends lines so or so."""
+    texts = [b"event: text\ndata: " + payload + b"\n\n" for payload in PAYLOADS]
+    if "space" in form:
+        texts = [one.replace(b'{"text":', b'{"text": ') for one in texts]
+    every = [*texts, text("as Python writes it"), *OTHERS]
+    return [one.replace(b"\n", b"\r\n") for one in every] if "CRLF" in form else every
+
+
+@pytest.mark.parametrize("form", ["LF", "LF, space", "CRLF", "CRLF, space"])
+def test_texts_that_come_together_are_what_they_are_alone(monkeypatch: pytest.MonkeyPatch, form: str) -> None:
     """Runs of texts are decoded at once: what is no text on its own must not become one, nor join with others."""
     monkeypatch.setattr(events_module, "_SHORTEST_RUN", 0)
-    usual = [BLOCKS[0]]
-    for blocks in itertools.product(BLOCKS, repeat=3):
-        together = [*usual, *blocks, *usual]
+    usual, *others = blocks(form)
+    for pair in itertools.product([usual, *others], repeat=2):
+        alone = decoded(usual, *pair, usual)
 
-        assert decoded(b"".join(together)) == decoded(*together), together
+        assert decoded(usual, b"".join([*pair, usual])) == alone, pair
+        assert decoded(b"".join([usual, *pair, usual])) == alone, pair
+        assert decoded(usual, b"".join(pair), usual) == alone, pair
+
+
+@pytest.mark.parametrize("form", ["LF", "LF, space", "CRLF", "CRLF, space"])
+def test_a_read_of_nothing_but_texts_is_told_from_any_other(form: str) -> None:
+    """Once the server's way to write them is known; before, and where something is pending, nothing is certain."""
+    usual = blocks(form)[0]
+    decoder = EventDecoder()
+
+    assert decoder.texts(usual) is None
+    assert decoder.feed(usual) == [Text("a")]
+    assert decoder.texts(usual) == ["a"]
+    assert decoder.texts(3 * usual) == ["a", "a", "a"]
+    assert decoder.texts(usual + DONE) is None
+    assert decoder.feed(usual[:-1]) == ([Text("a")] if "CRLF" in form else [])
+    assert decoder.texts(usual) is None
+
+
+def test_nothing_is_certain_of_texts_before_the_other_half_of_a_character_and_after_the_end() -> None:
+    decoder = EventDecoder()
+    for read in (text("a"), text("\ud83d"), text("b"), DONE):
+        texts_first(decoder, read)
+        expected = None if read in (text("\ud83d"), DONE) else ["a"]
+
+        assert decoder.texts(text("a")) == expected
 
 
 def test_nothing_follows_the_end_however_much_it_is() -> None:
