@@ -254,6 +254,10 @@ def test_the_largest_event_is_understood_and_a_larger_one_fails_the_answer(
     assert fed(larger) == [MALFORMED]
 
 
+def test_a_larger_event_fails_the_answer_also_where_a_text_is_expected(small_events: int) -> None:
+    assert decoded(text("a"), of_size(small_events + 1) + b"\n\n") == [Text("a"), MALFORMED]
+
+
 def test_an_event_without_an_end_is_given_up(small_events: int) -> None:
     """It fails once, and what follows changes nothing."""
     assert decoded(b"x" * small_events) == []
@@ -373,6 +377,10 @@ def test_texts_that_come_together_are_what_they_are_alone(monkeypatch: pytest.Mo
         assert decoded(usual, b"".join([*pair, usual])) == alone, pair
         assert decoded(b"".join([usual, *pair, usual])) == alone, pair
         assert decoded(usual, b"".join(pair), usual) == alone, pair
+
+        apart = [pair[0], usual, pair[1], usual]
+
+        assert decoded(usual, b"".join(apart)) == decoded(usual, *apart), pair
 
 
 @pytest.mark.parametrize("form", ["LF", "LF, space", "CRLF", "CRLF, space"])

@@ -10,14 +10,14 @@ Three things hold for the text of any answer; ``stated`` is what Poe's events am
 
 import itertools
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.openai_api.response import ContentDelta, Delta, ReasoningDelta, ToolCallDelta
-from proxy.poe_api.events import Done, Event, File, Json, Replace, Text
+from proxy.openai_api.response import ContentDelta, ContentDeltas, Delta, ReasoningDelta, ToolCallDelta
+from proxy.poe_api.events import Done, Event, File, Json, Replace, Text, Texts
 from proxy.translator.answer import AnswerBuilder, Said
 from proxy.translator.tool_calls import ToolCallReader
 
@@ -486,6 +486,74 @@ def test_many_events_at_once_show_what_they_show_one_by_one(
     assert at_once.feed(events) == [delta for event in events for delta in one_by_one.feed([event])]
     assert at_once.finish() == one_by_one.finish()
     assert at_once.said() == one_by_one.said()
+
+
+@given(
+    begin=st.lists(st.sampled_from([Text("Thinking..."), Text("A"), Replace("A"), Replace("")]), max_size=2),
+    groups=st.lists(
+        st.lists(st.sampled_from(["a", " b\n", "[1]", "See ![c]", "[Ab12Cd34]", "*Thinking...*"]), min_size=1),
+        max_size=12,
+    ),
+    end=st.lists(st.sampled_from([Replace("A"), IMAGE, CHART, Done()]), max_size=2),
+)
+def test_texts_that_came_together_show_what_they_show_one_by_one(
+    begin: list[Event], groups: list[list[str]], end: list[Event]
+) -> None:
+    """Whether they are passed on as they are, or fed."""
+    passed_on, fed, one_by_one = AnswerBuilder(), AnswerBuilder(), AnswerBuilder()
+    expected = [delta for event in begin for delta in one_by_one.feed([event])]
+    expected += [delta for group in groups for one in group for delta in one_by_one.feed([Text(one)])]
+    expected += [*one_by_one.feed(end), *one_by_one.finish()]
+    shown = passed_on.feed(begin)
+    for group in groups:
+        shown += [ContentDeltas(group)] if passed_on.pass_on(group) else passed_on.feed([Texts(group)])
+    shown += [*passed_on.feed(end), *passed_on.finish()]
+
+    assert alone(shown) == expected
+    assert alone([*fed.feed([*begin, *map(Texts, groups), *end]), *fed.finish()]) == expected
+    assert passed_on.said() == fed.said() == one_by_one.said()
+    assert passed_on.whole() == fed.whole() == one_by_one.whole()
+
+
+def alone(deltas: Iterable[Delta]) -> list[Delta]:
+    """The same with each text by itself."""
+    return [
+        one
+        for delta in deltas
+        for one in (map(ContentDelta, delta.texts) if isinstance(delta, ContentDeltas) else [delta])
+    ]
+
+
+def test_plain_text_is_passed_on_once_it_is_known_to_be_answer() -> None:
+    answer = AnswerBuilder()
+
+    assert not answer.pass_on(["early"])
+    answer.feed([Text("one "), Text("two ")])
+    assert answer.pass_on(["three ", "four "])
+    assert not answer.pass_on(["five", " [6]"])
+    assert answer.said().text == "one two three four "
+
+
+def test_texts_with_a_bracket_late_among_them_take_no_longer_than_others() -> None:
+    """They are looked at together once, not once for each that could still be passed on."""
+    few, many = (joined_for(["a"] * count + ["[1]"]) for count in (500, 5_000))
+
+    assert many < 20 * few
+
+
+def joined_for(texts: list[str]) -> int:
+    """How many texts are looked at, in all looks."""
+
+    class Counting(AnswerBuilder):
+        looked_at = 0
+
+        def pass_on(self, texts: list[str]) -> bool:
+            self.looked_at += len(texts)
+            return super().pass_on(texts)
+
+    answer = Counting()
+    answer.feed([Texts(texts)])
+    return answer.looked_at
 
 
 def test_thoughts_do_not_wait_for_a_file() -> None:
