@@ -11,7 +11,7 @@ from openai.types import Completion
 
 from proxy.errors import InvalidRequest, RateLimited
 from proxy.openai_api.completions import CompletionWriter, parse_completion_request, text_completion_body
-from proxy.openai_api.response import Batch, ContentDelta, Delta, Finish, Gathered, ReasoningDelta, Usage
+from proxy.openai_api.response import Batch, ContentDelta, ContentDeltas, Delta, Finish, Gathered, ReasoningDelta, Usage
 
 STOP, USAGE = Finish("stop"), Usage(7, 3)
 ANSWER: list[Delta] = [ContentDelta("Hello"), ContentDelta(" 🙂"), STOP, USAGE]
@@ -187,3 +187,12 @@ def test_a_request_without_a_prompt_is_refused() -> None:
         parse(model="Echo")
 
     assert refused.value.param == "prompt"
+
+
+@pytest.mark.parametrize("echo", ["", "Once "])
+def test_texts_that_came_together_go_out_in_a_chunk_each(echo: str) -> None:
+    together, one_by_one = writer(echo=echo), writer(echo=echo)
+    alone = [one_by_one.write(Batch(0, [ContentDelta(text)])) for text in ("a", "b", "c", "d")]
+
+    assert together.write(Batch(0, [ContentDeltas(["a", "b"])])) == b"".join(alone[:2])
+    assert together.write_texts(["c", "d"]) == b"".join(alone[2:])

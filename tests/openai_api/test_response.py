@@ -20,6 +20,7 @@ from proxy.openai_api.response import (
     Batch,
     ChunkWriter,
     ContentDelta,
+    ContentDeltas,
     Delta,
     Finish,
     FinishReason,
@@ -309,6 +310,30 @@ def test_how_deltas_are_batched_changes_no_byte(texts: list[str], deltas: list[D
     at_once, one_by_one = writer(), writer()
 
     assert at_once.write(Batch(0, deltas)) == b"".join([one_by_one.write(Batch(0, [delta])) for delta in deltas])
+
+
+TRICKY = st.text(min_size=1) | st.sampled_from([",", '",', ',"', '",\n  "', "\n  ", "\\", '\\"', '"', "[", "é", "你好"])
+
+
+@given(groups=st.lists(st.lists(TRICKY, min_size=1, max_size=5), max_size=5), choice=st.integers(0, 1))
+def test_texts_that_came_together_go_out_in_a_chunk_each(groups: list[list[str]], choice: int) -> None:
+    together, one_by_one, quick = writer(), writer(), writer()
+    opened = [one.write(Batch(choice, [ContentDelta("a")])) for one in (together, one_by_one, quick)]
+    texts = [text for group in groups for text in group]
+    alone = b"".join([one_by_one.write(Batch(choice, [ContentDelta(text)])) for text in texts])
+
+    assert len(set(opened)) == 1
+    assert together.write(Batch(choice, [*map(ContentDeltas, groups)])) == alone
+    if not choice:
+        assert b"".join(map(quick.write_texts, groups)) == alone
+
+
+def test_a_whole_answer_has_the_texts_that_came_together() -> None:
+    answer = Gathered()
+    answer.add(Batch(0, [ContentDelta("a"), ContentDeltas(["b", "c"]), STOP]))
+    answer.add(Batch(0, [USAGE]))
+
+    assert [choice.message()["content"] for _, choice in answer.in_order()] == ["abc"]
 
 
 def test_a_heartbeat_is_a_comment() -> None:

@@ -59,6 +59,29 @@ async def test_a_stream_has_one_chunk_an_event_and_one_id(client: AsyncOpenAI, p
     assert len({(chunk.id, chunk.created, chunk.model) for chunk in chunks}) == 1
 
 
+@pytest.mark.parametrize("line_end", [b"\n", b"\r\n"])
+@pytest.mark.parametrize("together", [1, 2, 7, 60])
+@pytest.mark.parametrize("limits", [{}, {"max_tokens": 5_000}, {"n": 2}, {"stop": ["never"]}])
+async def test_however_many_texts_come_together_each_is_a_chunk(
+    client: AsyncOpenAI, poe: ScriptedPoe, line_end: bytes, together: int, limits: dict[str, Any]
+) -> None:
+    """Whatever they say, and whatever stands among them."""
+    words = ["plain ", 'a "quote", ', "你好 🙂 ", "\\ and \n ", "[link](x) ", "more "]
+    said = [f"{number}:{words[number % len(words)]}" for number in range(120)]
+    events = [text(one) for one in said]
+    writes = [b"".join(events[at : at + together]) for at in range(0, len(events), together)]
+    writes[len(writes) // 2] += b": a comment\n\n" + META
+    poe.script = lambda _: Reply([one.replace(b"\n", line_end) for one in [*writes, DONE]])
+
+    chunks = await streamed(client, **limits)
+
+    for index in range(limits.get("n", 1)):
+        contents = [one.choices[0].delta.content for one in chunks if one.choices[0].index == index]
+        assert "".join(filter(None, contents)) == "".join(said)
+        if not limits.get("stop"):  # that holds back what could be its beginning
+            assert [content for content in contents if content] == said
+
+
 async def test_equal_pieces_are_not_taken_for_repeats(client: AsyncOpenAI, poe: ScriptedPoe) -> None:
     """A proxy that dropped a chunk equal to the one before would eat one 'ha'."""
     poe.script = lambda _: answer("ha", "ha", "ha")

@@ -4,12 +4,13 @@ import itertools
 import re
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from proxy.openai_api.response import ContentDelta, Delta, ReasoningDelta, ToolCallDelta
+from proxy.openai_api.response import ContentDelta, ContentDeltas, Delta, ReasoningDelta, ToolCallDelta
 from proxy.translator.limits import AnswerLimits, StopScanner, TokenMeter
 from proxy.translator.usage import Encoder, load_encoding
 
@@ -233,6 +234,13 @@ def test_a_call_without_arguments_yet_begins_before_the_limit() -> None:
     begun = ToolCallDelta(0, "call_1", "look", "")
 
     assert limited([begun, ToolCallDelta(0, "", "", "{}")], visible=1) == ([begun], "length")
+
+
+@pytest.mark.parametrize("limits", [{"visible": 4}, {"everything": 4}, {"stops": ["six s"]}, {"stops": ["z"]}, {}])
+def test_texts_that_came_together_are_within_the_limits_of_each(limits: dict[str, Any]) -> None:
+    texts = ["four", " five", " six", " seven"]
+
+    assert limited([ContentDeltas(texts)], **limits) == limited([*map(ContentDelta, texts)], **limits)
 
 
 def test_nothing_follows_a_limit() -> None:
