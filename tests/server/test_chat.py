@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import random
 import socket
 from typing import Any
 
@@ -10,6 +11,7 @@ import openai
 import pytest
 from openai import AsyncOpenAI
 
+from proxy.server.sse import EventStream
 from tests.support.scripted_poe import (
     CUT,
     DONE,
@@ -408,8 +410,48 @@ async def test_behind_the_heartbeats_failover_goes_on(settings: Any, poe: Script
     assert len(set(poe.keys_used())) == 2
 
 
-async def test_a_slow_reader_gets_every_piece_in_order(proxy: str, poe: ScriptedPoe) -> None:
-    """Pieces that find no room go another way than those that do; neither overtakes the other."""
+async def test_what_cannot_be_pushed_goes_the_long_way_in_its_place(
+    client: AsyncOpenAI, poe: ScriptedPoe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Texts and everything else alike, in whatever order one way follows the other."""
+    push, moods = EventStream._push, random.Random(1)  # noqa: SLF001 - both ways to it
+    refused: list[int] = []
+
+    def push_or_not(self: EventStream, data: bytes, pieces: int) -> bool:
+        if moods.random() < 0.5:
+            return push(self, data, pieces)
+        refused.append(pieces)
+        return False
+
+    monkeypatch.setattr(EventStream, "_push", push_or_not)
+    pairs = [(f"{number} ", f"{number}{' [x]' * (number % 5 == 0)}; ") for number in range(100)]
+    go_on = [asyncio.Event() for _ in pairs]
+    writes = [text(one) + text(two) for one, two in pairs]
+    poe.script = lambda _: Reply([step for steps in zip(writes, go_on, strict=True) for step in steps] + [DONE])
+    stream = await client.chat.completions.create(model="Echo", messages=HELLO, stream=True)
+    said: list[str] = []
+    async for chunk in stream:
+        if content := chunk.choices[0].delta.content:
+            said.append(content)
+            go_on[(len(said) - 1) // 2].set()
+
+    assert said == [one for pair in pairs for one in pair]
+    assert 20 < len(refused) < 80, "both ways were gone"
+
+
+async def test_a_slow_reader_gets_every_piece_in_order(
+    proxy: str, poe: ScriptedPoe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pieces that find no room go another way than those that do; neither overtakes the other, and few wait here."""
+    waiting_bytes: list[int] = []
+    push = EventStream._push  # noqa: SLF001 - where they would gather
+
+    def push_and_look(self: EventStream, data: bytes, pieces: int) -> bool:
+        pushed = push(self, data, pieces)
+        waiting_bytes.append(self._protocol.transport.get_write_buffer_size())
+        return pushed
+
+    monkeypatch.setattr(EventStream, "_push", push_and_look)
     pieces = [f"{number:05d}" + "x" * 4000 for number in range(4000)]  # more than the kernel holds for us
     poe.script = lambda _: Reply([META, *map(text, pieces), DONE])
     reader, writer = await asyncio.open_connection(*proxy.removeprefix("http://").split(":"), limit=16_384)
@@ -430,6 +472,7 @@ async def test_a_slow_reader_gets_every_piece_in_order(proxy: str, poe: Scripted
         if line.startswith("data: {")
     )
     assert said == "".join(pieces)
+    assert 0 < max(waiting_bytes) < 1_000_000
 
 
 async def post_raw(proxy: str, path: str, body: object) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
