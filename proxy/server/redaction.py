@@ -16,6 +16,7 @@ from urllib.parse import parse_qs, quote, quote_plus, unquote, urlsplit
 
 import orjson
 
+from proxy.server.secret_index import SecretIndex
 from proxy.settings import Settings
 
 REDACTED: Final = "[redacted]"
@@ -61,7 +62,7 @@ class Redaction(logging.Filter):
         super().__init__()
         forms = {form for secret in secrets if len(secret) >= _SHORTEST for form in _forms(secret)}
         self._secrets = sorted(forms, key=len, reverse=True)
-        self._secrets_in_json = {orjson.dumps(form.encode(errors="replace").decode())[1:-1] for form in forms}
+        self._in_json = SecretIndex({orjson.dumps(form.encode(errors="replace").decode())[1:-1] for form in forms})
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Lets every record pass, without secrets. One that cannot be read comes out empty."""
@@ -87,7 +88,7 @@ class Redaction(logging.Filter):
     def is_clear(self, line: bytes) -> bool:
         """Whether JSON by orjson certainly holds no secret: nearly always so, and told by one look at all of it."""
         has_hint = any(map(line.lower().__contains__, _HINTS_IN_JSON))
-        return not has_hint and not any(map(line.__contains__, self._secrets_in_json))
+        return not has_hint and not self._in_json.may_be_in(line)
 
     def cleared(self, text: str) -> str:
         """The text without secrets."""

@@ -116,11 +116,12 @@ class Conversation:
         """A streamed answer of so many events after the first; yields when one has arrived, before the next leaves."""
         self._ask(stream=True)
         answer = self._poe.next_query()
-        answer.sendall(_STREAM_HEAD + _event())
+        event = _framed(text(_WORDS).replace(b"\n", b"\r\n"))  # as Poe's own server library ends lines
+        answer.sendall(_STREAM_HEAD + event)
         self._read(_MARK, marks=1)
         yield
         for _ in range(events):
-            answer.sendall(_event())
+            answer.sendall(event)
             self._read(_MARK, marks=1)
             yield
         answer.sendall(_framed(DONE) + _BODY_END)
