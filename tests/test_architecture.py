@@ -71,7 +71,7 @@ OWNERS: Final[dict[str, set[str]]] = {
     "pydantic": {"openai_api", "settings"},
     "pydantic_core": {"openai_api"},
     "pydantic_settings": {"settings"},
-    "orjson": {"openai_api", "poe_api", "server", "cli"},
+    "orjson": {"openai_api", "poe_api", "ledger", "server", "cli"},
 }
 
 

@@ -15,6 +15,8 @@ from collections.abc import Callable, Sequence
 from itertools import chain, islice
 from typing import Any, Final, NamedTuple
 
+import orjson
+
 from proxy.errors import StoreUnavailable
 from proxy.ledger.entry import Entry
 from proxy.store.redis import RedisStore
@@ -32,9 +34,6 @@ MAX_UNTOLD: Final = 100_000
 _TRY_AGAIN_S: Final = 0.2
 #: How long a worker that ends goes on telling, in seconds.
 _CLOSE_S: Final = 1.0
-
-#: ``json.dumps`` would make an encoder for each.
-_json: Final[Callable[[Any], str]] = json.JSONEncoder(separators=(",", ":")).encode
 
 _RECORD_REQUESTS = Script(__package__, "record_requests")
 
@@ -123,7 +122,7 @@ class Recorder:
 def _values(numbered: _Numbered, now: float) -> Sequence[str | int]:
     """An entry as ``record_requests.lua`` takes it."""
     number, entry, ended_at_s = numbered
-    why = _json(entry.why)
+    why = _as_json(entry.why)
     values = (
         number,
         round((now - ended_at_s) * 1000),
@@ -150,6 +149,13 @@ def _values(numbered: _Numbered, now: float) -> Sequence[str | int]:
     )
     names = f"{entry.request_id}{entry.client}{entry.client_id}{entry.slot}{entry.model}{entry.outcome}{why}"
     return values if names.isascii() else [_sendable(value) for value in values]
+
+
+def _as_json(why: Any) -> str:
+    try:
+        return orjson.dumps(why).decode()
+    except orjson.JSONEncodeError:  # half of a surrogate pair, in a name that a caller chose
+        return json.dumps(why, separators=(",", ":"))
 
 
 def _sendable(value: str | int) -> str | int:

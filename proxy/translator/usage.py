@@ -37,6 +37,11 @@ def load_encoding() -> splintr.AnyTokenizer:
     return splintr.Tokenizer.from_pretrained("o200k_base")
 
 
+#: In the name of each special token. Only without it the library's quickest way treats a text as nothing but text.
+_SPECIAL: Final = "<|"
+_TOKEN_BYTES: Final = 4
+
+
 class Encoder:
     """Texts as tokens and back. Names of special tokens are text like any other."""
 
@@ -49,6 +54,15 @@ class Encoder:
             return self._encoding.encode_ordinary(text)
         except UnicodeEncodeError:
             return self._encoding.encode_ordinary(text.encode(errors="replace").decode())
+
+    def count(self, text: str) -> int:
+        """How many tokens they are: without a number for each, which is a third of the time."""
+        if _SPECIAL in text:
+            return len(self.encode(text))
+        try:
+            return len(self._encoding.encode_flat(text)) // _TOKEN_BYTES
+        except UnicodeEncodeError:
+            return len(self.encode(text))
 
     def decode(self, tokens: Sequence[int]) -> str:
         """The text of ``tokens``, without a character that is cut in half at the end."""
@@ -120,10 +134,10 @@ class TokenCounter:
 
     def _count_now(self, text: str) -> int:
         if len(text) < _WORTH_KNOWING_CHARACTERS:
-            return len(self.encoder.encode(text))
+            return self.encoder.count(text)
         tokens = self._known.get(text)
         if tokens is None:
-            tokens = len(self.encoder.encode(text))
+            tokens = self.encoder.count(text)
             self._known.put(text, tokens)
         return tokens
 
@@ -142,7 +156,7 @@ class TokenCounter:
         if tokens is None:
             tokens = 0
             for piece in _slices(text):
-                tokens += len(self.encoder.encode(piece))
+                tokens += self.encoder.count(piece)
                 await asyncio.sleep(0)
             tokens = round(tokens * max(1.0, len(text) / _COUNTED_CHARACTERS))
             self._known.put(text, tokens)

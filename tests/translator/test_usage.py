@@ -52,6 +52,18 @@ def test_any_text_has_the_tokens_of_openais_own_library(openais: tiktoken.Encodi
     assert Encoder(load_encoding()).encode(text) == openais.encode_ordinary(text)
 
 
+@given(text=st.lists(st.sampled_from([*TELLING, "<|endoftext|>", "<|", "|>", "\ud83d"]), max_size=80).map("".join))
+def test_a_count_is_that_of_the_tokens(text: str) -> None:
+    encoder = Encoder(load_encoding())
+
+    assert encoder.count(text) == len(encoder.encode(text))
+
+
+def test_every_special_token_is_known_by_its_name() -> None:
+    """A text without it can be counted in the quickest way, which would take such a name for one token."""
+    assert all("<|" in name for name in load_encoding().special_tokens())
+
+
 def test_ordinary_pages_have_the_tokens_of_openais_own_library(openais: tiktoken.Encoding) -> None:
     """Prose, Chinese, code, names of special tokens, and texts cut anywhere."""
     root = Path(__file__).parents[2]
@@ -101,13 +113,13 @@ async def test_a_prompt_is_its_messages_and_what_the_format_adds(counter: TokenC
 def encoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What is looked at, in order."""
     looked_at: list[str] = []
-    encode = Encoder.encode
+    count = Encoder.count
 
-    def noting(self: Encoder, text: str) -> list[int]:
+    def noting(self: Encoder, text: str) -> int:
         looked_at.append(text)
-        return encode(self, text)
+        return count(self, text)
 
-    monkeypatch.setattr(Encoder, "encode", noting)
+    monkeypatch.setattr(Encoder, "count", noting)
     return looked_at
 
 
