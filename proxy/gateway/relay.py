@@ -23,7 +23,8 @@ from proxy.translator.reply import Reply
 from proxy.translator.request import Plan, build_plan
 from proxy.translator.usage import Encoder, TokenCounter
 
-#: An answer in more pieces than this is not looked at for whether it is short.
+#: A short answer has so many characters at most, in so many pieces.
+_SHORT: Final = 2_000
 _FEW: Final = 32
 
 
@@ -169,9 +170,15 @@ class _Counting:
         """Whether nobody would wait for the count of an answer that is nothing but this batch."""
         if len(batch.deltas) > _FEW:
             return False
-        texts = [delta.text for delta in batch.deltas if isinstance(delta, ContentDelta | ContentDeltas)]
-        is_text_alone = len(texts) == len(batch.deltas)  # thoughts and calls are counted too
-        return is_text_alone and self._tokens.counts_at_once(texts) and self._counted_prompt().done()
+        texts: list[str] = []
+        for delta in batch.deltas:
+            if isinstance(delta, ContentDelta):
+                texts.append(delta.text)
+            elif isinstance(delta, ContentDeltas):
+                texts += delta.texts
+            else:  # thoughts and calls are counted too
+                return False
+        return len(texts) <= _FEW and sum(map(len, texts)) <= _SHORT and self._counted_prompt().done()
 
     def _counted_prompt(self) -> "asyncio.Future[int]":
         if self._prompt is None:

@@ -148,7 +148,7 @@ class EventDecoder:
         events = self._fed(self._with_lf_only(read) if b"\r" in read or self._after_cr else read)
         if self._tail or self._after_cr or self._half_character or self.ended:
             self._plain = None
-        elif self._plain is None:
+        elif events and self._plain is None:
             self._plain = next((form for form in _FORMS if form.begins in read), None)
         return events
 

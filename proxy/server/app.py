@@ -35,7 +35,8 @@ def create_app(settings: Settings, lifecycle: Lifecycle | None = None) -> App:
         AUTO_EXTEND=False,
         FALLBACK_ERROR_FORMAT="json",
         REQUEST_MAX_SIZE=settings.max_body_bytes,
-        # Every send resets it, and heartbeats see to it that something is sent; a whole answer may take this long.
+        # What Sanic sends resets it, what is pushed past Sanic does not: no stream goes on for so long. A whole answer
+        # may take this long, and heartbeats see to it that something is sent.
         # A whole answer in JSON may have to be asked for twice.
         RESPONSE_TIMEOUT=2 * settings.upstream_total_s + settings.failover_budget_s + settings.heartbeat_s,
         KEEP_ALIVE_TIMEOUT=75,

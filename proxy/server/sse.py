@@ -5,10 +5,10 @@ that takes longer than the hold time, it opens anyway and heartbeats fill the si
 """
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from types import TracebackType
-from typing import Any, Final, Protocol, Self
+from typing import Any, Final, Protocol, Self, TypeVar
 
 from sanic import HTTPResponse, Request
 
@@ -20,6 +20,7 @@ _HEADERS: Final = {"cache-control": "no-cache", "x-accel-buffering": "no"}
 _CONTENT_TYPE: Final = "text/event-stream; charset=utf-8"
 #: So much may wait to be sent to a client before the answer waits for it; what asyncio's transports have by default.
 _HIGH_WATER_BYTES: Final = 64 * 1024
+_Said = TypeVar("_Said")
 
 
 class Writer(Protocol):
@@ -90,19 +91,21 @@ class EventStream:
         This does what Sanic's ``response.send`` comes to in the end, without a coroutine for each layer on the way
         there (``lone`` in bench).
         """
-        return self._push(self._writer.write(batch), _pieces(batch))
+        return self._push(self._writer.write, batch, _pieces(batch))
 
     def push_texts(self, texts: list[str]) -> bool:
         """The same for more text of the first choice."""
-        return self._push(self._writer.write_texts(texts), len(texts))
+        return self._push(self._writer.write_texts, texts, len(texts))
 
-    def _push(self, data: bytes, pieces: int) -> bool:
+    def _push(self, write: Callable[[_Said], bytes], said: _Said, pieces: int) -> bool:
+        """Nothing is written that cannot be sent: a writer remembers what it has written."""
         protocol = self._protocol
         if protocol is None or self._is_sending:
             return False
         transport = protocol.transport
         if transport is None or transport.is_closing() or transport.get_write_buffer_size() > _HIGH_WATER_BYTES:
             return False
+        data = write(said)
         if data:  # thoughts in a legacy completion have none: a chunk of no bytes would end the body
             transport.write(b"%x\r\n%b\r\n" % (len(data), data))
             self._quiet_until = self._time() + self._heartbeat_s

@@ -390,6 +390,8 @@ def test_a_read_of_nothing_but_texts_is_told_from_any_other(form: str) -> None:
     decoder = EventDecoder()
 
     assert decoder.texts(usual) is None
+    assert decoder.feed(text("")) == []
+    assert decoder.texts(text("a")) is None
     assert decoder.feed(usual) == [Text("a")]
     assert decoder.texts(usual) == ["a"]
     assert decoder.texts(3 * usual) == ["a", "a", "a"]

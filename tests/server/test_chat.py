@@ -4,6 +4,7 @@ import asyncio
 import json
 import random
 import socket
+from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -417,9 +418,9 @@ async def test_what_cannot_be_pushed_goes_the_long_way_in_its_place(
     push, moods = EventStream._push, random.Random(1)  # noqa: SLF001 - both ways to it
     refused: list[int] = []
 
-    def push_or_not(self: EventStream, data: bytes, pieces: int) -> bool:
+    def push_or_not(self: EventStream, write: Callable[[Any], bytes], said: Any, pieces: int) -> bool:
         if moods.random() < 0.5:
-            return push(self, data, pieces)
+            return push(self, write, said, pieces)
         refused.append(pieces)
         return False
 
@@ -446,8 +447,8 @@ async def test_a_slow_reader_gets_every_piece_in_order(
     waiting_bytes: list[int] = []
     push = EventStream._push  # noqa: SLF001 - where they would gather
 
-    def push_and_look(self: EventStream, data: bytes, pieces: int) -> bool:
-        pushed = push(self, data, pieces)
+    def push_and_look(self: EventStream, write: Callable[[Any], bytes], said: Any, pieces: int) -> bool:
+        pushed = push(self, write, said, pieces)
         waiting_bytes.append(self._protocol.transport.get_write_buffer_size())
         return pushed
 
@@ -504,6 +505,20 @@ async def test_thoughts_that_are_not_shown_do_not_end_a_legacy_completion(proxy:
     assert wire.count(b"0\r\n\r\n") == 1
     assert dechunked(wire).endswith(b"data: [DONE]\n\n")
     assert b"world" in dechunked(wire)
+
+
+async def test_what_is_said_once_is_not_lost_with_what_could_not_be_pushed(
+    client: AsyncOpenAI, poe: ScriptedPoe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The echo of a legacy completion stands before its first text, which comes a second time by the long way."""
+    monkeypatch.setattr("proxy.server.sse._HIGH_WATER_BYTES", -1)
+    shown = asyncio.Event()
+    asyncio.get_running_loop().call_later(0.1, shown.set)
+    poe.script = lambda _: Reply([text("*Thinking...*\n\n> one\n"), shown, text("\nHello"), text(" world"), DONE])
+    stream = await client.completions.create(model="Echo", prompt="Say: ", echo=True, stream=True)
+    said = [chunk.choices[0].text async for chunk in stream]
+
+    assert "".join(said) == "Say: Hello world"
 
 
 async def test_who_leaves_while_the_rest_waits_leaves_nothing_to_the_next(proxy: str, poe: ScriptedPoe) -> None:

@@ -230,7 +230,7 @@ def test_cutting_a_text_into_slices_costs_few_tokens(text: str, slice_characters
 
     whole = len(Encoder(load_encoding()).encode(text))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("proxy.translator.usage._SLICE_CHARACTERS", slice_characters)
+        patch.setattr("proxy.translator.usage._AT_ONCE", 3 * slice_characters)
         sliced = asyncio.run(counted())
 
     assert abs(sliced - whole) <= 5 * (len(text) // slice_characters)
