@@ -37,7 +37,7 @@ from proxy.keypool.verdict import (
     judge_hearsay,
 )
 from proxy.openai_api.response import Batch, ContentDeltas, Delta
-from proxy.poe_api.client import Answer, PoeClient
+from proxy.poe_api.client import Answer, Asking, PoeClient
 from proxy.poe_api.events import Event, Texts
 from proxy.poe_api.query import Query, build_query_body
 from proxy.settings import PoeKey
@@ -193,8 +193,7 @@ class Attempts:
         """Shows what Poe says, as far as it may be shown already. A whole answer is shown when it is whole."""
         reply = self.reply
         deltas: list[Delta] = []
-        body = self._body or await self._body_with_files(lease.key)
-        async with self._upstream.poe.ask(bot=self._call.record.bot, body=body, key=lease.key.secret) as answer:
+        async with await self._asked(lease.key) as answer:
             if answer.rate_limits is not None:
                 self._rpm = answer.rate_limits.limit or 0
             async for events in answer.reads:
@@ -240,6 +239,10 @@ class Attempts:
             if left.deltas:
                 await show(left)
 
+    async def _asked(self, key: PoeKey) -> Asking:
+        body = self._body or await self._body_with_files(key)
+        return self._upstream.poe.ask(bot=self._call.record.bot, body=body, key=key.secret)
+
     async def _body_with_files(self, key: PoeKey) -> bytes:
         """The query, when Poe has its files: each account uploads its own."""
         self._uploading = True
@@ -250,6 +253,7 @@ class Attempts:
     def _commit(self, lease: Lease) -> None:
         if not self._committed:
             self._committed = True
+            self._body = b""  # nothing is asked again
             self._keyring.note_answering(lease)
             if self._call.record.first_text_ms is None:
                 self._call.record.first_text_ms = _ms_since(self._started_at)

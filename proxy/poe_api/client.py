@@ -174,6 +174,7 @@ class Asking:
         """The answer, when it is one."""
         timeouts = self._timeouts
         connection.send(self._request, first_s=timeouts.first_event_s, idle_s=timeouts.idle_s, total_s=timeouts.total_s)
+        self._request = ()  # an answer may take long, and what was asked may be large
         await connection.head()
         if connection.status != 200 or _content_type(connection) != "text/event-stream":
             raise await _read_stream_fault(connection, self._key)

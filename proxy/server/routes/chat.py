@@ -22,8 +22,7 @@ async def create_chat_completion(request: Request) -> HTTPResponse | None:
     """Answers one chat, streamed or whole."""
     client = await authenticate(request)
     worker: Worker = request.app.ctx.worker
-    body = await read_body(request, max_bytes=worker.settings.max_body_bytes)
-    chat = parse_chat_request(body)
+    chat = parse_chat_request(await read_body(request, max_bytes=worker.settings.max_body_bytes))
     call = request.ctx.call = ChatCall(client, chat)
     completion_id, created = f"chatcmpl-{os.urandom(14).hex()}", int(time.time())
     model = chat.model or worker.settings.default_model  # the name that the client asked for

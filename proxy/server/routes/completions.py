@@ -22,8 +22,7 @@ async def create_completion(request: Request) -> HTTPResponse | None:
     """Answers one prompt, streamed or whole."""
     client = await authenticate(request)
     worker: Worker = request.app.ctx.worker
-    body = await read_body(request, max_bytes=worker.settings.max_body_bytes)
-    wanted = parse_completion_request(body)
+    wanted = parse_completion_request(await read_body(request, max_bytes=worker.settings.max_body_bytes))
     chat = chat_of_completion(wanted)
     call = request.ctx.call = ChatCall(client, chat)
     completion_id, created = f"cmpl-{os.urandom(14).hex()}", int(time.time())

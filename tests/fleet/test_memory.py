@@ -1,0 +1,54 @@
+"""What an open stream keeps in memory: an answer may take minutes, and a prompt may be a megabyte."""
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Final
+
+import psutil
+
+from tests.support.fleet import running_instance
+from tests.support.scripted_poe import DONE, Reply, ScriptedPoe, text
+
+TOKEN: Final = "memory-token"
+PROMPT_BYTES: Final = 1_000_000
+STREAMS: Final = 12
+
+
+async def test_an_open_stream_keeps_its_prompt_once(poe: ScriptedPoe, redis_url: str, tmp_path: Path) -> None:
+    """As the text whose tokens are counted: neither the body it came in nor the one it went to Poe in."""
+    end = asyncio.Event()
+    poe.script = lambda _: Reply([text("first"), end, DONE])
+    environment = {
+        "POE_API_KEYS": "memory-key",
+        "ACCESS_TOKENS": TOKEN,
+        "POE_BASE_URL": poe.base_url,
+        "REDIS_URL": redis_url,
+        "RPM_PER_ACCOUNT": "0",
+        "WORKERS": "1",
+    }
+    async with running_instance(tmp_path, **environment) as instance:
+        process = psutil.Process(instance.process.pid)
+        port = int(instance.base_url.rpartition(":")[2])
+        warm = [await opened(port) for _ in range(2)]
+        before = process.memory_full_info().uss
+        streams = [await opened(port) for _ in range(STREAMS)]
+        grown = process.memory_full_info().uss - before
+        end.set()
+        for reader, writer in (*warm, *streams):
+            assert b"[DONE]" in await reader.read(-1)
+            writer.close()
+
+    assert 0.5 * PROMPT_BYTES < grown / STREAMS < 1.8 * PROMPT_BYTES
+
+
+async def opened(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A stream that has said its first text."""
+    body = json.dumps(
+        {"model": "Echo", "stream": True, "messages": [{"role": "user", "content": "abc " * (PROMPT_BYTES // 4)}]}
+    ).encode()
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {TOKEN}\r\nconnection: close\r\n"
+    writer.write(head.encode() + b"content-length: %d\r\n\r\n" % len(body) + body)
+    await reader.readuntil(b"first")
+    return reader, writer
