@@ -11,6 +11,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import lru_cache
 from operator import itemgetter
 from typing import Any, Final
 
@@ -230,7 +231,23 @@ class Batches:
 
 def _packed(calls: Sequence[Call]) -> bytes:
     """All of them, for one write."""
-    return b"".join([_pack(("EVALSHA", script.sha, len(keys), *keys, *args)) for script, keys, args, _ in calls])
+    return b"".join([_packed_call(script.sha, tuple(keys), tuple(arguments)) for script, keys, arguments, _ in calls])
+
+
+def _packed_call(sha: str, keys: tuple[str, ...], arguments: tuple[str | int, ...]) -> bytes:
+    count = 3 + len(keys) + len(arguments)
+    return b"*%d\r\n%b%b" % (count, _packed_beginning(sha, keys), _without_count(_pack(arguments)))
+
+
+@lru_cache(maxsize=256)
+def _packed_beginning(sha: str, keys: tuple[str, ...]) -> bytes:
+    """What most calls of a script have alike: to pack it anew is half of what a call takes (``request`` in bench)."""
+    return _without_count(_pack(("EVALSHA", sha, len(keys), *keys)))
+
+
+def _without_count(packed: bytes) -> bytes:
+    """The parts of a command, without the line that says how many they are."""
+    return packed[packed.index(b"\r\n") + 2 :]
 
 
 def _are_from_elsewhere(replies: Sequence[Any]) -> bool:

@@ -1,0 +1,27 @@
+"""What goes over the wire for a batch of calls. What becomes of it is in ``test_redis.py``, with a real server."""
+
+import asyncio
+from typing import Any
+
+import hiredis
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.store.batches import _packed
+from proxy.store.script import Call, Script
+
+SCRIPT = Script("proxy.keypool", "lease_key")
+NAMES = st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=12), max_size=4)
+ARGUMENTS = st.lists(st.integers() | st.text(st.characters(exclude_categories=["Cs"]), max_size=40), max_size=8)
+
+
+@given(calls=st.lists(st.tuples(NAMES, ARGUMENTS), min_size=1, max_size=4))
+def test_a_call_is_packed_as_hiredis_packs_all_of_it(calls: list[tuple[list[str], list[int | str]]]) -> None:
+    """Though what it begins with is remembered."""
+    loop = asyncio.new_event_loop()
+    packed = _packed([Call(SCRIPT, keys, arguments, loop.create_future()) for keys, arguments in calls])
+    loop.close()
+
+    whole: list[Any] = [("EVALSHA", SCRIPT.sha, len(keys), *keys, *arguments) for keys, arguments in calls]
+
+    assert packed == b"".join(map(hiredis.pack_command, whole))
