@@ -27,7 +27,7 @@ from proxy.keypool.shared import ProbeAnswer, Settlement, SharedPool, seconds
 from proxy.keypool.verdict import ABANDONED, HARMLESS, Cooldown, Verdict
 from proxy.settings import PoeKey
 from proxy.store.redis import RedisStore
-from proxy.store.script import reply_of
+from proxy.store.script import Reply, reply_of
 
 _log = logging.getLogger(__name__)
 
@@ -272,7 +272,7 @@ class KeyPool:
             facts = {"key_id": settlement.lease.key.key_id, "reason": settlement.verdict.outcome}
             _log.warning("%s for %.1f s", settlement.verdict.effect, int(rest_ms) / 1000, extra=facts)
 
-    def _send(self, settlement: Settlement, *, age_s: float) -> "asyncio.Future[int]":
+    def _send(self, settlement: Settlement, *, age_s: float) -> Reply:
         """Tells Redis. What fails at once makes the worker behind at once, before another settlement overtakes it."""
         telling = self._shared.settle(settlement, age_s=age_s)
         if telling.done():

@@ -13,7 +13,7 @@ from proxy.keypool.model import WINDOW_MS
 from proxy.keypool.verdict import HARMLESS, Cooldown, Verdict
 from proxy.settings import PoeKey
 from proxy.store.redis import RedisStore
-from proxy.store.script import Script
+from proxy.store.script import Reply, Script
 
 #: What Redis knows of a key is kept this long after its last announcement or use.
 KEEP_MS: Final = 7 * 24 * 3600 * 1000
@@ -63,7 +63,7 @@ class SharedPool:
         self._keyset = store.keys.keyset(_digest(keys))
         self.worker = secrets.token_hex(6)
 
-    def lease(self, lease_id: str, wanted: Wanted) -> "asyncio.Future[list[Any]]":
+    def lease(self, lease_id: str, wanted: Wanted) -> Reply:
         """The reply of ``lease_key.lua``."""
         names, limits = self._store.keys, self._limits
         return self._store.run(
@@ -85,7 +85,7 @@ class SharedPool:
             ],
         )
 
-    def settle(self, settlement: Settlement, *, age_s: float) -> "asyncio.Future[int]":
+    def settle(self, settlement: Settlement, *, age_s: float) -> Reply:
         """Applies a settlement, unless it was applied before; the ms that something rests.
 
         One that lets nothing rest may wait for the next lease and go with it.

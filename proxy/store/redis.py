@@ -18,7 +18,7 @@ from proxy.store.batches import Batches
 from proxy.store.connection import open_client
 from proxy.store.deadline import by_deadline
 from proxy.store.keyspace import KeySpace
-from proxy.store.script import Call, Script
+from proxy.store.script import Call, Reply, Script
 
 _log = logging.getLogger(__name__)
 
@@ -70,7 +70,7 @@ class RedisStore:
 
     def run(
         self, script: Script, keys: Sequence[str], arguments: Sequence[str | int], *, may_wait: bool = False
-    ) -> "asyncio.Future[Any]":
+    ) -> Reply:
         """Calls a script, atomic as seen by every worker; the reply comes with the future.
 
         Cancelling the future forgets the reply, not the call.
@@ -84,8 +84,7 @@ class RedisStore:
         Raises:
             StoreUnavailable: from the future: Redis did not answer in time, or could not run it.
         """
-        loop = asyncio.get_running_loop()
-        reply: asyncio.Future[Any] = loop.create_future()
+        reply = Reply(loop=asyncio.get_running_loop())
         self._scripts.add(script)
         if not self.available:
             reply.set_exception(StoreUnavailable())

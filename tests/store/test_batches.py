@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.store.batches import _packed
-from proxy.store.script import Call, Script
+from proxy.store.script import Call, Reply, Script
 
 SCRIPT = Script("proxy.keypool", "lease_key")
 NAMES = st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=12), max_size=4)
@@ -19,7 +19,7 @@ ARGUMENTS = st.lists(st.integers() | st.text(st.characters(exclude_categories=["
 def test_a_call_is_packed_as_hiredis_packs_all_of_it(calls: list[tuple[list[str], list[int | str]]]) -> None:
     """Though what it begins with is remembered."""
     loop = asyncio.new_event_loop()
-    packed = _packed([Call(SCRIPT, keys, arguments, loop.create_future()) for keys, arguments in calls])
+    packed = _packed([Call(SCRIPT, keys, arguments, Reply(loop=loop)) for keys, arguments in calls])
     loop.close()
 
     whole: list[Any] = [("EVALSHA", SCRIPT.sha, len(keys), *keys, *arguments) for keys, arguments in calls]
