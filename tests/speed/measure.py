@@ -29,9 +29,10 @@ from tests.support.serving import make_settings, serving
 
 _WARM_UP: Final = 5
 _REPEATS: Final = 15
-#: Events that come together: few enough to be taken one by one, and more than what is held back as a short answer.
-_TWO, _TEN = 2, 10
+#: Events that come together: both are more than what is held back as a short answer.
 _FEW, _MANY = 200, 700
+#: Begins thoughts; what comes after it is more of them.
+_THOUGHTS: Final = "*Thinking...*\n> so lorem ipsum"
 _LONE: Final = 60
 _TIMEOUT_S: Final = 10.0
 #: The loop counts as idle when nothing was executed in so many turns of it.
@@ -79,12 +80,12 @@ def _talk(port: int, poe: ThreadedPoe, settled: Callable[[], Count]) -> Counts:
         return Count(*map(min, zip(*counts, strict=True)))
 
     try:
-        two, ten, few, many = (least(partial(conversation.burst, events)) for events in (_TWO, _TEN, _FEW, _MANY))
+        few, many = (least(partial(conversation.burst, events)) for events in (_FEW, _MANY))
         return {
             "streamed request": least(partial(conversation.burst, 1)),
-            "event of a few": (ten - two).each_of(_TEN - _TWO),
             "event in a burst": (many - few).each_of(_MANY - _FEW),
             "lone event": _usual([settled() for _ in conversation.lone(_LONE)]),
+            "lone thought": _usual([settled() for _ in conversation.lone(_LONE, first=_THOUGHTS)]),
             "whole answer": least(partial(conversation.whole, 1)),
         }
     finally:

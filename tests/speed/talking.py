@@ -112,16 +112,15 @@ class Conversation:
         self._poe.next_query().sendall(_STREAM_HEAD + _event() * events + _framed(DONE) + _BODY_END)
         self._read(_STREAM_END, marks=events)
 
-    def lone(self, events: int) -> Iterator[None]:
+    def lone(self, events: int, *, first: str = _WORDS) -> Iterator[None]:
         """A streamed answer of so many events after the first; yields when one has arrived, before the next leaves."""
         self._ask(stream=True)
         answer = self._poe.next_query()
-        event = _framed(text(_WORDS).replace(b"\n", b"\r\n"))  # as Poe's own server library ends lines
-        answer.sendall(_STREAM_HEAD + event)
+        answer.sendall(_STREAM_HEAD + _framed(_with_crlf(text(first))))
         self._read(_MARK, marks=1)
         yield
         for _ in range(events):
-            answer.sendall(event)
+            answer.sendall(_framed(_with_crlf(text(_WORDS))))
             self._read(_MARK, marks=1)
             yield
         answer.sendall(_framed(DONE) + _BODY_END)
@@ -151,6 +150,11 @@ class Conversation:
                 raise ConnectionError(f"the proxy closed the connection after {read[-300:]!r}")
             read += more
         assert read.count(_MARK) == marks, read[-300:]
+
+
+def _with_crlf(event: bytes) -> bytes:
+    """As Poe's own server library ends lines."""
+    return event.replace(b"\n", b"\r\n")
 
 
 def _event() -> bytes:
