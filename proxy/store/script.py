@@ -43,6 +43,13 @@ class Reply(asyncio.Future[Any]):
         super().set_exception(exception)
         self._wake()
 
+    def cancel(self, msg: Any = None) -> bool:
+        """Nobody wants to know any more."""
+        is_cancelled = super().cancel(msg)
+        if is_cancelled:
+            self._wake()
+        return is_cancelled
+
     def _wake(self) -> None:
         if self.waiting is not None and not self.waiting.done():
             self.waiting.set_result(None)
