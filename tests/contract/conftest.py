@@ -21,6 +21,7 @@ from tests.contract.bots import KEYS
 from tests.contract.clients import HERE, ROOT, Client
 from tests.contract.examples import example
 from tests.support.fleet import running_instance
+from tests.support.redis_servers import breakable_redis
 from tests.support.waiting import wait_until
 
 TOKEN: Final = "contract-token"
@@ -62,9 +63,19 @@ class Seen:
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def gateway(redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Gateway]:
-    """The proxy, with two keys, in front of the bots."""
+async def gateway(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Gateway]:
+    """The proxy, with two keys, in front of the bots.
+
+    It outlives the tests here, so it has a Redis of its own: others count the commands of the one they share.
+    """
     home = tmp_path_factory.mktemp("contract")
+    with breakable_redis(tmp_path_factory.mktemp("contract-redis")) as server:
+        async with _running_gateway(home, server.url) as running:
+            yield running
+
+
+@contextlib.asynccontextmanager
+async def _running_gateway(home: Path, redis_url: str) -> AsyncIterator[Gateway]:
     async with (
         _running_bots(home) as poe_url,
         running_instance(
