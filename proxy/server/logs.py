@@ -5,11 +5,13 @@ import logging
 import os
 import sys
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Final
 
 import orjson
 
-from proxy.server.redaction import Redaction, extra_fields, secrets_of
+from proxy.server.log_facts import facts_of
+from proxy.server.redaction import Redaction, secrets_of
 from proxy.server.text_log import TextFormatter
 from proxy.settings import Settings
 
@@ -67,9 +69,10 @@ class JsonFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         try:
-            line = orjson.dumps(self._facts(record), option=_JSON_ONLY)
-            if self._redaction.is_clear(line):
-                return line.decode()
+            packed = orjson.dumps(self._facts(record), option=_JSON_ONLY)
+            line = packed.decode()
+            if self._redaction.is_clear(line, packed):
+                return line
         except Exception:  # noqa: BLE001, S110 - whatever an object's text does; then it is looked at piece by piece
             pass
         self._redaction.filter(record)
@@ -81,14 +84,25 @@ class JsonFormatter(logging.Formatter):
 
     def _facts(self, record: logging.LogRecord) -> dict[str, object]:
         facts: dict[str, object] = {
-            "at": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "at": _instant(record.created),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
-            **extra_fields(record),
+            **facts_of(record),
         }
         if record.exc_info and not record.exc_text:
             record.exc_text = self.formatException(record.exc_info)
         if record.exc_text:
             facts["exception"] = record.exc_text
         return facts
+
+
+def _instant(at_s: float) -> str:
+    """Unix seconds as RFC 3339 has them, to the millisecond."""
+    second, ms = divmod(int(at_s * 1000), 1000)
+    return f"{_second(second)}.{ms:03d}+00:00"
+
+
+@lru_cache(maxsize=4)
+def _second(at_s: int) -> str:
+    return datetime.fromtimestamp(at_s, UTC).strftime("%Y-%m-%dT%H:%M:%S")

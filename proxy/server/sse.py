@@ -6,7 +6,6 @@ that takes longer than the hold time, it opens anyway and heartbeats fill the si
 
 import asyncio
 from collections.abc import Callable, Iterator
-from functools import lru_cache
 from types import TracebackType
 from typing import Any, Final, Protocol, Self, TypeVar
 
@@ -167,17 +166,17 @@ def _pieces(batch: Batch) -> int:
 
 
 class _Head(HTTPResponse):
-    """Sanic's, but for headers that every stream has alike: what they come to on the wire is remembered."""
+    """Sanic's, but that a header which is clean is not cleaned: every stream has a request id of its own."""
 
     @property
     def processed_headers(self) -> Iterator[tuple[bytes, bytes]]:
         """Each name and value as they are sent."""
         self.headers.setdefault("content-type", self.content_type)
-        return map(_on_the_wire, self.headers.items())
+        return ((name.encode("ascii"), _on_the_wire(value)) for name, value in self.headers.items())
 
 
-@lru_cache(maxsize=256)
-def _on_the_wire(header: tuple[str, object]) -> tuple[bytes, bytes]:
-    name, value = header
-    clean = HTTPResponse._sanitize_header_value  # noqa: SLF001 - Sanic has no other name for it
-    return clean(name).encode("ascii"), clean(f"{value}").encode(errors="surrogateescape")
+def _on_the_wire(value: object) -> bytes:
+    text = f"{value}"
+    if text.isascii() and text.isprintable():
+        return text.encode()
+    return HTTPResponse._sanitize_header_value(text).encode(errors="surrogateescape")  # noqa: SLF001 - Sanic has no other name for it

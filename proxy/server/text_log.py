@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from proxy.server.redaction import STANDARD_FIELDS
+from proxy.server.log_facts import facts_of
 
 _RESET: Final = "\033[0m"
 _DIM: Final = "\033[2m"
@@ -28,7 +28,7 @@ class TextFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         at = datetime.fromtimestamp(record.created, UTC).astimezone().strftime("%H:%M:%S")
-        extra = {name: value for name, value in record.__dict__.items() if name not in STANDARD_FIELDS}
+        extra = facts_of(record)
         told = self._call(extra) if _is_call(extra) else self._event(record, extra)
         level = self._painted(f"{record.levelname.lower():<7}", _LEVEL_COLOURS.get(record.levelname, ""))
         line = f"{self._painted(at, _DIM)} {level} {told}".rstrip()
