@@ -53,7 +53,7 @@ class PoeKey:
         """The key's public name."""
         return fingerprint(self.secret)
 
-    @property
+    @cached_property
     def account_id(self) -> str:
         """The account's label; a key without one is its own account."""
         return self.account or self.key_id

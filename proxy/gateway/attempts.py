@@ -37,7 +37,7 @@ from proxy.keypool.verdict import (
     judge_hearsay,
 )
 from proxy.openai_api.response import Batch, ContentDeltas, Delta
-from proxy.poe_api.client import Answer, Asking, PoeClient
+from proxy.poe_api.client import Answer, PoeClient
 from proxy.poe_api.events import Event, Texts
 from proxy.poe_api.query import Query, build_query_body
 from proxy.settings import PoeKey
@@ -193,10 +193,12 @@ class Attempts:
         """Shows what Poe says, as far as it may be shown already. A whole answer is shown when it is whole."""
         reply = self.reply
         deltas: list[Delta] = []
-        async with await self._asked(lease.key) as answer:
+        body = self._body or await self._body_with_files(lease.key)
+        async with self._upstream.poe.ask(bot=self._call.record.bot, body=body, key=lease.key.secret) as answer:
+            del body  # an answer may take long
             if answer.rate_limits is not None:
                 self._rpm = answer.rate_limits.limit or 0
-            async for events in answer.reads:
+            async for events in answer:
                 deltas = reply.feed(events)
                 if reply.ended or answer.is_done:  # leaving closes the connection, so that Poe stops too
                     break
@@ -238,10 +240,6 @@ class Attempts:
         while not reply.ended and (left := await answer.pump(push, push_texts)) is not None:
             if left.deltas:
                 await show(left)
-
-    async def _asked(self, key: PoeKey) -> Asking:
-        body = self._body or await self._body_with_files(key)
-        return self._upstream.poe.ask(bot=self._call.record.bot, body=body, key=key.secret)
 
     async def _body_with_files(self, key: PoeKey) -> bytes:
         """The query, when Poe has its files: each account uploads its own."""

@@ -1,6 +1,7 @@
 """Where an attempt's key comes from: the shared pool, or the caller's own pocket."""
 
 import asyncio
+from collections.abc import Awaitable
 from typing import Protocol
 
 from proxy.errors import InvalidToken, KeyRefused, PoeError
@@ -17,10 +18,10 @@ class Keyring(Protocol):
     #: What a managed client has left after this call; None when that is not known, or nobody's limits count.
     room: Room | None
 
-    async def lease(self, wanted: Wanted, *, wait_s: float) -> LeaseReply:
+    def lease(self, wanted: Wanted, *, wait_s: float) -> Awaitable[LeaseReply]:
         """A key as wanted; waits up to ``wait_s`` for one."""
 
-    async def settle(self, lease: Lease, verdict: Verdict, *, rpm: int = 0) -> None:
+    def settle(self, lease: Lease, verdict: Verdict, *, rpm: int = 0) -> Awaitable[None]:
         """Takes a key back; ``rpm`` as Poe's headers had it, or 0."""
 
     async def release(self) -> None:
@@ -50,10 +51,13 @@ class PooledKeys:
         self._entering = None if self._is_in else asyncio.Lock()
         self.room: Room | None = None
 
-    async def lease(self, wanted: Wanted, *, wait_s: float) -> LeaseReply:
+    def lease(self, wanted: Wanted, *, wait_s: float) -> Awaitable[LeaseReply]:
         if self._is_in or self._entering is None:
-            return await self._pool.lease(wanted, wait_s=wait_s)
-        async with self._entering:  # of several choices, one brings the request in
+            return self._pool.lease(wanted, wait_s=wait_s)
+        return self._enter(wanted, self._entering, wait_s=wait_s)
+
+    async def _enter(self, wanted: Wanted, alone: asyncio.Lock, *, wait_s: float) -> LeaseReply:
+        async with alone:  # of several choices, one brings the request in
             entering = None if self._is_in else self._caller
             reply = await self._pool.lease(wanted._replace(caller=entering), wait_s=wait_s)
             if entering is not None and isinstance(reply, Lease):
@@ -64,8 +68,8 @@ class PooledKeys:
         if self._caller is not None and self._is_in:
             await self._pool.release(self._caller)
 
-    async def settle(self, lease: Lease, verdict: Verdict, *, rpm: int = 0) -> None:
-        await self._pool.settle(lease, verdict, rpm=rpm)
+    def settle(self, lease: Lease, verdict: Verdict, *, rpm: int = 0) -> Awaitable[None]:
+        return self._pool.settle(lease, verdict, rpm=rpm)
 
     def note_answering(self, lease: Lease) -> None:
         self._pool.note_answering(lease)

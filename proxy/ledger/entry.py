@@ -43,27 +43,17 @@ class Entry(NamedTuple):
     failed_over: Sequence[str] = ()
     has_own_key: bool = False
 
-    @property
-    def counted_client(self) -> str:
-        """The name that the client's usage is counted under. A bearer that no answer came for may be anybody's."""
-        return name_in_ledger(self.client) if self._is_real or not self.has_own_key else UNKNOWN
+    def counted_as(self) -> tuple[str, str, str]:
+        """The names that the usage of client, model and key is counted under; the key's is "" when there was none.
 
-    @property
-    def counted_model(self) -> str:
-        """The name that the model's usage is counted under; one that is neither listed nor answers is unknown."""
-        is_known = self.model and (self.is_listed or self._is_real)
-        return name_in_ledger(self.model) if is_known else UNKNOWN
-
-    @property
-    def counted_key(self) -> str:
-        """The key that the call is counted under; "" when it got none."""
-        if not self.key_ids:
-            return ""
-        return self.key_ids[-1] if self._is_real or not self.has_own_key else UNKNOWN
-
-    @property
-    def _is_real(self) -> bool:
-        return self.outcome == "answered" or self.first_text_ms is not None
+        A bearer that no answer came for may be anybody's, and a model that is neither listed nor answers no model.
+        """
+        is_real = self.outcome == "answered" or self.first_text_ms is not None
+        is_known = is_real or not self.has_own_key
+        client = name_in_ledger(self.client) if is_known else UNKNOWN
+        model = name_in_ledger(self.model) if self.model and (self.is_listed or is_real) else UNKNOWN
+        key = "" if not self.key_ids else self.key_ids[-1] if is_known else UNKNOWN
+        return client, model, key
 
 
 def name_in_ledger(name: str) -> str:

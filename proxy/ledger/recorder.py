@@ -141,9 +141,7 @@ def _values(numbered: _Numbered, now: float) -> Sequence[str | int]:
         entry.completion_tokens,
         entry.reasoning_tokens,
         why,
-        entry.counted_client,
-        entry.counted_model,
-        entry.counted_key,
+        *entry.counted_as(),
         len(entry.failed_over),
         *entry.failed_over,
     )

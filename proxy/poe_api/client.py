@@ -56,7 +56,7 @@ class Timeouts:
 
 
 class Answer:
-    """An answer that is arriving: iterate ``reads``, and let ``pump`` take over at any point, if you like.
+    """An answer that is arriving: iterate over its reads, and let ``pump`` take over at any point, if you like.
 
     Both end after ``Done``, and raise the PoeError that an answer comes to instead.
 
@@ -72,11 +72,6 @@ class Answer:
         self._key = key
         self._has_begun = self.is_done = False
         self._failure: PoeError | None = None
-
-    @property
-    def reads(self) -> AsyncIterator[list[Event]]:
-        """What is still to come."""
-        return self
 
     def __aiter__(self) -> AsyncIterator[list[Event]]:
         return self
@@ -163,21 +158,21 @@ class Asking:
         self._connection: Connection | None = None
 
     async def __aenter__(self) -> Answer:
-        connection = self._connection = await self._pool.take()
+        connection = self._connection = self._pool.take_idle() or await self._pool.open()
+        request, timeouts = self._request, self._timeouts
+        self._request = ()  # an answer may take long, and what was asked may be large
         try:
-            return await self._begun(connection)
+            connection.send(request, first_s=timeouts.first_event_s, idle_s=timeouts.idle_s, total_s=timeouts.total_s)
+            del request
+            await connection.head()
+            is_answer = connection.status == 200 and _content_type(connection) == "text/event-stream"
+            fault = None if is_answer else await _read_stream_fault(connection, self._key)
         except BaseException:
             self._let_go(connection)
             raise
-
-    async def _begun(self, connection: Connection) -> Answer:
-        """The answer, when it is one."""
-        timeouts = self._timeouts
-        connection.send(self._request, first_s=timeouts.first_event_s, idle_s=timeouts.idle_s, total_s=timeouts.total_s)
-        self._request = ()  # an answer may take long, and what was asked may be large
-        await connection.head()
-        if connection.status != 200 or _content_type(connection) != "text/event-stream":
-            raise await _read_stream_fault(connection, self._key)
+        if fault is not None:
+            self._let_go(connection)
+            raise fault
         return Answer(connection, self._decoder, self._key)
 
     async def __aexit__(self, *_: object) -> None:

@@ -38,17 +38,21 @@ class ConnectionPool:
         self._look_up: asyncio.Task[None] | None = None
         self._sweep: asyncio.TimerHandle | None = None
 
-    async def take(self) -> Connection:
-        """A connection that no one uses, the one freed last or a new one.
-
-        Raises:
-            PoeTimeout, PoeFailed: there is none to be had.
-        """
+    def take_idle(self) -> Connection | None:
+        """A connection that no one uses: the one freed last; None when there is none."""
         while self._idle:
             connection = self._idle.pop()
             if connection.is_quiet():
                 return connection
             connection.close()
+        return None
+
+    async def open(self) -> Connection:
+        """A new connection.
+
+        Raises:
+            PoeTimeout, PoeFailed: there is none to be had.
+        """
         try:
             async with asyncio.timeout(self._connect_s):
                 return await self._connect()

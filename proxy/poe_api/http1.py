@@ -41,6 +41,7 @@ class Connection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._time = self._loop.time
         self._transport: asyncio.Transport
+        self._poll = select.poll()
         self._parser: httptools.HttpResponseParser | None = None
         #: What has come of the body. httptools itself puts it there: a call of ours for each part was a fifth of the
         #: Python that an event of a burst took.
@@ -181,9 +182,7 @@ class Connection(asyncio.Protocol):
         """Whether an idle connection can be used: nothing has come on it, not even an end that was not read yet."""
         if not self.is_open:
             return False
-        poll = select.poll()
-        poll.register(self._transport.get_extra_info("socket").fileno(), select.POLLIN)
-        return not poll.poll(0)
+        return not self._poll.poll(0)
 
     async def _news(self) -> None:
         if self._failure is not None:
@@ -259,6 +258,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is one without inheriting from it
+        self._poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
 
     def data_received(self, data: bytes) -> None:
         self._heard_at = self._time()

@@ -92,9 +92,10 @@ class CallLog:
         """A model's name is a label only when Poe lists it: callers may invent as many as they like."""
         call, outcome = ended.call, ended.outcome
         model = call.record.bot if self._catalogue.lists(call.record.bot) else OTHER_MODEL
-        self._metrics.record_request(route=ended.route, status=outcome.status, model=model)
         self._metrics.record_call(
             call.record,
+            route=ended.route,
+            status=outcome.status,
             model=model,
             stream=bool(call.request.stream),
             duration_s=ended.duration_s,

@@ -73,7 +73,7 @@ async def open_worker(settings: Settings, metrics: Metrics, drain: Drain) -> Asy
         stack.callback(metrics.write)
         store = RedisStore(settings.redis_url, settings.redis_namespace)
         stack.push_async_callback(store.close)
-        store.on_exchange = metrics.record_exchange
+        store.on_exchange(metrics.record_exchange)
         recorder = Recorder(store)
         stack.push_async_callback(recorder.close)
         poe = await stack.enter_async_context(PoeClient(settings.poe_base_url, _timeouts(settings)))

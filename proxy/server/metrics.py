@@ -6,8 +6,9 @@ one that takes its place goes on from them. Without one they are this process's 
 """
 
 import os
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -41,6 +42,23 @@ class WorkerFiles:
         mark_process_dead(self.worker, str(self.directory))  # type: ignore[no-untyped-call]  # it has no types
 
 
+@dataclass(slots=True)
+class _Calls:
+    """What calls with the same labels come to since the last look: one place for all of it (``request`` in bench).
+
+    Attributes:
+        answered_at_once: by their first and only attempt.
+    """
+
+    durations_s: list[float] = field(default_factory=list)
+    first_tokens_s: list[float] = field(default_factory=list)
+    chunks: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    reasoning_tokens: int = 0
+    answered_at_once: int = 0
+
+
 class Metrics:
     """The metrics of one worker. Make one a process: with ``files``, prometheus_client keeps them process-wide."""
 
@@ -49,6 +67,10 @@ class Metrics:
         self.registry = registry = CollectorRegistry()
         self.in_flight = 0
         self._tallies = Tallies()
+        self._calls: defaultdict[tuple[str, str, int, bool], _Calls] = defaultdict(_Calls)
+        self._exchanges_s: list[float] = []
+        #: A batch of script calls and its replies took so many seconds. A list's own method: there are two a request.
+        self.record_exchange: Callable[[float], None] = self._exchanges_s.append
         self._requests = Counter(
             "poe_proxy_requests",
             "Requests that ended, by the status that the client saw; 499 when it left before the end.",
@@ -130,26 +152,27 @@ class Metrics:
         """A request is over."""
         self._tallies.count(self._requests, route, model, str(status))
 
-    def record_call(self, record: RelayRecord, *, model: str, stream: bool, duration_s: float, chunks: int) -> None:
-        """What a call for a model came to, beside its status.
+    def record_call(
+        self, record: RelayRecord, *, route: str, status: int, model: str, stream: bool, duration_s: float, chunks: int
+    ) -> None:
+        """A call for a model is over, and what it came to.
 
         ``model`` is one that Poe lists, or ``OTHER_MODEL``; ``chunks`` the pieces sent to a streaming client.
         """
-        tallies = self._tallies
-        tallies.sample(self._duration, duration_s, model, "true" if stream else "false")
+        calls = self._calls[route, model, status, stream]
+        calls.durations_s.append(duration_s)
         if record.first_text_ms is not None:
-            tallies.sample(self._first_token, record.first_text_ms / 1000, model)
-        if chunks:
-            tallies.count(self._chunks, model, by=chunks)
+            calls.first_tokens_s.append(record.first_text_ms / 1000)
+        calls.chunks += chunks
         if record.usage is not None:
-            tallies.count(self._tokens, "prompt", model, by=record.usage.prompt_tokens)
-            tallies.count(self._tokens, "completion", model, by=record.usage.completion_tokens)
-            tallies.count(self._tokens, "reasoning", model, by=record.usage.reasoning_tokens)
-        self._record_attempts(record.attempts, model)
-
-    def record_exchange(self, duration_s: float) -> None:
-        """A batch of script calls and its replies took so long."""
-        self._tallies.sample(self._redis_exchange, duration_s)
+            calls.prompt_tokens += record.usage.prompt_tokens
+            calls.completion_tokens += record.usage.completion_tokens
+            calls.reasoning_tokens += record.usage.reasoning_tokens
+        attempts = record.attempts
+        if len(attempts) == 1 and attempts[0].outcome == "answered":
+            calls.answered_at_once += 1
+        else:
+            self._record_attempts(attempts, model)
 
     def record_redis_losses(self, count: int) -> None:
         """So many more times Redis was lost."""
@@ -166,6 +189,11 @@ class Metrics:
 
     def write(self) -> None:
         """Lets everybody see what was recorded."""
+        calls, self._calls = self._calls, defaultdict(_Calls)
+        for (route, model, status, stream), alike in calls.items():
+            self._count_calls(alike, route=route, model=model, status=str(status), stream="true" if stream else "false")
+        self._tallies.samples(self._redis_exchange, self._exchanges_s)
+        self._exchanges_s.clear()
         self._tallies.write()
 
     def show(self, *, waiting: int, redis_is_up: bool) -> None:
@@ -178,6 +206,20 @@ class Metrics:
         """How many keys are in each state."""
         for state, count in states:
             self._keys.labels(state).set(count)
+
+    def _count_calls(self, calls: "_Calls", *, route: str, model: str, status: str, stream: str) -> None:
+        tallies = self._tallies
+        tallies.count(self._requests, route, model, status, by=len(calls.durations_s))
+        tallies.samples(self._duration, calls.durations_s, model, stream)
+        tallies.samples(self._first_token, calls.first_tokens_s, model)
+        if calls.chunks:
+            tallies.count(self._chunks, model, by=calls.chunks)
+        if calls.prompt_tokens:
+            tallies.count(self._tokens, "prompt", model, by=calls.prompt_tokens)
+            tallies.count(self._tokens, "completion", model, by=calls.completion_tokens)
+            tallies.count(self._tokens, "reasoning", model, by=calls.reasoning_tokens)
+        if calls.answered_at_once:
+            tallies.count(self._attempts, "answered", by=calls.answered_at_once)
 
     def _record_attempts(self, attempts: Iterable[AttemptRecord], model: str) -> None:
         failed: dict[int, str] = {}

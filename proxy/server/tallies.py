@@ -9,7 +9,7 @@ import logging
 from bisect import bisect_left
 from collections import Counter as Tally
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from prometheus_client import Counter, Histogram
 
@@ -30,6 +30,10 @@ class Tallies:
     def sample(self, histogram: Histogram, value: float, *labels: str) -> None:
         """One more."""
         self._samples[histogram, labels].append(value)
+
+    def samples(self, histogram: Histogram, values: Iterable[float], *labels: str) -> None:
+        """So many more."""
+        self._samples[histogram, labels] += values
 
     def write(self) -> None:
         """Hands everything over."""

@@ -47,8 +47,10 @@ class Batches:
     Args:
         pool: where connections come from.
         load: has Redis know scripts.
-        on_exchange: told of each batch that was answered, how many seconds that took.
         on_lost: told when Redis did not answer in time, or would not work; every call that waits fails then.
+
+    Attributes:
+        on_exchange: told of each batch that was answered, how many seconds that took.
     """
 
     def __init__(
@@ -56,12 +58,11 @@ class Batches:
         pool: Pool,
         *,
         load: Callable[[Iterable[Script]], Awaitable[None]],
-        on_exchange: Callable[[float], None],
         on_lost: Callable[[Exception], None],
     ) -> None:
         self._pool = pool
         self._load = load
-        self._on_exchange = on_exchange
+        self.on_exchange: Callable[[float], object] = _tell_nobody
         self._on_lost = on_lost
         self._waiting: list[Call] = []
         self._under_way: Sequence[Call] = ()
@@ -160,7 +161,7 @@ class Batches:
 
     def _note_exchange(self) -> None:
         asyncio.get_running_loop().call_soon(self._begin)
-        self._on_exchange(time.perf_counter() - self._began_at)
+        self.on_exchange(time.perf_counter() - self._began_at)
 
     def _take_the_long_way(self, calls: Sequence[Call], tries: int) -> None:
         self._long_way = asyncio.get_running_loop().create_task(self._go_the_long_way(calls, tries))
@@ -236,18 +237,21 @@ def _packed(calls: Sequence[Call]) -> bytes:
 
 def _packed_call(sha: str, keys: tuple[str, ...], arguments: tuple[str | int, ...]) -> bytes:
     count = 3 + len(keys) + len(arguments)
-    return b"*%d\r\n%b%b" % (count, _packed_beginning(sha, keys), _without_count(_pack(arguments)))
+    packed = _pack(arguments)
+    return b"*%d\r\n%b%b" % (count, _packed_beginning(sha, keys), packed[packed.index(b"\r\n") + 2 :])
 
 
 @lru_cache(maxsize=256)
 def _packed_beginning(sha: str, keys: tuple[str, ...]) -> bytes:
-    """What most calls of a script have alike: to pack it anew is half of what a call takes (``request`` in bench)."""
-    return _without_count(_pack(("EVALSHA", sha, len(keys), *keys)))
+    """What most calls of a script have alike: to pack it anew is half of what a call takes (``request`` in bench).
+
+    Without the line that says how many parts there are.
+    """
+    return _pack(("EVALSHA", sha, len(keys), *keys)).partition(b"\r\n")[2]
 
 
-def _without_count(packed: bytes) -> bytes:
-    """The parts of a command, without the line that says how many they are."""
-    return packed[packed.index(b"\r\n") + 2 :]
+def _tell_nobody(_: float) -> None:
+    """Nobody listens."""
 
 
 def _are_from_elsewhere(replies: Sequence[Any]) -> bool:

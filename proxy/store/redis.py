@@ -34,7 +34,6 @@ class RedisStore:
     Attributes:
         available: whether Redis answers.
         losses: how many times it stopped to.
-        on_exchange: told of each batch of script calls that was answered, how many seconds that took.
     """
 
     def __init__(self, url: str, namespace: str) -> None:
@@ -42,13 +41,11 @@ class RedisStore:
         self.keys = KeySpace(namespace)
         self.available = True
         self.losses = 0
-        self.on_exchange: Callable[[float], None] = lambda _: None
         self._redis = open_client(url, self.keys.turn)
         self._scripts: set[Script] = set()
         self._batches = Batches(
             self._redis.connection_pool,
             load=self._load,
-            on_exchange=self._note_exchange,
             on_lost=self._lose,
         )
         self._prober: asyncio.Task[None] | None = None
@@ -58,6 +55,10 @@ class RedisStore:
     def on_back(self, listener: Callable[[float], None]) -> None:
         """Has ``listener`` called whenever Redis is back, with the seconds that it was away."""
         self._on_back.append(listener)
+
+    def on_exchange(self, listener: Callable[[float], object]) -> None:
+        """Has ``listener`` called with each batch of script calls that was answered, how many seconds that took."""
+        self._batches.on_exchange = listener
 
     async def close(self) -> None:
         """Closes every connection. Calls under way are waited for, no longer than their deadline; the rest fail."""
@@ -152,9 +153,6 @@ class RedisStore:
     async def _load(self, scripts: Iterable[Script]) -> None:
         for script in scripts:
             await self._redis.script_load(script.source)
-
-    def _note_exchange(self, duration_s: float) -> None:
-        self.on_exchange(duration_s)
 
     def _lose(self, error: Exception) -> None:
         """Redis is away from now on; says so once."""

@@ -36,7 +36,8 @@ class Reply(asyncio.Future[Any]):
     def set_result(self, result: Any, /) -> None:
         """The call was carried out."""
         super().set_result(result)
-        self._wake()
+        if self.waiting is not None:
+            self._wake()
 
     def set_exception(self, exception: type[BaseException] | BaseException, /) -> None:
         """It was not, or its script failed."""

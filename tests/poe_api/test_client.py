@@ -70,7 +70,7 @@ async def ask(
     """Every event of one answer; ``seen`` has them also when it fails."""
     seen = [] if seen is None else seen
     async with client.ask(bot=bot, body=body, key=key) as arriving:
-        async for events in arriving.reads:
+        async for events in arriving:
             seen += events
     return seen
 
@@ -187,7 +187,7 @@ async def test_an_answers_events_come_read_by_read(client: PoeClient, poe: Scrip
 
     reads = []
     async with client.ask(bot="Echo", body=b"{}", key=KEY) as arriving:
-        async for events in arriving.reads:
+        async for events in arriving:
             reads.append(events)
             go_on.set()
 
@@ -427,11 +427,11 @@ async def test_the_first_event_stops_the_first_clock(poe: ScriptedPoe) -> None:
     go_on = asyncio.Event()
     poe.script = lambda _: Reply([text("one"), go_on, DONE])
     async with client_with(poe, first_event_s=0.4) as client, client.ask(bot="E", body=b"{}", key=KEY) as arriving:
-        first = await anext(arriving.reads)
+        first = await anext(arriving)
         asyncio.get_running_loop().call_later(0.6, go_on.set)
 
         assert first == [Text("one")]
-        assert [events async for events in arriving.reads] == [[Done()]]
+        assert [events async for events in arriving] == [[Done()]]
 
 
 async def test_silence_within_an_answer_is_a_timeout(poe: ScriptedPoe) -> None:
@@ -496,7 +496,7 @@ async def test_a_refused_connection_is_poes_failure_and_no_cut_stream(closed_por
 async def test_leaving_early_closes_the_connection_at_once(client: PoeClient, poe: ScriptedPoe) -> None:
     poe.script = lambda _: Reply([text("one"), asyncio.Event()])
     async with client.ask(bot="Echo", body=b"{}", key=KEY) as arriving:
-        await anext(arriving.reads)
+        await anext(arriving)
 
     await wait_until(poe.queries[0].left.is_set, "Poe sees the connection closed", within_s=1)
 
@@ -508,7 +508,7 @@ async def test_leaving_by_an_exception_closes_the_connection_and_passes_it_on(
 
     async def stumble() -> None:
         async with client.ask(bot="Echo", body=b"{}", key=KEY) as arriving:
-            await anext(arriving.reads)
+            await anext(arriving)
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
@@ -757,9 +757,9 @@ async def test_a_pump_takes_over_and_hands_back_at_any_point(client: PoeClient, 
         return "enough" if len(seen) in (2, 4) else None
 
     async with client.ask(bot="Echo", body=b"{}", key=KEY) as arriving:
-        take(await anext(arriving.reads))
+        take(await anext(arriving))
         assert await pump(arriving, take) == "enough"
-        take(await anext(arriving.reads))
+        take(await anext(arriving))
         assert await pump(arriving, take) == "enough"
         numbers[4].set()
         numbers[5].set()

@@ -184,7 +184,7 @@ async def _facts_from_our_client(base_url: str) -> list[Fact]:
     async with PoeClient(base_url, timeouts) as client:
         try:
             async with client.ask(bot="Bot", body=body, key="a-key") as answer:
-                async for events in answer.reads:
+                async for events in answer:
                     facts += facts_of(events)
         except PoeError:
             facts.append(("failure",))

@@ -91,7 +91,7 @@ async def pool_for(server: Server, scheme: str = "http") -> AsyncIterator[Connec
 
 
 async def begin(pool: ConnectionPool, *, first_s: float = 5, idle_s: float = 5, total_s: float = 20) -> Connection:
-    connection = await pool.take()
+    connection = pool.take_idle() or await pool.open()
     connection.send(REQUEST, first_s=first_s, idle_s=idle_s, total_s=total_s)
     await connection.head()
     return connection
@@ -240,7 +240,7 @@ async def test_a_request_that_was_not_sent_whole_ends_its_connection() -> None:
 
     async with serving() as server, pool_for(server) as pool:
         server.answer = answer
-        connection = await pool.take()
+        connection = pool.take_idle() or await pool.open()
         connection.send((*REQUEST, b"x" * 32_000_000), first_s=5, idle_s=5, total_s=20)
         await connection.head()
         connection.free()
@@ -438,7 +438,7 @@ def server_tls(certificate: Path) -> ssl.SSLContext:
 async def test_a_certificate_of_nobody_we_trust_is_refused(certificate: Path) -> None:
     async with serving(ANSWER, tls=server_tls(certificate)) as server, pool_for(server, "https") as pool:
         with pytest.raises(PoeFailed) as caught:
-            await pool.take()
+            pool.take_idle() or await pool.open()
 
         assert "SSLCertVerificationError" in caught.value.said
         assert server.requests == 0

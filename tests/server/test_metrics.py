@@ -196,7 +196,7 @@ def test_failovers_of_several_choices_are_told_apart() -> None:
     )
     metrics = Metrics()
     for each in (record, only_failed):
-        metrics.record_call(each, model="other", stream=False, duration_s=1, chunks=0)
+        metrics.record_call(each, route="/x", status=200, model="other", stream=False, duration_s=1, chunks=0)
     metrics.write()
     seen = Page(generate_latest(metrics.registry).decode())
 

@@ -123,7 +123,7 @@ async def test_nobody_waits_for_a_call_under_way_when_the_store_closes(open_stor
 async def test_a_call_that_may_wait_goes_with_the_next(open_store: Open, redis_url: str) -> None:
     store, exchanges = open_store(redis_url), list[float]()
     await run(store)
-    store.on_exchange = exchanges.append
+    store.on_exchange(exchanges.append)
     waits = run(store, may_wait=True)
     await asyncio.gather(waits, run(store))
     together = len(exchanges)
