@@ -56,7 +56,11 @@ class Relay:
                 it, the answer is incomplete.
         """
         bot = call.record.bot = await self._catalogue.resolve(call.request.model, call.client.models)
-        plan = await self._plan(call.request, bot)
+        parameters = self._catalogue.parameters(bot)
+        if _has_schema(call.request):  # to look at one may take a second
+            plan = await asyncio.to_thread(build_plan, call.request, parameters)
+        else:
+            plan = build_plan(call.request, parameters)
         is_counted = plan.visible_tokens is not None or plan.all_tokens is not None
         encoder = self._tokens.encoder if is_counted else None
         keyring = self._keyring(call)
@@ -78,13 +82,6 @@ class Relay:
         for number, choice in enumerate(choices):
             finish = Finish(choice.reply.finish_reason)
             await show(Batch(number, [*counting.held, finish, usage] if choice is choices[-1] else [finish]))
-
-    async def _plan(self, request: ChatCompletionRequest, bot: str) -> Plan:
-        """What to ask. A schema may take a second to look at, so that is done off the event loop."""
-        parameters = self._catalogue.parameters(bot)
-        if request.response_format is None or request.response_format.json_schema is None:
-            return build_plan(request, parameters)
-        return await asyncio.to_thread(build_plan, request, parameters)
 
     def _keyring(self, call: ChatCall) -> Keyring:
         """The caller's own key, or the pool, which a managed client enters with the call's first lease."""
@@ -119,6 +116,10 @@ class Relay:
         if plan.json_format is None:
             return new_attempts(plan.query)
         return CheckedJson(plan.json_format, plan.query, new_attempts)
+
+
+def _has_schema(request: ChatCompletionRequest) -> bool:
+    return request.response_format is not None and request.response_format.json_schema is not None
 
 
 class _Counting:

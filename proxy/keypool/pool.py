@@ -13,7 +13,7 @@ import random
 import secrets
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from functools import partial
 from itertools import islice
 from typing import Any, Final
@@ -85,17 +85,15 @@ class KeyPool:
         """How many settlements Redis has not confirmed."""
         return len(self._untold)
 
-    async def lease(self, wanted: Wanted, *, wait_s: float = 0.0) -> LeaseReply:
+    def lease(self, wanted: Wanted, *, wait_s: float = 0.0) -> Coroutine[Any, Any, LeaseReply]:
         """The key leased longest ago among those that may be used.
 
         When none is ready the caller waits its turn, first come first served, if one will be within ``wait_s``;
         otherwise the answer is at once how long until one is. Never fails and never waits for Redis longer
         than its deadline.
         """
-        if not self._keys:
-            return NoneReady(ready_in_s=None)
         choosy = bool(wanted.tried or wanted.left_out)
-        return await self._line.served(partial(self._lease_now, wanted), wait_s=wait_s, choosy=choosy)
+        return self._line.served(partial(self._lease_now, wanted), wait_s=wait_s, choosy=choosy)
 
     async def release(self, caller: Caller) -> None:
         """A managed client's request that was let in has ended; its place is free from the moment this returns."""
@@ -192,6 +190,8 @@ class KeyPool:
         self._model.rest_all(heartbeat.rests, heartbeat.out)
 
     async def _lease_now(self, wanted: Wanted) -> LeaseReply:
+        if not self._keys:
+            return NoneReady(ready_in_s=None)
         lease_id = os.urandom(8).hex()
         if self._behind.is_set():  # Redis does not know yet what was learned while it was away
             return self._lease_alone(lease_id, wanted)

@@ -1,12 +1,14 @@
 """Who sent this request: reads the token from the headers that OpenAI's and its neighbours' clients use."""
 
+from collections.abc import Awaitable
+
 from sanic import Request
 
 from proxy.clients.tokens import Client
 from proxy.server.context import Worker
 
 
-async def authenticate(request: Request) -> Client:
+def authenticate(request: Request) -> Awaitable[Client]:
     """The client behind ``request``.
 
     Raises:
@@ -14,7 +16,7 @@ async def authenticate(request: Request) -> Client:
         StoreUnavailable: it may be a managed client, and Redis cannot be asked.
     """
     worker: Worker = request.app.ctx.worker
-    return await worker.clients.identify(_token(request))
+    return worker.clients.identify(_token(request))
 
 
 def _token(request: Request) -> str | None:

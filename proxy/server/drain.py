@@ -73,7 +73,7 @@ class _Call:
             self._is_ended = True
             self._task.cancel()
 
-    async def __aenter__(self) -> None:
+    def __enter__(self) -> None:
         if not self._may_begin:
             raise Draining
         task = self._task = asyncio.current_task()
@@ -81,7 +81,7 @@ class _Call:
             self._cancellations = task.cancelling()
         self._calls.add(self)
 
-    async def __aexit__(
+    def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._calls.discard(self)

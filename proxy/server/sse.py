@@ -5,7 +5,7 @@ that takes longer than the hold time, it opens anyway and heartbeats fill the si
 """
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from types import TracebackType
 from typing import Any, Final, Protocol, Self, TypeVar
 
@@ -115,7 +115,12 @@ class EventStream:
         """Ends an opened stream with an error event, and without ``[DONE]``."""
         await self._send(self._writer.error(error), last=True)
 
-    async def _send(self, data: bytes, *, last: bool = False) -> None:
+    def _send(self, data: bytes, *, last: bool = False) -> Awaitable[None]:
+        if self._beat is None and not self._ended:
+            return self._send_now(data, last=last)
+        return self._send_in_turn(data, last=last)
+
+    async def _send_in_turn(self, data: bytes, *, last: bool) -> None:
         """After a heartbeat that is on its way; nothing when the stream has ended."""
         if self._beat is not None:
             await asyncio.wait({self._beat})

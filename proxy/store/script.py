@@ -26,34 +26,31 @@ class Reply(asyncio.Future[Any]):
     """What a call comes to.
 
     Attributes:
-        waiting: is woken when it comes, by the same turn of the event loop: a callback would be called by the next, and
-            wake who waits for the one after that. In a worker with much to do a turn is a millisecond (``first text``
-            in bench).
+        waiting: comes to the same, in the same turn of the event loop: a callback would be called by the next, and wake
+            who waits for the one after that. In a worker with much to do a turn is a millisecond (``first text`` in
+            bench).
     """
 
-    waiting: asyncio.Future[None] | None = None
+    waiting: asyncio.Future[Any] | None = None
 
     def set_result(self, result: Any, /) -> None:
         """The call was carried out."""
         super().set_result(result)
-        if self.waiting is not None:
-            self._wake()
+        if self.waiting is not None and not self.waiting.done():
+            self.waiting.set_result(result)
 
     def set_exception(self, exception: type[BaseException] | BaseException, /) -> None:
         """It was not, or its script failed."""
         super().set_exception(exception)
-        self._wake()
+        if self.waiting is not None and not self.waiting.done():
+            self.waiting.set_exception(self.exception() or exception)
 
     def cancel(self, msg: Any = None) -> bool:
         """Nobody wants to know any more."""
         is_cancelled = super().cancel(msg)
-        if is_cancelled:
-            self._wake()
+        if is_cancelled and self.waiting is not None:
+            self.waiting.cancel(msg)
         return is_cancelled
-
-    def _wake(self) -> None:
-        if self.waiting is not None and not self.waiting.done():
-            self.waiting.set_result(None)
 
 
 class Call(NamedTuple):
@@ -65,15 +62,15 @@ class Call(NamedTuple):
     reply: Reply
 
 
-async def reply_of(call: Reply) -> Any:
-    """The reply, as ``asyncio.shield`` would wait for it: who gives up waiting does not cancel the call.
+def reply_of(call: Reply) -> asyncio.Future[Any]:
+    """The reply, to be awaited at once, as ``asyncio.shield`` would have it: who gives up waiting cancels no call.
 
-    For one who waits, no more. Raises what the call does.
+    For one who waits, no more.
     """
-    if not call.done():
-        call.waiting = asyncio.get_running_loop().create_future()
-        await call.waiting
-    return call.result()
+    if call.done():
+        return call
+    call.waiting = call.get_loop().create_future()
+    return call.waiting
 
 
 def deliver(calls: Sequence[Call], replies: Sequence[Any], *, final: bool = False) -> list[Call]:

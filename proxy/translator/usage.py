@@ -8,7 +8,7 @@ which others have their turn of the event loop.
 import asyncio
 import functools
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import splintr
@@ -118,9 +118,9 @@ class TokenCounter:
             texts = ["\n".join(texts)]
         return self._count(texts, overhead)
 
-    def counts_at_once(self, texts: Iterable[str]) -> bool:
+    def counts_at_once(self, texts: Sequence[str]) -> bool:
         """Whether the count of these is there when it has been asked for."""
-        return sum([_size(text) for text in texts]) <= _AT_ONCE
+        return _NOT_ASCII * sum(map(len, texts)) <= _AT_ONCE or sum(map(_size, texts)) <= _AT_ONCE
 
     def count(self, text: str) -> "asyncio.Future[int]":
         """Starts counting ``text``."""

@@ -22,7 +22,7 @@ async def create_image(request: Request) -> HTTPResponse:
     wanted = parse_image_request(await read_body(request, max_bytes=worker.settings.max_body_bytes))
     call = request.ctx.call = await worker.images.plan(client, wanted)
     with logged(request, call):
-        async with worker.drain.call():
+        with worker.drain.call():
             urls = await worker.images.create(call)
             contents = await worker.images.as_base64(urls) if _wants_base64(wanted) else []
         if call.record.usage is None:
