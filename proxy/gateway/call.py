@@ -51,7 +51,7 @@ class RelayRecord:
     slot: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ChatCall:
     """One client call, and the record it leaves."""
 

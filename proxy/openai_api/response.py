@@ -64,8 +64,7 @@ class Finish(NamedTuple):
     reason: FinishReason
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(NamedTuple):
     """Token counts of one call, the end of every answer; estimates, since Poe reports none.
 
     Attributes:
@@ -108,7 +107,7 @@ class ChunkWriter:
     The first chunk of each choice carries the role; all chunks share one id and one ``created``.
     """
 
-    __slots__ = ("_after", "_before", "_between", "_head", "_include_usage", "_opened", "_usage_null")
+    __slots__ = ("_after", "_before", "_head", "_include_usage", "_opened", "_usage_null")
 
     def __init__(self, *, completion_id: str, created: int, model: str, include_usage: bool) -> None:
         self._include_usage = include_usage
@@ -120,7 +119,6 @@ class ChunkWriter:
         )
         self._before = self._head + b'{"index":0,"delta":{"content":'
         self._after = b'},"logprobs":null,"finish_reason":null}]' + self._usage_null + b"}\n\n"
-        self._between = self._after + self._before
         self._opened: set[int] = set()
 
     def opening(self) -> bytes:
@@ -142,7 +140,7 @@ class ChunkWriter:
         if len(texts) == 1:
             return self._before + orjson.dumps(texts[0]) + self._after
         array = orjson.dumps(texts, option=orjson.OPT_INDENT_2)[4:-2]
-        return self._before + array.replace(b",\n  ", self._between) + self._after
+        return self._before + array.replace(b",\n  ", self._after + self._before) + self._after
 
     def error(self, error: ProxyError) -> bytes:
         """The event that ends a failed stream. No ``[DONE]`` follows, so that clients raise."""
@@ -150,6 +148,8 @@ class ChunkWriter:
 
     def _open_up_to(self, choice: int, first: Delta) -> bytes:
         """The openings of a choice and of those before it: OpenAI's own client takes them in order only."""
+        if not choice:
+            return self._open(0, _first_content(first))
         before = [self._open(lower, b"null") for lower in range(choice) if lower not in self._opened]
         return b"".join([*before, self._open(choice, _first_content(first))])
 
@@ -158,11 +158,10 @@ class ChunkWriter:
         return self._chunk(choice, b'{"role":"assistant","content":%b,"refusal":null}' % content)
 
     def _chunks(self, choice: int, delta: Delta) -> bytes:
-        if isinstance(delta, ContentDelta | ContentDeltas):
-            texts = delta.texts if isinstance(delta, ContentDeltas) else [delta.text]
-            if not choice:
-                return self.write_texts(texts)
-            return b"".join([self._chunk(choice, b'{"content":%b}' % orjson.dumps(text)) for text in texts])
+        if isinstance(delta, ContentDelta):
+            return self._texts(choice, [delta.text])
+        if isinstance(delta, ContentDeltas):
+            return self._texts(choice, delta.texts)
         if isinstance(delta, ReasoningDelta):
             return self._chunk(choice, b'{"reasoning_content":%b}' % orjson.dumps(delta.text))
         if isinstance(delta, Finish):
@@ -171,9 +170,19 @@ class ChunkWriter:
             return self._chunk(choice, b'{"tool_calls":[%b]}' % orjson.dumps(delta.as_json()))
         return self._end(delta)
 
+    def _texts(self, choice: int, texts: list[str]) -> bytes:
+        if not choice:
+            return self.write_texts(texts)
+        return b"".join([self._chunk(choice, b'{"content":%b}' % orjson.dumps(text)) for text in texts])
+
     def _chunk(self, choice: int, delta: bytes, finish_reason: bytes = b"null") -> bytes:
-        body = b'{"index":%d,"delta":%b,"logprobs":null,"finish_reason":%b}]' % (choice, delta, finish_reason)
-        return self._head + body + self._usage_null + b"}\n\n"
+        return b'%b{"index":%d,"delta":%b,"logprobs":null,"finish_reason":%b}]%b}\n\n' % (
+            self._head,
+            choice,
+            delta,
+            finish_reason,
+            self._usage_null,
+        )
 
     def _end(self, usage: Usage) -> bytes:
         if not self._include_usage:

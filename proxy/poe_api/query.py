@@ -3,10 +3,8 @@
 Pure. Knows Poe's roles and fields, nothing of OpenAI's.
 """
 
-import dataclasses
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Final, Literal, NamedTuple
 
 import orjson
@@ -33,8 +31,7 @@ class Message(NamedTuple):
     parameters: Mapping[str, Any] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class Query:
+class Query(NamedTuple):
     """What a bot is asked.
 
     Attributes:
@@ -47,7 +44,7 @@ class Query:
     messages: Sequence[Message]
     temperature: float | None = None
     stop_sequences: Sequence[str] = ()
-    logit_bias: Mapping[str, float] = field(default_factory=dict)
+    logit_bias: Mapping[str, float] = {}
     tools: Sequence[Mapping[str, Any]] = ()
 
     @property
@@ -59,14 +56,14 @@ class Query:
         """The same with what Poe calls its files, in the order of ``files``."""
         known = iter(attachments)
         messages = [message._replace(files=[next(known) for _ in message.files]) for message in self.messages]
-        return dataclasses.replace(self, messages=messages)
+        return self._replace(messages=messages)
 
     def followed_by(self, *messages: Message) -> "Query":
         """The same conversation, continued; the last message, the user's, takes over the parameters."""
         before = [message._replace(parameters={}) for message in self.messages]
         parameters = {name: value for message in self.messages for name, value in message.parameters.items()}
         *between, last = messages
-        return dataclasses.replace(self, messages=[*before, *between, last._replace(parameters=parameters)])
+        return self._replace(messages=[*before, *between, last._replace(parameters=parameters)])
 
 
 def build_query_body(query: Query) -> bytes:

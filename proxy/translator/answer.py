@@ -11,8 +11,7 @@ Tool calls, and thoughts that come in ``json`` events, take no part in replaceme
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from proxy.openai_api.response import ContentDelta, ContentDeltas, Delta, FinishReason, ReasoningDelta
 from proxy.poe_api.events import Event, File, Json, Replace, Text, Texts
@@ -32,8 +31,7 @@ _MAX_PROGRESS_CHARACTERS: Final = 200
 _TOLD_REASONS: Final[dict[str, FinishReason]] = {"length": "length", "content_filter": "content_filter"}
 
 
-@dataclass(frozen=True, slots=True)
-class Said:
+class Said(NamedTuple):
     """What a bot said, in whole texts: thoughts, answer with the links to its files, and calls."""
 
     reasoning: str
@@ -58,6 +56,7 @@ class AnswerBuilder:
         "_files",
         "_held",
         "_is_plain",
+        "_is_replaced",
         "_links",
         "_passed",
         "_reasoning",
@@ -71,6 +70,7 @@ class AnswerBuilder:
     def __init__(self, calls: ToolCallReader | None = None) -> None:
         self._stated: list[str] = []
         self._held: str | None = ""
+        self._is_replaced = False
         self._thinking = ThinkingSplitter()
         self._thinks_anew = False
         self._reasoning = GrowingText()
@@ -150,7 +150,8 @@ class AnswerBuilder:
         if self._held is not None:
             held, self._held = self._final(self._held), None
             deltas += self._show(held)
-        deltas += self._let(self._thinking.finish())
+        if not self._thinking.in_answer:
+            deltas += self._let(self._thinking.finish())
         deltas += _content(self._links.finish())
         return [*deltas, *(self._calls.finish() if self._calls else ())]
 
@@ -192,7 +193,9 @@ class AnswerBuilder:
             if not text or _is_progress(whole):
                 self._held = whole
                 return []
-            return self._show(whole)
+            if self._is_replaced:
+                return self._show(whole)
+            self._held, text = None, whole  # nothing was stated before
         self._stated.append(text)
         return self._let(self._thinking.feed(text))
 
@@ -202,6 +205,7 @@ class AnswerBuilder:
         So do thoughts that an answer replaces: they were thought, though they are no part of what is left.
         """
         self._note_passed()
+        self._is_replaced = True
         settled, self._held = self._held, text
         if not settled or _is_progress(settled):
             return []

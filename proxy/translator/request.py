@@ -66,7 +66,7 @@ def build_plan(request: ChatCompletionRequest, schemas: Schemas | None = None) -
     reader = _ConversationReader()
     messages = _instructed(_with_last_pictures(reader.read(request.messages)), offer.instruction, json_format)
     stops = tuple(filter(None, [request.stop] if isinstance(request.stop, str) else request.stop or []))
-    if sum(len(message.files) for message in messages) > _MAX_FILES:
+    if sum([len(message.files) for message in messages]) > _MAX_FILES:
         raise InvalidRequest(f"Invalid value for 'messages': more than {_MAX_FILES} files.", param="messages")
     query = Query(
         messages=_with_parameters(messages, build_parameters(request, schemas or {})),

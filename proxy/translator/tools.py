@@ -8,7 +8,7 @@ https://creator.poe.com/docs/server-bots/function-calling.
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from proxy.errors import InvalidRequest, UnsupportedFeature
 from proxy.openai_api.request import ChatCompletionRequest, ChatMessage, FunctionDefinition, NamedToolChoice, ToolCall
@@ -32,6 +32,9 @@ class Offer:
     one_only: bool = False
 
 
+_NOTHING: Final = Offer()
+
+
 def build_offer(request: ChatCompletionRequest) -> Offer:
     """What the request offers.
 
@@ -39,12 +42,14 @@ def build_offer(request: ChatCompletionRequest) -> Offer:
         UnsupportedFeature: a tool, or a choice, is of a type other than ``function``.
         InvalidRequest: a tool has no function, or the one that must be called is not offered.
     """
+    if not request.tools and request.tool_choice is None:
+        return _NOTHING
     functions = [_function(tool.type, tool.function, f"tools[{at}]") for at, tool in enumerate(request.tools or [])]
     choice = request.tool_choice
     if choice == "required" and not functions:
         raise InvalidRequest("'tool_choice' is only allowed when 'tools' are specified.", param="tool_choice")
     if choice == "none" or (not functions and not isinstance(choice, NamedToolChoice)):
-        return Offer()
+        return _NOTHING
     which = ""
     one_only = request.parallel_tool_calls is False
     if isinstance(choice, NamedToolChoice):
