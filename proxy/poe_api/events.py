@@ -19,6 +19,8 @@ _TEXT_BEGINS: Final = b"event: text\ndata: "
 _TEXT_AT: Final = len(_TEXT_BEGINS)
 #: A read of fewer bytes is not looked at for a run of texts: of a few events, one by one is quicker.
 _SHORTEST_RUN: Final = 200
+#: As numbers: to look for bytes within bytes, CPython raises an error first, and takes ten times as long.
+_LF, _CR = b"\n\r"
 #: How every answer ends, as Poe's servers write it.
 _DONE: Final = b"event: done\ndata: {}"
 _HIGH_SURROGATE_AT_END = re.compile("[\ud800-\udbff]$")
@@ -145,7 +147,7 @@ class EventDecoder:
 
     def feed(self, read: bytes) -> list[Event]:
         """The events completed by this read, in order."""
-        events = self._fed(self._with_lf_only(read) if b"\r" in read or self._after_cr else read)
+        events = self._fed(self._with_lf_only(read) if _CR in read or self._after_cr else read)
         if self._tail or self._after_cr or self._half_character or self.ended:
             self._plain = None
         elif events and self._plain is None:
@@ -167,7 +169,7 @@ class EventDecoder:
             if self.ended:
                 break
             data = block[_TEXT_AT:]
-            if is_usual and block.startswith(_TEXT_BEGINS) and b"\n" not in data:
+            if is_usual and block.startswith(_TEXT_BEGINS) and _LF not in data:
                 try:  # nearly every event
                     text = orjson.loads(data)["text"]
                 except (orjson.JSONDecodeError, TypeError, KeyError):

@@ -129,7 +129,7 @@ class AnswerBuilder:
         return deltas
 
     def _feed_one(self, text: str) -> list[Delta]:
-        return [ContentDelta(text)] if text and self.pass_on([text]) else self._append(text)
+        return [ContentDelta(text)] if self._is_plain and text and self.pass_on([text]) else self._append(text)
 
     def _feed_many(self, texts: list[str]) -> list[Delta]:
         """The same for texts that came together; from where they can all go out as they are, all at once."""
@@ -261,7 +261,11 @@ class AnswerBuilder:
 
 
 def _is_progress(text: str) -> bool:
-    return len(text) <= _MAX_PROGRESS_CHARACTERS and _PROGRESS.fullmatch(text) is not None
+    return (
+        len(text) <= _MAX_PROGRESS_CHARACTERS
+        and ("..." in text or "…" in text or "elapsed)" in text)  # quicker than to find out that nothing matches
+        and _PROGRESS.fullmatch(text) is not None
+    )
 
 
 def _goes_on(before: Parted, after: Parted) -> bool:
