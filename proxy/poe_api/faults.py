@@ -139,7 +139,7 @@ _RATE_LIMIT_HEADERS: Final = tuple(f"x-ratelimit-{part}-requests" for part in ("
 
 def parse_rate_limits(headers: Mapping[str, str]) -> RateLimits | None:
     """The rate-limit headers of an answer; None when Poe sent none, as it mostly does."""
-    if not any(name in headers for name in _RATE_LIMIT_HEADERS):
+    if headers.keys().isdisjoint(_RATE_LIMIT_HEADERS):
         return None
     limit, remaining, reset = (_number(headers.get(name)) for name in _RATE_LIMIT_HEADERS)
     if limit is None and remaining is None and reset is None:

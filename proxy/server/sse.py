@@ -6,6 +6,7 @@ that takes longer than the hold time, it opens anyway and heartbeats fill the si
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
+from functools import lru_cache
 from types import TracebackType
 from typing import Any, Final, Protocol, Self, TypeVar
 
@@ -171,17 +172,25 @@ def _pieces(batch: Batch) -> int:
 
 
 class _Head(HTTPResponse):
-    """Sanic's, but that a header which is clean is not cleaned: every stream has a request id of its own."""
+    """Sanic's, but for headers that every stream has alike: what they come to on the wire is remembered."""
 
     @property
     def processed_headers(self) -> Iterator[tuple[bytes, bytes]]:
         """Each name and value as they are sent."""
         self.headers.setdefault("content-type", self.content_type)
-        return ((name.encode("ascii"), _on_the_wire(value)) for name, value in self.headers.items())
+        return (
+            _on_the_wire(header) if header[0] == "x-request-id" else _remembered(header)
+            for header in self.headers.items()
+        )
 
 
-def _on_the_wire(value: object) -> bytes:
+def _on_the_wire(header: tuple[str, object]) -> tuple[bytes, bytes]:
+    name, value = header
     text = f"{value}"
     if text.isascii() and text.isprintable():
-        return text.encode()
-    return HTTPResponse._sanitize_header_value(text).encode(errors="surrogateescape")  # noqa: SLF001 - Sanic has no other name for it
+        return name.encode("ascii"), text.encode()
+    clean = HTTPResponse._sanitize_header_value  # noqa: SLF001 - Sanic has no other name for it
+    return name.encode("ascii"), clean(text).encode(errors="surrogateescape")
+
+
+_remembered: Final = lru_cache(maxsize=256)(_on_the_wire)
