@@ -8,11 +8,13 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import httpx
 import pytest
 
+from proxy.server.log_facts import FactsRecord, facts_of
 from proxy.server.logs import JsonFormatter
 from proxy.server.redaction import Redaction
 from proxy.server.text_log import TextFormatter
@@ -156,6 +158,23 @@ async def test_no_body_is_logged_at_the_most_talkative_level(
 @pytest.mark.parametrize("value", ["\ud800", 2**70, object()], ids=["half a pair", "a large number", "an object"])
 def test_whatever_is_logged_is_json(value: object) -> None:
     assert json.loads(JsonFormatter(Redaction(KEYS)).format(event("x", value=value)))["message"] == "x"
+
+
+def test_what_is_known_apart_is_logged_like_any_other_fact() -> None:
+    """A call's line is a record of another kind: quicker to make, and the same to read."""
+    usual = call()
+    apart = FactsRecord(usual.name, usual.getMessage(), facts_of(usual), at=usual.created)
+
+    for formatter in (JsonFormatter(Redaction([])), TextFormatter(in_colour=False)):
+        assert formatter.format(apart) == formatter.format(usual)
+
+
+@pytest.mark.parametrize("at", [0.0, 1.9999, 1_764_470_000.0, 1_764_470_000.0005, 1_764_470_000.9996])
+def test_a_line_says_when_to_the_millisecond(at: float) -> None:
+    said = json.loads(JsonFormatter(Redaction([])).format(FactsRecord("x", "x", {}, at=at)))["at"]
+
+    assert datetime.fromisoformat(said) == datetime.fromtimestamp(int(at * 1000) / 1000, UTC)
+    assert len(said) == len("2026-11-30T02:34:35.056+00:00")
 
 
 def test_calls_are_aligned_for_people() -> None:

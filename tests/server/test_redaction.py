@@ -12,6 +12,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from proxy.server.log_facts import FactsRecord
 from proxy.server.logs import JsonFormatter
 from proxy.server.redaction import REDACTED, Redaction, secrets_of
 from proxy.server.text_log import TextFormatter
@@ -69,6 +70,9 @@ PLACES: Final[dict[str, Put]] = {
     "exception": lambda words: record("x", error=ValueError(words)),
     "exception's cause": lambda words: record("x", error=chained(words)),
     "exception as extra": lambda words: record("x", error_was=ValueError(words)),
+    "message beside facts": lambda words: FactsRecord("proxy.test", words, {"status": 200}, at=1.5),
+    "fact": lambda words: FactsRecord("proxy.test", "x", {"model": words}, at=1.5),
+    "fact in a list": lambda words: FactsRecord("proxy.test", "x", {"attempts": [("id", words, 3)]}, at=1.5),
 }
 
 
@@ -172,7 +176,14 @@ class Broken:
 
 
 @pytest.mark.parametrize(
-    "make", [lambda: record("%d", KEY), lambda: record("x", thing=Broken()), lambda: record("%s %s", KEY)], ids=range(3)
+    "make",
+    [
+        lambda: record("%d", KEY),
+        lambda: record("x", thing=Broken()),
+        lambda: record("%s %s", KEY),
+        lambda: FactsRecord("proxy.test", KEY, {"thing": Broken()}, at=1.5),
+    ],
+    ids=range(4),
 )
 def test_a_record_that_cannot_be_read_harms_nobody(make: Callable[[], logging.LogRecord]) -> None:
     """Raised in a filter, the error would end the request that logged."""

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from proxy.openai_api.response import ContentDelta, ContentDeltas, Delta, ReasoningDelta, ToolCallDelta
 from proxy.poe_api.events import Done, Event, File, Json, Replace, Text, Texts
-from proxy.translator.answer import AnswerBuilder, Said
+from proxy.translator.answer import _PROGRESS, AnswerBuilder, Said
 from proxy.translator.tool_calls import ToolCallReader
 
 IMAGE = File(url="https://poecdn/a.png", content_type="image/png", name="a.png", inline_ref=None)
@@ -447,6 +447,11 @@ def test_a_marker_that_counts_seconds_is_progress_until_thoughts_follow() -> Non
 
     assert thoughts_by_step(*events) == ["", "", "", "a", ""]
     assert shown(*events) == "42"
+
+
+@given(progress=st.from_regex(_PROGRESS, fullmatch=True).filter(lambda text: len(text) <= 200))
+def test_whatever_shows_only_that_a_bot_works_is_held(progress: str) -> None:
+    assert shown_by_step(Text(progress), Replace("42")) == ["", "", "42"]
 
 
 # Files in the text.
