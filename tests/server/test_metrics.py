@@ -14,6 +14,7 @@ from prometheus_client import generate_latest
 from sanic import Sanic
 
 from proxy.gateway.call import AttemptRecord, RelayRecord
+from proxy.openai_api.response import Usage
 from proxy.server.app import APP_NAME
 from proxy.server.metrics import Metrics
 from proxy.settings import Settings
@@ -179,6 +180,27 @@ async def test_choices_that_fail_side_by_side_are_no_failover(raw: httpx.AsyncCl
 
     await counted("attempts_total", 2)
     assert page().value("failovers_total") == 0
+
+
+def test_what_is_recorded_is_counted_once_however_often_it_is_written() -> None:
+    record = RelayRecord(
+        attempts=[AttemptRecord("k", outcome="answered")], first_text_ms=250, usage=Usage(7, 5, reasoning_tokens=2)
+    )
+    metrics = Metrics()
+    for _ in range(2):
+        metrics.record_call(record, route="/x", status=200, model="Echo", stream=True, duration_s=1.5, chunks=3)
+        metrics.record_exchange(0.001)
+        metrics.write()
+        metrics.write()
+    seen = Page(generate_latest(metrics.registry).decode())
+
+    assert seen.value("requests_total", route="/x", model="Echo", status="200") == 2
+    assert seen.value("request_duration_seconds_sum", model="Echo", stream="true") == 3
+    assert seen.value("time_to_first_token_seconds_sum", model="Echo") == 0.5
+    assert seen.value("stream_chunks_total", model="Echo") == 6
+    assert [seen.value("tokens_total", kind=kind) for kind in ("prompt", "completion", "reasoning")] == [14, 10, 4]
+    assert seen.value("attempts_total", outcome="answered") == 2
+    assert seen.value("redis_exchange_seconds_count") == 2
 
 
 def test_failovers_of_several_choices_are_told_apart() -> None:
