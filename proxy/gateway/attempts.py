@@ -193,9 +193,11 @@ class Attempts:
         """Shows what Poe says, as far as it may be shown already. A whole answer is shown when it is whole."""
         reply = self.reply
         deltas: list[Delta] = []
-        body = self._body or await self._body_with_files(lease.key)
-        async with self._upstream.poe.ask(bot=self._call.record.bot, body=body, key=lease.key.secret) as answer:
-            del body  # an answer may take long
+        async with self._upstream.poe.ask(
+            bot=self._call.record.bot,
+            body=self._body or await self._body_with_files(lease.key),  # without a name: a failure keeps this frame
+            key=lease.key.secret,
+        ) as answer:
             if answer.rate_limits is not None:
                 self._rpm = answer.rate_limits.limit or 0
             async for events in answer:

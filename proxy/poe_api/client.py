@@ -159,21 +159,20 @@ class Asking:
 
     async def __aenter__(self) -> Answer:
         connection = self._connection = self._pool.take_idle() or await self._pool.open()
-        request, timeouts = self._request, self._timeouts
-        self._request = ()  # an answer may take long, and what was asked may be large
+        timeouts = self._timeouts
         try:
-            connection.send(request, first_s=timeouts.first_event_s, idle_s=timeouts.idle_s, total_s=timeouts.total_s)
-            del request
+            connection.send(
+                self._request, first_s=timeouts.first_event_s, idle_s=timeouts.idle_s, total_s=timeouts.total_s
+            )
+            self._request = ()  # an answer may take long, and what was asked may be large
             await connection.head()
-            is_answer = connection.status == 200 and _content_type(connection) == "text/event-stream"
-            fault = None if is_answer else await _read_stream_fault(connection, self._key)
+            if connection.status != 200 or _content_type(connection) != "text/event-stream":
+                # Without a name here: an error that is raised knows this frame, and would know itself by it.
+                raise await _read_stream_fault(connection, self._key)  # noqa: TRY301 - a call more, for every answer
+            return Answer(connection, self._decoder, self._key)
         except BaseException:
             self._let_go(connection)
             raise
-        if fault is not None:
-            self._let_go(connection)
-            raise fault
-        return Answer(connection, self._decoder, self._key)
 
     async def __aexit__(self, *_: object) -> None:
         if self._connection is not None:

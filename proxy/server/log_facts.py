@@ -15,6 +15,8 @@ class FactsRecord(logging.LogRecord):
     Nobody has to look for them, nor for the thread and the clock: two thirds of what such a record takes otherwise
     (``request`` in bench).
 
+    They are no attributes of it: ``facts_of`` has them, and is not to be changed.
+
     Attributes:
         facts: by name.
     """

@@ -47,12 +47,14 @@ class _Calls:
     """What calls with the same labels come to since the last look: one place for all of it (``request`` in bench).
 
     Attributes:
-        answered_at_once: by their first and only attempt.
+        counted: how many have tokens.
+        answered_at_once: how many were, by their first and only attempt.
     """
 
     durations_s: list[float] = field(default_factory=list)
     first_tokens_s: list[float] = field(default_factory=list)
     chunks: int = 0
+    counted: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
     reasoning_tokens: int = 0
@@ -165,6 +167,7 @@ class Metrics:
             calls.first_tokens_s.append(record.first_text_ms / 1000)
         calls.chunks += chunks
         if record.usage is not None:
+            calls.counted += 1
             calls.prompt_tokens += record.usage.prompt_tokens
             calls.completion_tokens += record.usage.completion_tokens
             calls.reasoning_tokens += record.usage.reasoning_tokens
@@ -211,10 +214,11 @@ class Metrics:
         tallies = self._tallies
         tallies.count(self._requests, route, model, status, by=len(calls.durations_s))
         tallies.samples(self._duration, calls.durations_s, model, stream)
-        tallies.samples(self._first_token, calls.first_tokens_s, model)
+        if calls.first_tokens_s:
+            tallies.samples(self._first_token, calls.first_tokens_s, model)
         if calls.chunks:
             tallies.count(self._chunks, model, by=calls.chunks)
-        if calls.prompt_tokens:
+        if calls.counted:
             tallies.count(self._tokens, "prompt", model, by=calls.prompt_tokens)
             tallies.count(self._tokens, "completion", model, by=calls.completion_tokens)
             tallies.count(self._tokens, "reasoning", model, by=calls.reasoning_tokens)

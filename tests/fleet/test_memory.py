@@ -6,21 +6,30 @@ from pathlib import Path
 from typing import Final
 
 import psutil
+import pytest
 
 from tests.support.fleet import running_instance
-from tests.support.scripted_poe import DONE, Reply, ScriptedPoe, text
+from tests.support.scripted_poe import DONE, Reply, ScriptedPoe, failure, text
 
 TOKEN: Final = "memory-token"
 PROMPT_BYTES: Final = 1_000_000
 STREAMS: Final = 12
 
 
-async def test_an_open_stream_keeps_its_prompt_once(poe: ScriptedPoe, redis_url: str, tmp_path: Path) -> None:
-    """As the text whose tokens are counted: neither the body it came in nor the one it went to Poe in."""
+@pytest.mark.parametrize("attempts", [1, 2])
+async def test_an_open_stream_keeps_its_prompt_once(
+    poe: ScriptedPoe, redis_url: str, tmp_path: Path, attempts: int
+) -> None:
+    """As the text whose tokens are counted: neither the body it came in nor the one it went to Poe in.
+
+    Nor does an attempt that failed before keep it.
+    """
     end = asyncio.Event()
-    poe.script = lambda _: Reply([text("first"), end, DONE])
+    poe.script = lambda _: (
+        failure(429, retry_after="0") if len(poe.queries) % attempts else Reply([text("first"), end, DONE])
+    )
     environment = {
-        "POE_API_KEYS": "memory-key",
+        "POE_API_KEYS": "memory-key,another-key",
         "ACCESS_TOKENS": TOKEN,
         "POE_BASE_URL": poe.base_url,
         "REDIS_URL": redis_url,

@@ -12,7 +12,7 @@ from sanic import Sanic
 
 from proxy.server.app import APP_NAME
 from proxy.server.metrics import Metrics
-from tests.support.scripted_poe import DONE, META, Asked, Reply, ScriptedPoe, event, text
+from tests.support.scripted_poe import DONE, META, Asked, Reply, ScriptedPoe, event, failure, text
 from tests.support.serving import TOKEN
 from tests.support.waiting import wait_until
 
@@ -58,13 +58,17 @@ async def ask(session: aiohttp.ClientSession, proxy: str, *, stream: bool, leave
 
 @pytest.mark.usefixtures("no_collections")
 @pytest.mark.parametrize("stream", [True, False])
-@pytest.mark.parametrize("ending", ["answered", "failed", "left"])
+@pytest.mark.parametrize("ending", ["answered", "failed", "refused", "failed over", "left"])
 async def test_nothing_waits_for_the_garbage_collector(
     proxy: str, poe: ScriptedPoe, ending: str, *, stream: bool
 ) -> None:
     scripts = {
         "answered": lambda _: Reply([META, text("whole"), DONE]),
         "failed": lambda _: Reply([META, text("half"), event("error", {"text": "it broke"})]),
+        "refused": lambda _: failure(404),
+        "failed over": lambda _: (
+            failure(429, retry_after="0") if len(poe.queries) % 2 else Reply([META, text("whole"), DONE])
+        ),
         "left": endless,
     }
     poe.script = scripts[ending]

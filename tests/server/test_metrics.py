@@ -203,6 +203,18 @@ def test_what_is_recorded_is_counted_once_however_often_it_is_written() -> None:
     assert seen.value("redis_exchange_seconds_count") == 2
 
 
+def test_what_never_happened_has_no_series() -> None:
+    """Percentiles of nothing would stand beside those of models that answer."""
+    metrics = Metrics()
+    metrics.record_call(RelayRecord(), route="/x", status=404, model="Echo", stream=True, duration_s=0.1, chunks=0)
+    metrics.write()
+    seen = generate_latest(metrics.registry).decode()
+
+    assert 'request_duration_seconds_count{model="Echo"' in seen
+    assert "time_to_first_token_seconds_count" not in seen
+    assert "tokens_total{" not in seen
+
+
 def test_failovers_of_several_choices_are_told_apart() -> None:
     """Choices run side by side: the attempt after a failed one may be another choice's."""
     attempts = [
