@@ -24,11 +24,11 @@ from tests.speed.measure import Counts, measure, table
 
 #: Instructions and calls of the proxy's own files, then of all files; behind each what was measured.
 BUDGETS: Final[Counts] = {
-    "streamed request": Count(10_000, 460, 19_000, 920),  # 6723.0, 304.0, 12846.0, 615.0
+    "streamed request": Count(9_600, 420, 19_000, 880),  # 6415.0, 281.0, 12408.0, 588.0
     "event in a burst": Count(5, 0.1, 5, 0.1),  # 0.0 to 0.9, 0.0, 0.0 to 0.9, 0.0
     "lone event": Count(410, 14, 410, 14),  # 272.0, 9.0, 272.0, 9.0
-    "lone thought": Count(1_100, 48, 1_200, 57),  # 751.0, 32.0, 795.0, 38.0
-    "whole answer": Count(9_700, 450, 19_000, 940),  # 6466.0, 298.0, 12928.0, 630.0
+    "lone thought": Count(1_100, 46, 1_200, 56),  # 738.0, 31.0, 782.0, 37.0
+    "whole answer": Count(9_100, 400, 19_000, 890),  # 6059.0, 265.0, 12403.0, 595.0
 }
 
 pytestmark = pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="the budgets are those of Python 3.11")
