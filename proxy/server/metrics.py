@@ -1,8 +1,8 @@
 """What is measured of a worker's traffic, in Prometheus's terms. ``docs/metrics.md`` says what each metric means.
 
-What is recorded gathers in ``tallies.py`` until ``write``, which the sampler calls. With a directory the values live in
-memory-mapped files there, which the main process reads and sums (``metrics_page.py``); they outlive the worker, and the
-one that takes its place goes on from them. Without one they are this process's own.
+What is recorded gathers here and in ``tallies.py`` until ``write``, which the sampler calls. With a directory the
+values live in memory-mapped files there, which the main process reads and sums (``metrics_page.py``); they outlive the
+worker, and the one that takes its place goes on from them. Without one they are this process's own.
 """
 
 import os
@@ -195,7 +195,7 @@ class Metrics:
         calls, self._calls = self._calls, defaultdict(_Calls)
         for (route, model, status, stream), alike in calls.items():
             self._count_calls(alike, route=route, model=model, status=str(status), stream="true" if stream else "false")
-        self._tallies.samples(self._redis_exchange, self._exchanges_s)
+        self._tallies.sample(self._redis_exchange, self._exchanges_s)
         self._exchanges_s.clear()
         self._tallies.write()
 
@@ -213,9 +213,8 @@ class Metrics:
     def _count_calls(self, calls: "_Calls", *, route: str, model: str, status: str, stream: str) -> None:
         tallies = self._tallies
         tallies.count(self._requests, route, model, status, by=len(calls.durations_s))
-        tallies.samples(self._duration, calls.durations_s, model, stream)
-        if calls.first_tokens_s:
-            tallies.samples(self._first_token, calls.first_tokens_s, model)
+        tallies.sample(self._duration, calls.durations_s, model, stream)
+        tallies.sample(self._first_token, calls.first_tokens_s, model)
         if calls.chunks:
             tallies.count(self._chunks, model, by=calls.chunks)
         if calls.counted:

@@ -9,7 +9,7 @@ import logging
 from bisect import bisect_left
 from collections import Counter as Tally
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 
 from prometheus_client import Counter, Histogram
 
@@ -27,13 +27,10 @@ class Tallies:
         """So many more."""
         self._counts[counter, labels] += by
 
-    def sample(self, histogram: Histogram, value: float, *labels: str) -> None:
-        """One more."""
-        self._samples[histogram, labels].append(value)
-
-    def samples(self, histogram: Histogram, values: Iterable[float], *labels: str) -> None:
-        """So many more."""
-        self._samples[histogram, labels] += values
+    def sample(self, histogram: Histogram, values: Sequence[float], *labels: str) -> None:
+        """So many more. What has none has no series."""
+        if values:
+            self._samples[histogram, labels] += values
 
     def write(self) -> None:
         """Hands everything over."""

@@ -70,6 +70,7 @@ class AnswerBuilder:
     def __init__(self, calls: ToolCallReader | None = None) -> None:
         self._stated: list[str] = []
         self._held: str | None = ""
+        #: Whether what is stated next may contradict what was shown: text was replaced before.
         self._is_replaced = False
         self._thinking = ThinkingSplitter()
         self._thinks_anew = False
