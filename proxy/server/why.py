@@ -21,7 +21,7 @@ def add_why(request: Request, response: BaseHTTPResponse) -> None:
     """
     token = request.headers.get("x-admin-token")
     call: ChatCall | None = getattr(request.ctx, "call", None)
-    if not token or call is None or not desk_of(request).sign_ins.recognises(token):
+    if not token or call is None or not desk_of(request).sign_ins.recognises(token, request.ip):
         return
     told = orjson.dumps(why(call.record))
     if len(told) > _MAX_HEADER_BYTES:

@@ -114,6 +114,20 @@ async def test_who_guesses_is_slowed_down_and_the_operator_still_gets_in(proxy: 
     assert let_in.status_code == 200
 
 
+async def test_forty_guessers_keep_no_operator_out(proxy: str) -> None:
+    """Each operator comes over a new connection, from the guessers' own address, while they guess."""
+    async with operator(proxy, "a-guess") as guesser:
+        guesses = [asyncio.create_task(guesser.get("/admin/api/overview")) for _ in range(40)]
+        statuses = []
+        for _ in range(11):
+            async with operator(proxy) as op:
+                statuses.append((await op.get("/admin/api/overview")).status_code)
+        refused = {one.status_code for one in await asyncio.gather(*guesses)}
+
+    assert statuses == [200] * 11
+    assert refused == {401, 429}
+
+
 @pytest.mark.parametrize("path", ["/admin", "/admin/static/app.js", "/admin/api/keys", "/admin/nothing"])
 async def test_no_other_page_may_read_frame_or_feed_it(proxy: str, path: str) -> None:
     async with http(proxy, None) as raw:

@@ -1,31 +1,36 @@
-"""Lets operators in, and slows down those who guess.
+"""Admits operators, and slows down clients that guess admin tokens.
 
-Five wrong tokens a minute, from whoever, are answered at once. After them, until a minute has passed with fewer,
-every token is looked at in its turn, four a second, and the wrong ones are answered with 429. Right ones still get in,
-so nobody can lock the operator out; a page that has signed in already does not even wait its turn. Addresses play no
-part: behind a proxy they are all one, or whatever the caller says. Counted by each worker.
+A right token is admitted at once, whatever else arrives, so nobody can lock the operator out. Only failures are slowed:
+after five wrong tokens from one address within a minute, or fifty from all addresses, further wrong ones are answered
+with 429 after a pause. A bounded number of answers is paused at once; beyond it the 429 comes without the pause, so a
+crowd of guessers costs no memory. Behind a proxy all clients share one address, and that is harmless for the same
+reason. Each worker counts for itself.
+
+This makes guessing loud and slow for one guesser, not impossible for a crowd: the length of the token protects, which
+is why ``check`` and ``serve`` warn of short ones.
 """
 
 import asyncio
 import hashlib
 import time
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Collection
 from typing import Final
 
 from proxy.errors import AdminLimited, InvalidToken
 
-#: Wrong tokens within the window that are answered at once.
+#: Wrong tokens of one address within the window that are answered at once.
 FREE_FAILURES: Final = 5
+#: The same, of all addresses together.
+FREE_FAILURES_OVERALL: Final = 50
 WINDOW_S: Final = 60.0
-#: How far apart tokens are looked at afterwards, in seconds, and how many may wait for that.
-_TURN_S: Final = 0.25
-_MAX_WAITING: Final = 20
-#: Pages remembered as signed in.
-_MAX_KNOWN: Final = 1000
-#: A page names itself by a random word at least this long, which nobody can guess.
-_LEAST_SESSION: Final = 16
-_MOST_SESSION: Final = 128
+#: How long the answer to a wrong token is held back afterwards, in seconds.
+PAUSE_S: Final = 0.5
+#: Answers held back at once: for one address, and overall.
+MAX_PAUSED: Final = 4
+MAX_PAUSED_OVERALL: Final = 40
+#: Addresses whose failures are remembered; the one that failed longest ago is forgotten first.
+_MAX_ADDRESSES: Final = 1000
 
 
 class SignIns:
@@ -39,69 +44,68 @@ class SignIns:
     def __init__(self, digests: Collection[bytes], *, clock: Callable[[], float] = time.monotonic) -> None:
         self._digests = digests
         self._clock = clock
-        self._failed_at: deque[float] = deque(maxlen=FREE_FAILURES)
-        self._known: OrderedDict[tuple[bytes, str], None] = OrderedDict()
-        self._turn = asyncio.Lock()
-        self._waiting = 0
+        self._failed_at: OrderedDict[str, deque[float]] = OrderedDict()
+        self._all_failed_at: deque[float] = deque(maxlen=FREE_FAILURES_OVERALL)
+        self._paused: Counter[str] = Counter()
 
-    async def admit(self, token: str, session: str = "") -> None:
-        """Returns if this is an operator's token.
+    async def admit(self, token: str, address: str = "") -> None:
+        """Returns at once if this is an operator's token.
 
         Args:
             token: what was sent, "" for none.
-            session: the random name of the page that sends it, "" for other programs.
+            address: whose failure it is, if it is one.
 
         Raises:
             InvalidToken: it is none.
-            AdminLimited: it is none, and neither were others before; or too many wait for their turn.
+            AdminLimited: it is none, and neither were others before.
         """
         if not token:
             raise InvalidToken("You didn't provide an admin token. Send it as 'x-admin-token' or as a bearer.")
-        digest = hashlib.sha256(token.encode(errors="surrogateescape")).digest()
-        if (digest, session) in self._known:
+        if self._is_right(token):
             return
-        left_s = self._slow_for_s()
-        if left_s:
-            await self._wait_turn(left_s)
-        if digest not in self._digests:
-            self._failed_at.append(self._clock())
-            if left_s:
-                raise _too_many(left_s)
+        left_s = self._slow_for_s(address)
+        self._note_failure(address)
+        if not left_s:
             raise InvalidToken("This is not an admin token.")
-        self._remember(digest, session)
+        await self._pause(address)
+        raise AdminLimited("Too many wrong admin tokens. A right one is still accepted.", retry_after_s=left_s)
 
-    def recognises(self, token: str) -> bool:
-        """Whether this is an operator's, for what only adds to another answer: while guesses slow us down, none is."""
-        if not token or self._slow_for_s():
+    def recognises(self, token: str, address: str = "") -> bool:
+        """Whether this is an operator's, for a token that only adds to another answer; a wrong one is a failure too."""
+        if not token:
             return False
-        if hashlib.sha256(token.encode(errors="surrogateescape")).digest() in self._digests:
+        if self._is_right(token):
             return True
-        self._failed_at.append(self._clock())
+        self._note_failure(address)
         return False
 
-    def _slow_for_s(self) -> float:
-        """For how long the failures so far slow down what comes next; 0 when they do not."""
-        if len(self._failed_at) < FREE_FAILURES:
+    def _is_right(self, token: str) -> bool:
+        return hashlib.sha256(token.encode(errors="surrogateescape")).digest() in self._digests
+
+    def _note_failure(self, address: str) -> None:
+        now = self._clock()
+        self._all_failed_at.append(now)
+        self._failed_at.setdefault(address, deque(maxlen=FREE_FAILURES)).append(now)
+        self._failed_at.move_to_end(address)
+        if len(self._failed_at) > _MAX_ADDRESSES:
+            self._failed_at.popitem(last=False)
+
+    def _slow_for_s(self, address: str) -> float:
+        """For how long the failures so far slow down the next one from there; 0 when they do not."""
+        return max(self._left_s(self._failed_at.get(address)), self._left_s(self._all_failed_at))
+
+    def _left_s(self, failed_at: deque[float] | None) -> float:
+        if failed_at is None or len(failed_at) != failed_at.maxlen:
             return 0.0
-        return max(0.0, self._failed_at[0] + WINDOW_S - self._clock())
+        return max(0.0, failed_at[0] + WINDOW_S - self._clock())
 
-    async def _wait_turn(self, left_s: float) -> None:
-        if self._waiting >= _MAX_WAITING:
-            raise _too_many(left_s)
-        self._waiting += 1
-        try:
-            async with self._turn:
-                await asyncio.sleep(_TURN_S)
-        finally:
-            self._waiting -= 1
-
-    def _remember(self, digest: bytes, session: str) -> None:
-        if not _LEAST_SESSION <= len(session) <= _MOST_SESSION:
+    async def _pause(self, address: str) -> None:
+        if self._paused[address] >= MAX_PAUSED or self._paused.total() >= MAX_PAUSED_OVERALL:
             return
-        self._known[digest, session] = None
-        if len(self._known) > _MAX_KNOWN:
-            self._known.popitem(last=False)
-
-
-def _too_many(left_s: float) -> AdminLimited:
-    return AdminLimited("Too many wrong admin tokens. Try again later.", retry_after_s=left_s)
+        self._paused[address] += 1
+        try:
+            await asyncio.sleep(PAUSE_S)
+        finally:
+            self._paused[address] -= 1
+            if not self._paused[address]:
+                del self._paused[address]

@@ -1,7 +1,6 @@
 // The way to /admin/api: the token from session storage in a header, errors as one class, the live stream.
 
 const TOKEN = "poe-proxy-admin-token";
-const SESSION = "poe-proxy-admin-session";
 const SILENCE_MS = 10_000;
 
 let memory = {};
@@ -40,17 +39,8 @@ export const token = {
   clear: () => store(TOKEN, ""),
 };
 
-// A random name for this page: once signed in, nobody else's wrong tokens slow it down.
-function session() {
-  if (!stored(SESSION)) {
-    const bytes = crypto.getRandomValues(new Uint8Array(16));
-    store(SESSION, [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join(""));
-  }
-  return stored(SESSION);
-}
-
 function headers() {
-  return { "x-admin-token": headerValue(token.get()), "x-admin-session": session() };
+  return { "x-admin-token": headerValue(token.get()) };
 }
 
 // A header holds bytes; anything that is none cannot be a token either.

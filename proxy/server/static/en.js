@@ -44,7 +44,7 @@ export default {
   "signin.hint": "One of ADMIN_TOKENS. It stays in this tab and is forgotten when you close it.",
   "signin.empty": "Type your admin token.",
   "signin.wrong": "This is not an admin token.",
-  "signin.slow": "Too many wrong tokens lately. Try again in {n} s.",
+  "signin.slow": "This is not an admin token. There were several wrong ones, so answers to them come slowly.",
   "signin.ended": "This token is not accepted any more. Sign in again.",
   "tile.label": "Right now",
   "tile.keys": "Keys ready",

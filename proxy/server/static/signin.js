@@ -61,6 +61,6 @@ export function signIn({ message, extras, onDone }) {
 function words(problem) {
   if (!(problem instanceof ApiError)) return t("error.network");
   if (problem.status === 401) return t("signin.wrong");
-  if (problem.status === 429) return t("signin.slow", { n: Math.ceil(problem.retryAfterS) });
+  if (problem.status === 429) return t("signin.slow");
   return problem.message;
 }

@@ -44,7 +44,7 @@ export default {
   "signin.hint": "ADMIN_TOKENS 之一。它只留在此标签页中，关闭后即被忘记。",
   "signin.empty": "请输入管理员令牌。",
   "signin.wrong": "这不是管理员令牌。",
-  "signin.slow": "近期错误次数过多，请在 {n} 秒后重试。",
+  "signin.slow": "这不是管理员令牌。错误次数较多，对错误令牌的应答会变慢。",
   "signin.ended": "此令牌已不再有效，请重新登录。",
   "tile.label": "当前状态",
   "tile.keys": "可用密钥",
