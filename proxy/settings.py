@@ -18,6 +18,7 @@ from pydantic import AliasChoices, BeforeValidator, Field, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
+from proxy.tokens import TokenTraces, traces_of
 from proxy.urls import parse_base_url, parse_redis_url, parse_upload_url
 
 #: Settings that may also come as ``NAME_FILE``: the path of a file that holds the value.
@@ -61,10 +62,15 @@ class PoeKey:
 
 @dataclass(frozen=True, slots=True)
 class AccessToken:
-    """A token that clients of this proxy may authenticate with; only its digest is kept."""
+    """A token that clients of this proxy may authenticate with; only digests of it are kept.
+
+    Attributes:
+        traces: what a cut or extended copy of it is recognised by.
+    """
 
     name: str
     digest: bytes = field(repr=False)
+    traces: TokenTraces = field(default=TokenTraces(), repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +121,7 @@ def parse_access_tokens(value: object) -> tuple[AccessToken, ...]:
     if isinstance(value, tuple):
         return value
     return tuple(
-        AccessToken(name or f"client-{position}", hashlib.sha256(token.encode()).digest())
+        AccessToken(name or f"client-{position}", hashlib.sha256(token.encode()).digest(), traces_of(token))
         for position, (name, token) in enumerate(_labelled(value), start=1)
     )
 

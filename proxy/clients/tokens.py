@@ -4,11 +4,16 @@ import hashlib
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from proxy.clients.managed import ManagedClients
 from proxy.clients.record import ClientRecord, Token, parse_token
 from proxy.errors import InvalidToken
 from proxy.settings import AccessToken, PoeKey
+from proxy.tokens import TokenGuard
+
+#: Keys of callers that are remembered as no token of ours, so many.
+_MAX_OWN_KEYS: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +43,20 @@ class Client:
 class ClientRegistry:
     """Everybody who may call: the configured tokens, the managed clients, and, where that is allowed, Poe keys."""
 
-    def __init__(self, tokens: Iterable[AccessToken], managed: ManagedClients, *, caller_keys_allowed: bool) -> None:
+    def __init__(
+        self,
+        tokens: Sequence[AccessToken],
+        managed: ManagedClients,
+        *,
+        caller_keys_allowed: bool,
+        others: Iterable[AccessToken] = (),
+    ) -> None:
+        """Args: ``others`` tokens of ours that open something else, and so are no Poe keys."""
         self._clients = {token.digest: Client(token.name) for token in tokens}
         self._managed = managed
         self._caller_keys_allowed = caller_keys_allowed
+        self._guard = TokenGuard(token.traces for token in (*tokens, *others))
+        self._own_keys: dict[bytes, Client] = {}
 
     async def identify(self, token: str | None) -> Client:
         """The client who sent ``token``.
@@ -57,15 +72,25 @@ class ClientRegistry:
                 "You didn't provide an API key. Send it in an Authorization header: 'Authorization: Bearer YOUR_KEY'."
             )
         # Sanic hands on bytes of a header that are no UTF-8 as lone surrogates.
-        client = self._clients.get(hashlib.sha256(token.encode(errors="surrogateescape")).digest())
+        digest = hashlib.sha256(token.encode(errors="surrogateescape")).digest()
+        client = self._clients.get(digest)
         if client is not None:
             return client
         if managed := parse_token(token):
             return await self._identify_managed(managed)
-        if self._caller_keys_allowed and token.isascii() and token.isprintable() and len(token) <= 512:
-            own_key = PoeKey(secret=token)
-            return Client(f"own-key-{own_key.key_id}", own_key)
+        if self._caller_keys_allowed:
+            return self._own_keys.get(digest) or self._with_own_key(token, digest)
         raise InvalidToken
+
+    def _with_own_key(self, token: str, digest: bytes) -> Client:
+        """The caller whose Poe key this is. What could be a token of ours, or a part of one, never goes to Poe."""
+        if not (token.isascii() and token.isprintable() and len(token) <= 512) or self._guard.recognises(token):
+            raise InvalidToken
+        own_key = PoeKey(secret=token)
+        if len(self._own_keys) >= _MAX_OWN_KEYS:
+            del self._own_keys[next(iter(self._own_keys))]
+        client = self._own_keys[digest] = Client(f"own-key-{own_key.key_id}", own_key)
+        return client
 
     async def _identify_managed(self, token: Token) -> Client:
         record = await self._managed.find(token.client_id)

@@ -110,7 +110,10 @@ async def open_worker(settings: Settings, metrics: Metrics, drain: Drain) -> Asy
             failover=Failover(settings.max_attempts, settings.failover_budget_s, settings.key_wait_s),
         )
         clients = ClientRegistry(
-            settings.access_tokens, ManagedClients(store), caller_keys_allowed=settings.caller_keys_allowed
+            settings.access_tokens,
+            ManagedClients(store),
+            caller_keys_allowed=settings.caller_keys_allowed,
+            others=settings.admin_tokens,
         )
         calls = CallLog(metrics, catalogue, recorder)
         stack.callback(calls.write)

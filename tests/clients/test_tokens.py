@@ -12,10 +12,17 @@ from proxy.store.redis import RedisStore
 STRANGE = "strange-token"
 
 
+LONG = "6f1d0c2b9a8e47f3b5d6c7a8e9f00112233445566778899"
+ADMIN = "admin-0123456789abcdef0123456789abcdef"
+MANAGED = "pp-abcd2345-0123456789abcdefghijklmnopqrstuv"
+POE_KEY = "Zk3-Qw_9xYtRmLpVb7NcDsFgHjKaUeIo2W4T6Y8U0iO"
+
+
 def registry(tokens: str = "alice:token-a,token-b", *, caller_keys_allowed: bool = False) -> ClientRegistry:
     """Everybody but managed clients, whom these tokens are not taken for: there is no Redis to look them up in."""
     managed = ManagedClients(RedisStore("redis://127.0.0.1:1", "none"))
-    return ClientRegistry(parse_access_tokens(tokens), managed, caller_keys_allowed=caller_keys_allowed)
+    admins = parse_access_tokens(f"root:{ADMIN}")
+    return ClientRegistry(parse_access_tokens(tokens), managed, caller_keys_allowed=caller_keys_allowed, others=admins)
 
 
 @pytest.mark.parametrize(("token", "name"), [("token-a", "alice"), ("token-b", "client-2")])
@@ -78,3 +85,50 @@ async def test_a_client_never_shows_its_key() -> None:
     client = await registry(caller_keys_allowed=True).identify(STRANGE)
 
     assert STRANGE not in repr(client)
+
+
+@pytest.mark.parametrize(
+    "bearer",
+    [
+        ADMIN,
+        ADMIN[:-1],
+        ADMIN.upper(),
+        f"root:{ADMIN}",
+        f"{LONG}.",
+        f"{LONG}\\n",
+        f'"{LONG}"',
+        f"Bearer {LONG}",
+        f"{LONG}{LONG}",
+        f"{LONG},{ADMIN}",
+        f"sk-{LONG}-xyz",
+        LONG[:-1],
+        LONG[1:],
+        LONG[: len(LONG) // 2 + 1],
+        f"{LONG[:-6]}...",
+        LONG.upper(),
+        MANAGED[:-1] + ".",
+        MANAGED[:20],
+        MANAGED[:11],
+        "pp-",
+        MANAGED.upper(),
+        f" {MANAGED}x" * 2,
+        f"token={MANAGED}",
+        "token-a.",
+        "alice:token-a",
+        "'token-a'",
+    ],
+)
+async def test_what_could_be_a_token_of_ours_never_goes_to_poe_as_a_key(bearer: str) -> None:
+    """Whole, cut at either end, with something around it, in another case; an operator's and a managed client's too."""
+    clients = registry(f"alice:token-a,{LONG}", caller_keys_allowed=True)
+
+    with pytest.raises(InvalidToken):
+        await clients.identify(bearer)
+
+
+@pytest.mark.parametrize("key", [POE_KEY, f"sk-poe-{POE_KEY}", "app-key-app-0001", STRANGE, LONG[:8], LONG[20:24] * 3])
+async def test_a_poe_key_is_not_taken_for_a_token_of_ours(key: str) -> None:
+    clients = registry(f"alice:token-a,{LONG}", caller_keys_allowed=True)
+    seen = [await clients.identify(key) for _ in range(2)]
+
+    assert [one.own_key and one.own_key.secret for one in seen] == [key, key]

@@ -7,7 +7,7 @@ import openai
 import pytest
 from redis.asyncio import Redis
 
-from proxy.settings import Settings, fingerprint
+from proxy.settings import Settings, fingerprint, parse_access_tokens
 from tests.support.scripted_poe import Reply, ScriptedPoe, error_event, failure
 from tests.support.serving import http, make_settings, sdk, serving
 from tests.support.waiting import wait_until
@@ -136,3 +136,18 @@ async def test_beside_a_pool_a_strange_token_is_a_key_only_where_that_is_allowed
 
     assert poe.keys_used()[0].startswith("poe-key-")
     assert poe.keys_used()[1] == OWN_KEY
+
+
+@pytest.mark.parametrize("bearer", ["admin-0123456789abcdef", "pp-abcd2345-0123", "access-0123456789abcdef."])
+async def test_no_token_of_ours_leaves_for_poe_as_a_key(settings: Settings, poe: ScriptedPoe, bearer: str) -> None:
+    """An operator's, a managed client's that was cut, and an access token with a dot behind it."""
+    changes = {
+        "allow_caller_keys": True,
+        "access_tokens": parse_access_tokens("access-0123456789abcdef"),
+        "admin_tokens": parse_access_tokens("admin-0123456789abcdef"),
+    }
+    async with serving(settings.model_copy(update=changes)) as base_url, http(base_url, bearer) as raw:
+        response = await raw.post("/v1/chat/completions", json=CHAT)
+
+    assert response.status_code == 401
+    assert poe.queries == []
