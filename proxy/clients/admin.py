@@ -58,12 +58,13 @@ class ClientAdmin:
             InvalidRequest: a field is wrong, or another client has this name.
         """
         checked_fields = checked({"name": name, **fields})
-        await self._refuse_taken(name, but_for="")
-        token = new_token()
-        blank = ClientRecord(token.client_id, name, digest_of(token.secret), created_at_ms=_now_ms())
-        record = _changed(blank, checked_fields)
-        await self._write(record.client_id, "create", record.as_fields())
-        return record, token
+        self._refuse_configured(name)
+        while True:  # the ids of eight letters hardly ever meet
+            token = new_token()
+            blank = ClientRecord(token.client_id, name, digest_of(token.secret), created_at_ms=_now_ms())
+            record = _changed(blank, checked_fields)
+            if await self._write(record.client_id, "create", record.as_fields()):
+                return record, token
 
     async def describe(self) -> list[ClientState]:
         """All clients, by name."""
@@ -86,23 +87,22 @@ class ClientAdmin:
             return None
         record = _changed(state.record, checked(fields))
         if record.name != state.record.name:
-            await self._refuse_taken(record.name, but_for=record.client_id)
+            self._refuse_configured(record.name)
         after, before = record.as_fields(), state.record.as_fields()
         changes = {name: value for name, value in after.items() if value != before[name]}
         return record if await self._write(record.client_id, "change", changes) else None
 
     async def rotate(self, client_id: str, *, grace_s: float = GRACE_S) -> Token | None:
-        """A new secret for a client; the old one works for ``grace_s`` more. None when there is no such client."""
+        """A new secret for a client; the one before it works for ``grace_s`` more. None when there is no such client.
+
+        Of two rotations at once the second replaces the secret that the first gave out.
+        """
         state = await self.find(client_id)
         if state is None:
             return None
         token = new_token(state.record.client_id)
-        fields = {
-            "digest": digest_of(token.secret),
-            "old_digest": state.record.digest,
-            "old_until_ms": str(_now_ms() + round(grace_s * 1000)),
-        }
-        return token if await self._write(token.client_id, "change", fields) else None
+        fields = {"digest": digest_of(token.secret), "old_until_ms": str(_now_ms() + round(grace_s * 1000))}
+        return token if await self._write(token.client_id, "rotate", fields) else None
 
     async def revoke(self, client_id: str) -> bool:
         """Removes a client: within a second nobody gets in with its token. False when there is none."""
@@ -123,19 +123,25 @@ class ClientAdmin:
         )
         return bool(removed)
 
-    async def _refuse_taken(self, name: str, *, but_for: str) -> None:
-        """Raises InvalidRequest when another client has this name."""
-        others = {one.record.name for one in await self.describe() if one.record.client_id != but_for}
-        if name in self._taken | others:
-            raise InvalidRequest(f"There is a client '{name}' already.", param="name")
+    def _refuse_configured(self, name: str) -> None:
+        """Raises InvalidRequest when a configured token has this name."""
+        if name in self._taken:
+            raise _name_is_taken(name)
 
     async def _write(self, client_id: str, mode: str, fields: Mapping[str, str]) -> bool:
+        """Whether it was written: a change needs a client, a creation none. Raises InvalidRequest for a taken name."""
         names = self._store.keys
         flat = [part for field in fields.items() for part in field]
-        written = await self._store.run(
-            _WRITE_CLIENT, [names.client(client_id), names.clients], [client_id, mode, *flat]
+        outcome = await self._store.run(
+            _WRITE_CLIENT, [names.client(client_id), names.clients], [names.prefix, client_id, mode, *flat]
         )
-        return bool(written)
+        if outcome == "taken":
+            raise _name_is_taken(fields["name"])
+        return bool(outcome == "written")
+
+
+def _name_is_taken(name: str) -> InvalidRequest:
+    return InvalidRequest(f"There is a client '{name}' already.", param="name")
 
 
 def checked(fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """What an operator may do with managed clients, on a real Redis."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -160,3 +161,47 @@ async def test_an_id_stands_above_a_name(admin: ClientAdmin) -> None:
     assert await admin.revoke(record.client_id)
 
     assert [state.record.name for state in await admin.describe()] == [record.client_id]
+
+
+async def test_of_two_that_create_one_name_at_once_one_does(admin: ClientAdmin, store: RedisStore) -> None:
+    """From two processes, which do not know of each other."""
+    other = ClientAdmin(store)
+
+    outcomes = await asyncio.gather(*(one.create("laptop", {}) for one in (admin, other) * 5), return_exceptions=True)
+
+    assert len([one for one in outcomes if not isinstance(one, BaseException)]) == 1
+    assert {type(one) for one in outcomes if isinstance(one, BaseException)} == {InvalidRequest}
+    assert [state.record.name for state in await admin.describe()] == ["laptop"]
+
+
+async def test_of_two_that_take_one_name_at_once_one_does(admin: ClientAdmin) -> None:
+    """One new client and one that is renamed."""
+    await admin.create("phone", {})
+
+    outcomes = await asyncio.gather(
+        admin.create("laptop", {}), admin.change("phone", {"name": "laptop"}), return_exceptions=True
+    )
+
+    assert [type(one) for one in outcomes].count(InvalidRequest) == 1
+    assert [state.record.name for state in await admin.describe()].count("laptop") == 1
+
+
+async def test_a_client_may_keep_its_name(admin: ClientAdmin) -> None:
+    await admin.create("laptop", {})
+
+    changed = await admin.change("laptop", {"name": "laptop", "streams": 2})
+
+    assert changed
+    assert changed.limits.streams == 2
+
+
+async def test_both_tokens_of_two_rotations_at_once_work(admin: ClientAdmin) -> None:
+    """One as the secret, the other as the one before it: no token that was handed out is dead at birth."""
+    await admin.create("laptop", {})
+
+    tokens = await asyncio.gather(admin.rotate("laptop", grace_s=60), admin.rotate("laptop", grace_s=60))
+
+    found = await admin.find("laptop")
+    assert found
+    now_ms = found.record.created_at_ms + 1_000
+    assert [found.record.knows(token.secret, now_ms=now_ms) for token in tokens if token] == [True, True]
