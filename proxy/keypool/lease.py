@@ -50,6 +50,7 @@ class NoneReady:
         any_ready_in_s: the same for any key: what a caller is told.
         parked: how many keys wait for points.
         retired: how many keys Poe refused.
+        bot_rests: whether rests for this bot are part of the reason; if not, it is the same for all bots.
     """
 
     ready_in_s: float | None
@@ -57,6 +58,7 @@ class NoneReady:
     parked: int = 0
     retired: int = 0
     skipped: Sequence[tuple[str, str]] = ()
+    bot_rests: bool = False
 
 
 @dataclass(frozen=True, slots=True)

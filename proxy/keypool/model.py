@@ -224,21 +224,26 @@ class ModelPool:
         among: Collection[str] | None,
     ) -> NoneReady:
         anyone = [min(waits)] if waits else [0] if skipped else []
+        bot_rests = any(why == RESTS_FOR_BOT for _, why in skipped)
         own = [entry for key_id, entry in self._keys.items() if among is None or key_id in among]
         for entry in sorted(own, key=lambda entry: (entry.ready_at, entry.key.key_id)):
             if entry.state or entry.ready_at <= now:
                 continue
             anyone.append(entry.ready_at - now)
+            if waits and entry.ready_at - now >= min(waits):
+                break
             account = entry.key.account_id
             if entry.key.key_id not in wanted.tried and account not in wanted.left_out:
-                waits.append(max(entry.ready_at, self._bot_rests.get((wanted.bot, account), 0)) - now)
-                break
+                bot_ready_at = self._bot_rests.get((wanted.bot, account), 0)
+                bot_rests = bot_rests or bot_ready_at > entry.ready_at
+                waits.append(max(entry.ready_at, bot_ready_at) - now)
         return NoneReady(
             ready_in_s=min(waits) / 1000 if waits else None,
             any_ready_in_s=min(anyone) / 1000 if anyone else None,
             parked=sum(entry.state == "parked" for entry in own),
             retired=sum(entry.state == "retired" for entry in own),
             skipped=skipped[:_MAX_SKIPPED],
+            bot_rests=bot_rests,
         )
 
     def _apply(self, verdict: Verdict, entry: _Key, bot: str, now: int) -> int:

@@ -1,4 +1,4 @@
-"""The key pool as one worker uses it: the shared one, its own when Redis is away, and a line to wait in.
+"""The key pool as one worker uses it: the shared one, its own when Redis is away, and queues to wait in.
 
 While Redis answers, every lease and settlement is a script there, so all workers of all instances act as one.
 While it does not, the worker goes by its own model: the rests it last saw, a rotation of its own, its part of the
@@ -21,10 +21,10 @@ from typing import Any, Final
 from proxy.errors import StoreUnavailable
 from proxy.keypool.callers import Caller, ClientRefused, LocalCallers, Room
 from proxy.keypool.lease import BotRests, KeyCount, Lease, LeaseReply, NoneReady, PoolLimits, Wanted
-from proxy.keypool.line import WaitingLine
 from proxy.keypool.model import ModelPool
 from proxy.keypool.shared import ProbeAnswer, Settlement, SharedPool, seconds
 from proxy.keypool.verdict import ABANDONED, HARMLESS, Cooldown, Verdict
+from proxy.keypool.wait_queue import WaitQueue
 from proxy.settings import PoeKey
 from proxy.store.redis import RedisStore
 from proxy.store.script import Reply, reply_of
@@ -49,7 +49,7 @@ class KeyPool:
     """The keys of this instance, rotated with everybody else's.
 
     Args:
-        line_length: how many requests may wait for a key in this worker.
+        queue_length: how many requests may wait for a key in this worker.
     """
 
     def __init__(
@@ -59,14 +59,14 @@ class KeyPool:
         *,
         limits: PoolLimits,
         cooldown: Cooldown,
-        line_length: int = 1000,
+        queue_length: int = 1000,
     ) -> None:
         self._keys = {key.key_id: key for key in keys}
         self._store = store
         self._shared = SharedPool(keys, store, limits, cooldown)
         self._model = ModelPool(keys, limits, cooldown, now_ms=_monotonic_ms)
         self._callers = LocalCallers(now_ms=_epoch_ms)
-        self._line = WaitingLine(line_length)
+        self._queue = WaitQueue(queue_length)
         self._held: dict[str, Lease] = {}
         self._untold: deque[Settlement] = deque(maxlen=_MAX_UNTOLD)
         self._behind = asyncio.Event()
@@ -78,7 +78,7 @@ class KeyPool:
     @property
     def waiting(self) -> int:
         """How many requests wait for a key."""
-        return len(self._line)
+        return len(self._queue)
 
     @property
     def untold(self) -> int:
@@ -88,12 +88,11 @@ class KeyPool:
     def lease(self, wanted: Wanted, *, wait_s: float = 0.0) -> Coroutine[Any, Any, LeaseReply]:
         """The key leased longest ago among those that may be used.
 
-        When none is ready the caller waits its turn, first come first served, if one will be within ``wait_s``;
-        otherwise the answer is at once how long until one is. Never fails and never waits for Redis longer
-        than its deadline.
+        When none is ready the caller waits, first come first served among those who wait for the same, if one will be
+        within ``wait_s``; otherwise the answer is at once how long until one is. Never fails and never waits for Redis
+        longer than its deadline.
         """
-        choosy = bool(wanted.tried or wanted.left_out)
-        return self._line.served(partial(self._lease_now, wanted), wait_s=wait_s, choosy=choosy)
+        return self._queue.acquire(wanted, partial(self._lease_now, wanted), wait_s=wait_s)
 
     async def release(self, caller: Caller) -> None:
         """A managed client's request that was let in has ended; its place is free from the moment this returns."""
@@ -132,7 +131,7 @@ class KeyPool:
                 else:
                     await self._tell(settlement)
         finally:  # a caller who leaves now has freed the key all the same
-            self._line.wake()
+            self._queue.wake()
 
     async def count(self) -> KeyCount:
         """The state of this instance's keys."""
@@ -151,7 +150,7 @@ class KeyPool:
         became = await self._shared.record_probe(key, answer, points, next_s=next_s)
         if became != "unchanged":
             _log.warning("key is %s", became, extra={"key_id": key.key_id, "points": points})
-            self._line.wake()
+            self._queue.wake()
 
     async def keep_up(self) -> None:
         """Signs of life while the worker lives; catches up when Redis is back, and at the end. Cancel it to end."""
@@ -258,7 +257,7 @@ class KeyPool:
             return BotRests(int(reply[1]) / 1000)
         if reply[0] == "none":
             soonest, anyone, parked, retired = (int(part) for part in reply[1:5])
-            return NoneReady(seconds(soonest), seconds(anyone), parked, retired, _skipped(reply[5]))
+            return NoneReady(seconds(soonest), seconds(anyone), parked, retired, _skipped(reply[5]), bool(reply[6]))
         return NoneReady(ready_in_s=None)
 
     async def _tell(self, settlement: Settlement) -> None:

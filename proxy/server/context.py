@@ -86,7 +86,7 @@ async def open_worker(settings: Settings, metrics: Metrics, drain: Drain) -> Asy
             store,
             limits=PoolLimits(settings.rpm_per_account, settings.max_in_flight_per_key),
             cooldown=Cooldown(settings.cooldown_base_s, settings.cooldown_cap_s),
-            line_length=settings.key_wait_queue,
+            queue_length=settings.key_wait_queue,
         )
         catalogue = Catalogue(
             poe,

@@ -548,18 +548,46 @@ async def is_counted(world: World, secret: str, outcome: str) -> bool:
 async def test_a_bot_that_poe_does_not_list_can_take_no_key_from_other_bots(
     settings: Settings, poe: ScriptedPoe, words: str
 ) -> None:
-    """Its author writes its error texts; anyone can make such a bot."""
+    """Its author writes its error texts; anyone can make such a bot, and call it once a minute."""
     poe.models = [{"id": "echo", "metadata": {"display_name": "Echo"}}]
-    poe.script = lambda asked: error_event(words) if asked.path == "/bot/Evil" else answer("hi")
-    async with serving(settings) as base_url, http(base_url) as raw:
-        chat = {"messages": [{"role": "user", "content": "hi"}]}
-        evil = await raw.post("/v1/chat/completions", json={**chat, "model": "Evil"})
-        keys = (await raw.get("/ready")).json()["keys"]
-        good = await raw.post("/v1/chat/completions", json={**chat, "model": "Echo"})
+    poe.script = lambda asked: error_event(words) if asked.path == "/bot/Evil" else echo(asked)
+    async with opened(settings, poe, key_wait_s=20) as world:
+        refused = [await world.chat(bot="Evil") for _ in range(2)]
+        asked = [asked.key for asked in poe.queries if asked.path == "/bot/Evil"]
+        rests_s = [await own_rest_s(world, "Evil", secret) for secret in BOTH]
+        await let_rest(world, "Evil", 15_000)
+        waits = asyncio.create_task(world.chat(bot="Evil"))
+        await wait_until(lambda: is_waiting(world), "a request waits for the bot")
+        async with asyncio.timeout(10):
+            others = [await world.chat(bot=bot) for bot in ("Echo", "Other", "Echo")]
+        counts = await world.counts()
+        balances_asked = world.balances_asked()
+        poe.script = echo
+        await let_rest(world, "Evil", 0)
+        again = await waits
 
-    assert evil.status_code >= 400
-    assert keys["ready"] == 2
-    assert good.status_code == 200
+        assert sorted(asked) == BOTH, "once with each key, and then not at all"
+        assert {one.status for one in refused} & {200} == set()
+        assert all(is_about(rest_s, 60) for rest_s in rests_s)
+        assert {one.status for one in others} == {200}
+        assert counts == (2, 0, 0, 0)
+        assert balances_asked == []
+        assert again.status == 200, "when its minute is over it is asked again"
+
+
+async def own_rest_s(world: World, bot: str, secret: str) -> float:
+    """Seconds that a key's account still rests for a bot alone."""
+    seconds, microseconds = await world.redis.time()
+    until_ms = (await world.hash(f"bot_rests:{bot}"))[world.keys[secret].account_id]
+    return int(until_ms) / 1000 - float(seconds) - float(microseconds) / 1_000_000
+
+
+async def let_rest(world: World, bot: str, rest_ms: int) -> None:
+    """Every account rests for this bot for so long from now."""
+    seconds, microseconds = await world.redis.time()
+    until_ms = seconds * 1000 + microseconds // 1000 + rest_ms
+    rests = dict.fromkeys((world.keys[secret].account_id for secret in BOTH), until_ms)
+    await world.redis.hset(world.name(f"bot_rests:{bot}"), mapping=rests)
 
 
 async def test_a_bot_that_no_account_may_use_stays_forbidden_on_the_next_request(

@@ -138,13 +138,14 @@ def read(name: str, bot: str, reply: list[Any]) -> LeaseReply:
         return Lease(name, key, bot, list(zip(rest[2][::2], rest[2][1::2], strict=True)), bool(rest[3]))
     if kind == "bot":
         return BotRests(int(rest[0]) / 1000)
-    soonest, anyone, parked, retired, skipped = rest
+    soonest, anyone, parked, retired, skipped, bot_rests = rest
     return NoneReady(
         seconds(int(soonest)),
         seconds(int(anyone)),
         int(parked),
         int(retired),
         list(zip(skipped[::2], skipped[1::2], strict=True)),
+        bool(bot_rests),
     )
 
 

@@ -437,7 +437,7 @@ async def test_a_rest_that_ends_in_time_is_waited_for(bench: Bench) -> None:
 async def test_a_full_line_is_told_the_true_time(bench: Bench) -> None:
     store = RedisStore(bench.url, bench.namespace)
     bench.stack.push_async_callback(store.close)
-    pool = KeyPool(keys(1), store, limits=PoolLimits(), cooldown=Cooldown(5, 300), line_length=1)
+    pool = KeyPool(keys(1), store, limits=PoolLimits(), cooldown=Cooldown(5, 300), queue_length=1)
     await rest(pool, judge(RateLimited(retry_after_s=8)))
     first = asyncio.create_task(pool.lease(Wanted("Echo"), wait_s=10))
     await wait_until(lambda: pool.waiting == 1, "one waits")
@@ -464,6 +464,38 @@ async def test_a_request_that_may_not_use_every_key_holds_nobody_up(bench: Bench
     choosy.cancel()
     assert isinstance(lease, Lease)
     assert lease.key.key_id == ready
+
+
+async def test_a_bot_that_rests_on_every_account_delays_no_other_bot(bench: Bench) -> None:
+    """Anyone can make a bot whose error says "rate limit", and call it once a minute."""
+    pool = bench.pool(keys(2))
+    for _ in keys(2):
+        lease = await leased(pool, bot="Own")
+        await pool.settle(lease, Verdict("rate_limit_exceeded", "rest account for bot", stated_s=8))
+    waits = asyncio.create_task(pool.lease(Wanted("Own"), wait_s=10))
+    await wait_until(lambda: pool.waiting == 1, "it waits")
+
+    async with asyncio.timeout(3):
+        served = [await pool.lease(Wanted(bot), wait_s=10) for bot in ("Echo", "Other") * 5]
+
+    waits.cancel()
+    assert all(isinstance(lease, Lease) for lease in served)
+    assert pool.waiting == 1
+
+
+async def test_a_key_that_rests_for_a_bot_hides_no_key_that_is_ready_sooner(bench: Bench) -> None:
+    pool = bench.pool(keys(2))
+    soonest, later = await leased(pool), await leased(pool)
+    await pool.settle(soonest, Verdict("x", "rest account for bot", stated_s=600))
+    await pool.settle(soonest, Verdict("x", "rest key", stated_s=20))
+    await pool.settle(later, Verdict("x", "rest key", stated_s=30))
+
+    none = await pool.lease(Wanted("Echo"))
+
+    assert isinstance(none, NoneReady)
+    assert none.ready_in_s is not None
+    assert 29 < none.ready_in_s <= 30
+    assert none.bot_rests
 
 
 async def test_a_settlement_does_not_undo_that_an_operator_retired_a_key(bench: Bench) -> None:

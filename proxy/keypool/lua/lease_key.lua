@@ -21,8 +21,9 @@
 --                                                 skipped: key id, why, key id, why...
 --                                                 room: of the client: limit, left, ms to reset of its requests (a minute,
 --                                                       or else a day), and the same of its tokens a day; 0 = no limit
---      or {"none", ms until a key not tried is ready, ms until any key is ready, parked, retired, skipped}
---                                                 -1 = no such key; parked, retired: how many of this instance's keys
+--      or {"none", ms until a key not tried is ready, ms until any key is ready, parked, retired, skipped, bot rests}
+--                                                 -1 = no such key; parked, retired: how many of this instance's keys;
+--                                                 bot rests: 1 if rests for this bot are part of the reason, else 0
 --      or {"client", why, ms}                     the client has no room ('requests_per_minute', 'streams',
 --                                                 'requests_per_day', 'tokens_per_day'; ms until it has) or is 'gone'
 --      or {"bot", ms}                             the bot failed for several keys; nobody is to try before
@@ -99,7 +100,7 @@ end
 
 local bot_rests = prefix .. 'bot_rests:' .. bot
 local has_bot_rests = redis.call('EXISTS', bot_rests) == 1
-local skipped, full, soonest = {}, {}, -1
+local skipped, full, soonest, bot_matters = {}, {}, -1, 0
 local function sooner(ms)
   if soonest < 0 or ms < soonest then soonest = ms end
 end
@@ -146,6 +147,7 @@ repeat
         if ready_at > 0 then
           skip(key_id, 'rests for this bot')
           sooner(ready_at - now)
+          bot_matters = 1
         else
           full[account] = full[account] or window_of(account)
           if full[account] > 0 then
@@ -217,7 +219,8 @@ if chosen then
   return {'leased', chosen, turn, skipped, open_until > 0 and 1 or 0, room}
 end
 
--- None: when is the soonest? Keys that were tried count for the caller's next request, not for this one.
+-- None: when is the soonest? Keys that were tried count for the caller's next request, not for this one. A key that rests
+-- for this bot longer than otherwise may stand before one that is ready sooner.
 local any = soonest
 if #skipped > 0 and any < 0 then any = 0 end
 page = 0
@@ -229,9 +232,12 @@ repeat
     if looking and redis.call('SISMEMBER', keyset, key_id) == 1 then
       local account = redis.call('HGET', prefix .. 'key:' .. key_id, 'account') or key_id
       if any < 0 or wait < any then any = wait end
-      if not tried[key_id] and not left_out[account] then
-        sooner(math.max(wait, bot_rest_of(account) - now))
+      if soonest >= 0 and wait >= soonest then
         looking = false
+      elseif not tried[key_id] and not left_out[account] then
+        local bot_wait = bot_rest_of(account) - now
+        if bot_wait > wait then bot_matters = 1 end
+        sooner(math.max(wait, bot_wait))
       end
     end
   end
@@ -245,4 +251,4 @@ for i = 1, #states, 2 do
     if states[i + 1] == 'parked' then parked = parked + 1 else retired = retired + 1 end
   end
 end
-return {'none', soonest, any, parked, retired, skipped}
+return {'none', soonest, any, parked, retired, skipped, bot_matters}
