@@ -15,7 +15,7 @@ from cluster.processes import MissingProgramError, NotStartedError
 from cluster.running import running_cluster
 from cluster.welcome import build_welcome
 from proxy.cli.configuration import settings_or_exit
-from proxy.settings import SECRET_NAMES, Settings
+from proxy.settings import SECRET_NAMES, SETTING_NAMES
 from proxy.store.embedded import EmbeddedError
 
 #: What each instance has of its own, or has from the options below.
@@ -23,7 +23,9 @@ _NOT_SHARED: Final = {"HOST", "PORT", "WORKERS", "METRICS_PORT", "DATA_DIR"}
 
 
 @click.command()
-@click.option("--port", default=10_000, show_default=True, help="Port to serve on, at 127.0.0.1.")
+@click.option(
+    "--port", default=10_000, show_default=True, help="Port to serve on, at 127.0.0.1.", type=click.IntRange(1, 65_535)
+)
 @click.option("--instances", default=3, show_default=True, help="How many instances.", type=click.IntRange(min=1))
 @click.option("--workers", default=2, show_default=True, help="Workers of each.", type=click.IntRange(min=1))
 @click.option("--home", default="data/cluster", show_default=True, help="For logs and Redis's file.", type=Path)
@@ -44,11 +46,10 @@ def main(port: int, instances: int, workers: int, home: Path) -> None:
 
 def _settings_in_environment() -> dict[str, str]:
     """What an instance reads of our environment; nothing of it when there is no key, since a local Poe then plays."""
-    if not (os.environ.get("POE_API_KEYS") or os.environ.get("POE_API_KEYS_FILE")):
+    if not any(os.environ.get(name) for name in ("POE_API_KEYS", "POE_API_KEYS_FILE", "POE_API_KEY")):
         return {}
     settings_or_exit()
-    names = {"BASE", "BOT", *(name.upper() for name in Settings.model_fields)}
-    names |= {f"{name}_FILE" for name in SECRET_NAMES}
+    names = SETTING_NAMES | {f"{name}_FILE" for name in SECRET_NAMES}
     return {name: value for name, value in os.environ.items() if name in names - _NOT_SHARED and value}
 
 

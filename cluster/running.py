@@ -13,7 +13,7 @@ from cluster.instance import GRACE_S, Instance
 from cluster.processes import NotStartedError, answers, free_port, is_free, make_home, wait_until_up
 
 #: Whoever sets one of these has a Poe in mind.
-_OF_A_POE: Final = {"POE_API_KEYS", "POE_API_KEYS_FILE", "POE_BASE_URL", "BASE"}
+_OF_A_POE: Final = {"POE_API_KEYS", "POE_API_KEYS_FILE", "POE_API_KEY", "POE_BASE_URL", "BASE"}
 
 
 @dataclass(frozen=True)

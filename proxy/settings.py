@@ -4,28 +4,45 @@ Owns names, defaults, parsing and the wording of every configuration problem. Kn
 the settings are used for. Secrets never show in a ``repr`` or in a problem.
 """
 
-import hashlib
 import os
 import re
-from collections import Counter
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AliasChoices, BeforeValidator, Field, ValidationError
+from pydantic import AliasChoices, BeforeValidator, Field, StringConstraints, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
-from proxy.tokens import TokenTraces, traces_of
-from proxy.urls import parse_base_url, parse_redis_url, parse_upload_url
+from proxy.credentials import (
+    AccessToken,
+    PoeKey,
+    UnusableFile,
+    entries,
+    fingerprint,
+    parse_access_tokens,
+    parse_poe_keys,
+    repeated_credentials,
+)
+from proxy.setting_names import misspelt
+from proxy.urls import parse_base_url, parse_host, parse_redis_url, parse_upload_url
+
+__all__ = [
+    "SECRET_NAMES",
+    "SETTING_NAMES",
+    "AccessToken",
+    "PoeKey",
+    "Settings",
+    "SettingsError",
+    "fingerprint",
+    "load_settings",
+    "parse_access_tokens",
+    "parse_poe_keys",
+]
 
 #: Settings that may also come as ``NAME_FILE``: the path of a file that holds the value.
 SECRET_NAMES: Final = ("POE_API_KEYS", "ACCESS_TOKENS", "ADMIN_TOKENS", "REDIS_URL")
 
-_LABEL = re.compile(r"[A-Za-z0-9_.@-]{1,64}")
-_CREDENTIAL = re.compile(r"[!-~]{1,512}")
 _NAMESPACE = re.compile(r"[A-Za-z0-9_.-]{1,32}")
 
 
@@ -37,104 +54,17 @@ class SettingsError(Exception):
         super().__init__("; ".join(problems))
 
 
-def fingerprint(secret: str) -> str:
-    """The name a credential goes by everywhere outside this process's memory: 12 hex digits of its SHA-256."""
-    return hashlib.sha256(secret.encode()).hexdigest()[:12]
-
-
-@dataclass(frozen=True)
-class PoeKey:
-    """An upstream credential and the account whose points it spends."""
-
-    secret: str = field(repr=False)
-    account: str = ""
-
-    @cached_property
-    def key_id(self) -> str:
-        """The key's public name."""
-        return fingerprint(self.secret)
-
-    @cached_property
-    def account_id(self) -> str:
-        """The account's label; a key without one is its own account."""
-        return self.account or self.key_id
-
-
-@dataclass(frozen=True, slots=True)
-class AccessToken:
-    """A token that clients of this proxy may authenticate with; only digests of it are kept.
-
-    Attributes:
-        traces: what a cut or extended copy of it is recognised by.
-    """
-
-    name: str
-    digest: bytes = field(repr=False)
-    traces: TokenTraces = field(default=TokenTraces(), repr=False, compare=False)
-
-
-@dataclass(frozen=True, slots=True)
-class _UnusableFile:
-    """Stands for the value of a ``NAME_FILE`` that could not be used, until validation reports it."""
-
-    problem: str
-
-
-def _entries(value: object) -> list[str]:
-    """The non-empty parts of a comma (or line) separated list."""
-    if isinstance(value, _UnusableFile):
-        raise ValueError(value.problem)  # noqa: TRY004 - pydantic turns ValueErrors into problems
-    return [entry.strip() for entry in re.split(r"[,\n]", str(value)) if entry.strip()]
-
-
-def _labelled(value: object) -> list[tuple[str, str]]:
-    """``[label:]credential`` entries as (label or "", credential), each checked, none repeated."""
-    entries = _entries(value)
-    if not entries and str(value).strip():
-        raise ValueError("there is nothing between the commas")
-    pairs = []
-    for position, entry in enumerate(entries, start=1):
-        label, colon, credential = entry.rpartition(":")
-        if colon and not _LABEL.fullmatch(label):
-            raise ValueError(f"entry {position}: the part before ':' must be 1 to 64 of A-Z a-z 0-9 _ . @ -")
-        if not _CREDENTIAL.fullmatch(credential):
-            raise ValueError(f"entry {position}: must be 1 to 512 printable ASCII characters without spaces")
-        pairs.append((label, credential))
-    _refuse_repeats(credential for _, credential in pairs)
-    return pairs
-
-
-def _refuse_repeats(credentials: Iterable[str]) -> None:
-    if any(count > 1 for count in Counter(credentials).values()):
-        raise ValueError("the same entry appears twice")
-
-
-def parse_poe_keys(value: object) -> tuple[PoeKey, ...]:
-    """``[account:]key,…`` → keys. Raises ValueError naming the entry by its position."""
-    if isinstance(value, tuple):
-        return value
-    return tuple(PoeKey(secret=key, account=account) for account, key in _labelled(value))
-
-
-def parse_access_tokens(value: object) -> tuple[AccessToken, ...]:
-    """``[name:]token,…`` → tokens. A token without a name gets ``client-<position>``."""
-    if isinstance(value, tuple):
-        return value
-    return tuple(
-        AccessToken(name or f"client-{position}", hashlib.sha256(token.encode()).digest(), traces_of(token))
-        for position, (name, token) in enumerate(_labelled(value), start=1)
-    )
-
-
 def _parse_aliases(value: object) -> dict[str, str]:
     """``name=Bot,…`` → {lower-case name: bot}."""
     if isinstance(value, dict):
         return value
-    aliases = {}
-    for entry in _entries(value):
+    aliases: dict[str, str] = {}
+    for position, entry in enumerate(entries(value), start=1):
         name, equals, bot = (part.strip() for part in entry.partition("="))
         if not (name and equals and bot):
             raise ValueError("each entry must look like name=Bot")
+        if name.lower() in aliases:
+            raise ValueError(f"entry {position}: an earlier entry has the same name")
         aliases[name.lower()] = bot
     return aliases
 
@@ -142,13 +72,17 @@ def _parse_aliases(value: object) -> dict[str, str]:
 def _parse_globs(value: object) -> tuple[str, ...]:
     if isinstance(value, tuple):
         return value
-    return tuple(glob.lower() for glob in _entries(value)) or ("*",)
+    return tuple(glob.lower() for glob in entries(value)) or ("*",)
 
 
 def _parse_redis_url(value: object) -> str:
-    if isinstance(value, _UnusableFile):
+    if isinstance(value, UnusableFile):
         raise ValueError(value.problem)  # noqa: TRY004 - pydantic turns ValueErrors into problems
     return parse_redis_url(value)
+
+
+def _in_lower_case(value: object) -> object:
+    return value.strip().lower() if isinstance(value, str) else value
 
 
 def _parse_namespace(value: object) -> str:
@@ -178,7 +112,9 @@ class Settings(BaseSettings):
 
     poe_api_keys: Annotated[tuple[PoeKey, ...], *_parsed(parse_poe_keys)] = Field(
         default=(),
-        description="Poe keys, comma list of `[account:]key`. Keys with one account label share points and rate limit.",
+        validation_alias=AliasChoices("poe_api_keys", "poe_api_key"),
+        description="Poe keys, comma list of `[account:]key`. Keys with one account label share points and rate limit. "
+        "Also read from `POE_API_KEY`.",
     )
     access_tokens: Annotated[tuple[AccessToken, ...], *_parsed(parse_access_tokens)] = Field(
         default=(),
@@ -205,7 +141,7 @@ class Settings(BaseSettings):
         default="poe", description="Prefix of every key in Redis."
     )
     data_dir: Path = Field(default=Path("data"), description="Where the embedded Valkey keeps its file and socket.")
-    host: str = Field(default="0.0.0.0", description="Address to listen on.")  # noqa: S104 - a container must be reachable
+    host: Annotated[str, BeforeValidator(parse_host)] = Field(default="0.0.0.0", description="Address to listen on.")  # noqa: S104 - a container must be reachable
     port: int = Field(default=10_000, ge=1, le=65_535, description="Port to listen on.")
     workers: int = Field(
         default_factory=lambda: len(os.sched_getaffinity(0)),
@@ -221,7 +157,7 @@ class Settings(BaseSettings):
     poe_upload_url: Annotated[str, BeforeValidator(parse_upload_url)] = Field(
         default="https://www.quora.com/poe_api/", description="Where Poe takes files that come with a message."
     )
-    default_model: str = Field(
+    default_model: Annotated[str, StringConstraints(strip_whitespace=True)] = Field(
         default="Assistant",
         min_length=1,
         validation_alias=AliasChoices("default_model", "bot"),
@@ -240,10 +176,12 @@ class Settings(BaseSettings):
         le=65_535,
         description="Port of the page for Prometheus, `/metrics`, at the same address; 0 = none. Keep it private.",
     )
-    log_format: Literal["auto", "json", "text"] = Field(
+    log_format: Annotated[Literal["auto", "json", "text"], BeforeValidator(_in_lower_case)] = Field(
         default="auto", description="`json`, `text`, or `auto`: JSON unless standard error is a terminal."
     )
-    log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least level logged.")
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_in_lower_case)] = Field(
+        default="info", description="Least level logged."
+    )
     max_attempts: int = Field(
         default=3, ge=1, le=10, description="Keys tried for one request before its first visible text."
     )
@@ -315,6 +253,14 @@ class Settings(BaseSettings):
         return init_settings, _SecretFiles(settings_cls), env_settings
 
 
+#: Every name that is a setting, in upper case, with the other names of some.
+SETTING_NAMES: Final = frozenset(
+    str(name).upper()
+    for field_name, field in Settings.model_fields.items()
+    for name in (field_name, *getattr(field.validation_alias, "choices", ()))
+)
+
+
 class _SecretFiles(PydanticBaseSettingsSource):
     """Reads the file named by ``NAME_FILE`` for each secret; a fault becomes a problem of that setting."""
 
@@ -326,15 +272,15 @@ class _SecretFiles(PydanticBaseSettingsSource):
         return {name.lower(): _read_secret_file(name, path) for name, path in named.items() if path}
 
 
-def _read_secret_file(name: str, path: str) -> str | _UnusableFile:
+def _read_secret_file(name: str, path: str) -> str | UnusableFile:
     if os.environ.get(name):
-        return _UnusableFile(f"set {name} or {name}_FILE, not both")
+        return UnusableFile(f"set {name} or {name}_FILE, not both")
     try:
         text = Path(path).read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-        return _UnusableFile(f"the file named by {name}_FILE cannot be read: {reason}")
-    return text or _UnusableFile(f"the file named by {name}_FILE is empty")
+        return UnusableFile(f"the file named by {name}_FILE cannot be read: {reason}")
+    return text or UnusableFile(f"the file named by {name}_FILE is empty")
 
 
 def load_settings() -> Settings:
@@ -343,24 +289,48 @@ def load_settings() -> Settings:
     Raises:
         SettingsError: naming every problem at once, in the operator's words, with no secret in it.
     """
-    problems = _contradictions()
+    environment = {name.upper(): value for name, value in os.environ.items()}
+    quoted = _quoted(environment)
+    others = _contradictions(environment) + misspelt(environment, SETTING_NAMES, SECRET_NAMES)
     try:
         settings = Settings()
     except ValidationError as error:
-        problems = [_in_words(fault["loc"], fault["msg"]) for fault in error.errors(include_input=False)] + problems
-        raise SettingsError(problems) from None
+        faults = [_in_words(fault["loc"], fault["msg"]) for fault in error.errors(include_input=False)]
+        faults = [fault for fault in faults if fault.partition(":")[0] not in quoted]
+        raise SettingsError([*quoted.values(), *faults, *others]) from None
     if settings.metrics_port == settings.port:
-        problems.append("METRICS_PORT: must not be PORT: what is there is public")
-    if problems:
-        raise SettingsError(problems)
+        others.append("METRICS_PORT: must not be PORT: what is there is public")
+    others += repeated_credentials(settings.poe_api_keys, settings.access_tokens, settings.admin_tokens)
+    if quoted or others:
+        raise SettingsError([*quoted.values(), *others])
     return settings
 
 
-def _contradictions() -> list[str]:
+def _quoted(environment: Mapping[str, str]) -> dict[str, str]:
+    """A problem by the name of each setting whose value is within quotation marks.
+
+    A shell takes them away; ``docker run --env-file`` and many a web form do not.
+    """
+    quotes = {f"{mark}{mark}" for mark in ("'", '"')}
+    named = {name: environment.get(name, "").strip() for name in SETTING_NAMES}
+    return {
+        name: f"{name}: quotation marks are part of the value here; leave them out"
+        for name, value in named.items()
+        if len(value) > 1 and value[0] + value[-1] in quotes
+    }
+
+
+def _contradictions(environment: Mapping[str, str]) -> list[str]:
     """Settings that do not go together; judged on what is set, so that they show beside other faults."""
-    has_keys, has_tokens = _is_set("POE_API_KEYS"), _is_set("ACCESS_TOKENS")
-    own_keys = os.environ.get("ALLOW_CALLER_KEYS", "").strip().lower()
+
+    def is_set(*names: str) -> bool:
+        return any(environment.get(name, "").strip() or environment.get(f"{name}_FILE") for name in names)
+
+    has_keys, has_tokens = is_set("POE_API_KEYS", "POE_API_KEY"), is_set("ACCESS_TOKENS")
+    own_keys = environment.get("ALLOW_CALLER_KEYS", "").strip().lower()
     problems = []
+    if is_set("POE_API_KEYS") and environment.get("POE_API_KEY", "").strip():
+        problems.append("POE_API_KEY: set POE_API_KEYS or POE_API_KEY, not both")
     if has_keys and not has_tokens:
         problems.append(
             "ACCESS_TOKENS: required when POE_API_KEYS is set: without it anyone could spend the keys' points"
@@ -370,10 +340,6 @@ def _contradictions() -> list[str]:
     if not has_keys and own_keys in ("0", "false", "no", "off", "f", "n"):
         problems.append("POE_API_KEYS: required when ALLOW_CALLER_KEYS is false: no request could be served")
     return problems
-
-
-def _is_set(name: str) -> bool:
-    return bool(os.environ.get(name, "").strip() or os.environ.get(f"{name}_FILE"))
 
 
 def _in_words(location: tuple[int | str, ...], message: str) -> str:

@@ -1,9 +1,11 @@
 """The URLs that settings name, checked. A problem is a ValueError that quotes nothing: a URL may hold a password."""
 
+import ipaddress
 import re
 from urllib.parse import SplitResult, urlsplit
 
 _HOST = r"([A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?"
+_HOST_NAME = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?")
 _SEVERAL_REDIS = re.compile(
     rf"redis\+(?:(?P<sentinel>sentinel)|cluster)://([^@/?#\[\]]*@)?(?P<hosts>{_HOST}(,{_HOST})*)"
     r"(?(sentinel)/[A-Za-z0-9_.-]+(\?db=[0-9]{1,5})?|/?)"
@@ -42,12 +44,38 @@ def parse_redis_url(value: object) -> str:
     url = str(value).strip()
     parts = _split(url)
     is_one_server = parts is not None and parts.scheme in ("redis", "rediss", "unix")
-    if url != "embedded" and not is_one_server and not _names_several_redis(url):
+    if url.lower() == "embedded":
+        return "embedded"
+    if not is_one_server and not _names_several_redis(url):
         raise ValueError(
             "must be 'embedded' or a redis://, rediss://, unix://, redis+sentinel://host,host/name or "
             "redis+cluster://host,host URL; in a password, write / ? # as %2F %3F %23"
         )
     return url
+
+
+def parse_host(value: object) -> str:
+    """An address to listen on, or a name of this machine; an IPv6 address also in brackets."""
+    host = str(value).strip()
+    bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    try:
+        ipaddress.ip_address(bare)
+    except ValueError:
+        if not _HOST_NAME.fullmatch(host):
+            raise ValueError("must be an address or a name, without a port: 0.0.0.0, ::, localhost") from None
+    return bare
+
+
+def http_url(host: str, port: int) -> str:
+    """Where a server that listens there is reached; IPv6 addresses go in brackets."""
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def without_credentials(url: str) -> str:
+    """A Redis URL for people to read: without user and password, and without its options."""
+    scheme, separator, rest = url.partition("://")
+    netloc, slash, path = rest.partition("/")
+    return f"{scheme}{separator}{netloc.rpartition('@')[2]}{slash}{path.partition('?')[0]}"
 
 
 def _names_several_redis(url: str) -> bool:

@@ -12,7 +12,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.settings import SECRET_NAMES, PoeKey, Settings, SettingsError, fingerprint, load_settings, parse_poe_keys
+from proxy.settings import (
+    SECRET_NAMES,
+    SETTING_NAMES,
+    PoeKey,
+    Settings,
+    SettingsError,
+    fingerprint,
+    load_settings,
+    parse_poe_keys,
+)
 
 Load = Callable[..., Settings]
 
@@ -96,8 +105,7 @@ RANGES: Final[dict[str, tuple[float, float]]] = {
 @pytest.fixture(name="load")
 def _load(monkeypatch: pytest.MonkeyPatch) -> Load:
     """Loads the settings from an environment that holds these variables and none of the machine's own."""
-    names = {name.upper() for name in Settings.model_fields} | {"BOT", "BASE"}
-    for name in names | {f"{name}_FILE" for name in SECRET_NAMES}:
+    for name in SETTING_NAMES | {f"{name}_FILE" for name in SECRET_NAMES}:
         monkeypatch.delenv(name, raising=False)
 
     def load(**environment: str) -> Settings:
@@ -466,6 +474,169 @@ def test_an_alias_needs_both_of_its_names(load: Load, value: str) -> None:
 
 def test_patterns_of_models_are_a_list_in_lower_case(load: Load) -> None:
     assert load(ALLOWED_MODELS="Claude-*, gpt-? ,").allowed_models == ("claude-*", "gpt-?")
+
+
+@pytest.mark.parametrize("name", ["ALLOWED_MODELS", "MODEL_ALIASES"])
+def test_a_list_of_models_that_holds_none_is_refused(load: Load, name: str) -> None:
+    """Of ALLOWED_MODELS it would have meant all."""
+    assert problems_of(load, **{name: " , "}) == [f"{name}: there is nothing between the commas"]
+
+
+def test_an_alias_has_one_bot(load: Load) -> None:
+    assert problems_of(load, MODEL_ALIASES="a=One,b=Two,A=Three") == [
+        "MODEL_ALIASES: entry 3: an earlier entry has the same name"
+    ]
+
+
+def test_the_name_in_poes_own_documents_is_a_name_of_the_keys(load: Load) -> None:
+    settings = load(POE_API_KEY=f"work:{SECRET}", ACCESS_TOKENS="token")
+
+    assert settings.poe_api_keys == (PoeKey(SECRET, account="work"),)
+    assert not settings.caller_keys_allowed
+
+
+def test_with_poes_own_name_tokens_are_required_as_ever(load: Load) -> None:
+    assert names_in(problems_of(load, POE_API_KEY="key")) == ["ACCESS_TOKENS"]
+
+
+@pytest.mark.parametrize("other", ["POE_API_KEYS", "POE_API_KEYS_FILE"])
+def test_keys_under_both_names_are_refused(load: Load, tmp_path: Path, other: str) -> None:
+    file = tmp_path / "keys"
+    file.write_text("key-2")
+    value = str(file) if other.endswith("_FILE") else "key-2"
+
+    assert problems_of(load, POE_API_KEY="key-1", ACCESS_TOKENS="token", **{other: value}) == [
+        "POE_API_KEY: set POE_API_KEYS or POE_API_KEY, not both"
+    ]
+
+
+@pytest.mark.parametrize("name", ["poe_api_keys", "Poe_Api_Keys"])
+def test_a_name_may_be_in_any_case(load: Load, name: str) -> None:
+    assert load(**{name: "key"}, ACCESS_TOKENS="token").poe_api_keys == (PoeKey("key"),)
+
+
+@pytest.mark.parametrize("mark", ["'", '"'])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("POE_API_KEYS", f"{SECRET}-a,{SECRET}-b"),
+        ("ACCESS_TOKENS", f"{SECRET}-a"),
+        ("REDIS_URL", f"redis://:{SECRET}@redis"),
+        ("HOST", "0.0.0.0"),
+        ("PORT", "10000"),
+        ("DEFAULT_MODEL", "Assistant"),
+        ("BOT", "Assistant"),
+        ("ALLOWED_MODELS", "gpt-*,claude-*"),
+        ("MODEL_ALIASES", "a=B"),
+        ("LOG_LEVEL", "info"),
+        ("DATA_DIR", "/data"),
+    ],
+)
+def test_quotation_marks_around_a_value_are_named(load: Load, name: str, value: str, mark: str) -> None:
+    """``docker run --env-file`` and web forms pass them on, as part of the value. Told once for each setting."""
+    problems = problems_of(load, **{**POOL, name: f"{mark}{value}{mark}"})
+
+    assert problems == [f"{name}: quotation marks are part of the value here; leave them out"]
+
+
+@pytest.mark.parametrize("name", [*POOL, "ADMIN_TOKENS", "ALLOWED_MODELS"])
+@pytest.mark.parametrize("entry", ['"two"', "'two", 'two"'])
+def test_quotation_marks_around_an_entry_are_named(load: Load, name: str, entry: str) -> None:
+    assert problems_of(load, **{**POOL, name: f"one,{entry},three"}) == [
+        f"{name}: entry 2: quotation marks are part of the value here; leave them out"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("POE_API_KEYS", "one;two"),
+        ("ACCESS_TOKENS", "a:one;b:two"),
+        ("ADMIN_TOKENS", "one;two"),
+        ("ALLOWED_MODELS", "gpt-*;claude-*"),
+        ("MODEL_ALIASES", "a=B;c=D"),
+    ],
+)
+def test_entries_parted_by_semicolons_are_told_what_parts_them(load: Load, name: str, value: str) -> None:
+    assert problems_of(load, **{**POOL, name: value}) == [
+        f"{name}: entry 1: has a ';' in it; entries are separated by commas"
+    ]
+
+
+def test_a_token_of_a_client_is_none_of_an_operator(load: Load) -> None:
+    """Under whatever names: every client that has it could retire keys and make clients."""
+    problems = problems_of(
+        load, **POOL | {"ACCESS_TOKENS": f"a:{SECRET}-1,b:{SECRET}-2"}, ADMIN_TOKENS=f"op:{SECRET}-2"
+    )
+
+    assert names_in(problems) == ["ADMIN_TOKENS"]
+    assert SECRET not in problems[0]
+
+
+@pytest.mark.parametrize("name", ["ACCESS_TOKENS", "ADMIN_TOKENS"])
+def test_a_poe_key_is_no_token(load: Load, name: str) -> None:
+    problems = problems_of(load, **POOL | {name: f"x:{POOL['POE_API_KEYS']}"})
+
+    assert names_in(problems) == ["POE_API_KEYS"]
+    assert SECRET not in problems[0]
+
+
+@pytest.mark.parametrize(
+    ("token", "is_weak"),
+    [
+        ("token-1", True),
+        ("a-long-random-token", True),
+        ("0123456789abcde", True),
+        ("aaaaaaaaaaaaaaaaaaaaaaaa", True),
+        ("e9f1b6c27a3d4508", False),
+        ("correct horse".replace(" ", "-") + "-battery", False),
+    ],
+)
+def test_tokens_that_are_easy_to_guess_are_known(load: Load, token: str, *, is_weak: bool) -> None:
+    """They are warned of, not refused: a proxy on a laptop may well live with one."""
+    assert load(**POOL | {"ACCESS_TOKENS": f"laptop:{token}"}).access_tokens[0].is_weak is is_weak
+
+
+@pytest.mark.parametrize("name", ["LOG_LEVEL", "LOG_FORMAT"])
+@pytest.mark.parametrize("write", [str.upper, str.title, lambda word: f" {word} "])
+def test_words_of_the_log_may_be_in_any_case(load: Load, name: str, write: Callable[[str], str]) -> None:
+    word = {"LOG_LEVEL": "warning", "LOG_FORMAT": "json"}[name]
+
+    assert getattr(load(**{name: write(word)}), name.lower()) == word
+
+
+@pytest.mark.parametrize("value", ["embedded", "EMBEDDED", " Embedded "])
+def test_embedded_may_be_in_any_case(load: Load, value: str) -> None:
+    assert load(REDIS_URL=value).redis_url == "embedded"
+
+
+@pytest.mark.parametrize(
+    ("value", "host"),
+    [
+        ("::", "::"),
+        ("[::]", "::"),
+        ("[::1]", "::1"),
+        ("fe80::1%eth0", "fe80::1%eth0"),
+        (" 127.0.0.1 ", "127.0.0.1"),
+        ("localhost", "localhost"),
+        ("my_host.internal", "my_host.internal"),
+    ],
+)
+def test_an_address_to_listen_on_is_written_as_people_write_it(load: Load, value: str, host: str) -> None:
+    assert load(HOST=value).host == host
+
+
+@pytest.mark.parametrize(
+    "value", ["0.0.0.0:8080", "[::]:80", "http://localhost", "*", " ", "x" * 64, "a..b", "a b", "é"]
+)
+def test_what_is_no_address_is_told_the_rule(load: Load, value: str) -> None:
+    assert problems_of(load, HOST=value) == [
+        "HOST: must be an address or a name, without a port: 0.0.0.0, ::, localhost"
+    ]
+
+
+def test_a_model_of_blanks_is_none(load: Load) -> None:
+    assert names_in(problems_of(load, DEFAULT_MODEL="  ")) == ["DEFAULT_MODEL"]
 
 
 @given(st.lists(st.text(max_size=8), min_size=1, max_size=4))

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 
 import click
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Column, Table
 
 from proxy.cli.configuration import settings_or_exit
 from proxy.errors import PoeError
 from proxy.poe_api.client import PoeClient, Timeouts
+from proxy.server.startup import warnings_of
 from proxy.settings import PoeKey, Settings
 
 
@@ -31,6 +33,8 @@ def check() -> None:
     reports = asyncio.run(_ask_poe(settings))
     console = Console()
     console.print("Settings: [green]ok[/green]")
+    for warning in warnings_of(settings):
+        console.print(f"[yellow]Warning:[/yellow] {escape(warning)}", soft_wrap=True, highlight=False)
     if reports:
         console.print(_table(reports))
     else:
@@ -55,7 +59,7 @@ async def _report(poe: PoeClient, key: PoeKey) -> _KeyReport:
 def _table(reports: list[_KeyReport]) -> Table:
     table = Table(Column("key", no_wrap=True), "account", "Poe says", Column("points", justify="right", no_wrap=True))
     for report in reports:
-        verdict = f"[red]{report.problem}[/red]" if report.problem else "[green]accepted[/green]"
+        verdict = f"[red]{escape(report.problem)}[/red]" if report.problem else "[green]accepted[/green]"
         points = "" if report.points is None else f"{report.points:,}"
         table.add_row(report.key.key_id, report.key.account_id, verdict, points)
     return table

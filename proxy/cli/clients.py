@@ -5,20 +5,23 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn
 
 import click
+from rich.markup import escape
 from rich.table import Table
 
 from proxy.cli.configuration import report, settings_or_exit
+from proxy.cli.numbers import SecondsRange
 from proxy.cli.shared_state import on_redis, print_json
 from proxy.cli.tables import print_table, whole_column
-from proxy.clients.admin import GRACE_S, ClientAdmin, ClientState
+from proxy.clients.admin import GRACE_S, MAX_LIMIT, ClientAdmin, ClientState
 from proxy.clients.record import LIMIT_NAMES, ClientRecord, Token
 from proxy.errors import InvalidRequest
 
+_LIMIT = click.IntRange(0, MAX_LIMIT)
 _LIMITS = (
-    click.option("--requests-per-minute", type=click.IntRange(0), help="Requests in any minute; 0 = no limit."),
-    click.option("--streams", type=click.IntRange(0), help="Requests under way at once; 0 = no limit."),
-    click.option("--requests-per-day", type=click.IntRange(0), help="Requests a day (UTC); 0 = no limit."),
-    click.option("--tokens-per-day", type=click.IntRange(0), help="Tokens a day (UTC); 0 = no limit."),
+    click.option("--requests-per-minute", type=_LIMIT, help="Requests in any minute; 0 = no limit."),
+    click.option("--streams", type=_LIMIT, help="Requests under way at once; 0 = no limit."),
+    click.option("--requests-per-day", type=_LIMIT, help="Requests a day (UTC); 0 = no limit."),
+    click.option("--tokens-per-day", type=_LIMIT, help="Tokens a day (UTC); 0 = no limit."),
     click.option("--models", help="Bots it may use, comma list of glob patterns, any case."),
     click.option(
         "--expires", help="When the token ends: a date (2026-12-31, its end) or days from now (30d); 'never'."
@@ -90,7 +93,7 @@ def set_fields(name_or_id: str, **given: Any) -> None:
 
 @clients.command()
 @click.argument("name_or_id")
-@click.option("--grace", type=click.FloatRange(0, 31_536_000), default=GRACE_S, show_default=True)
+@click.option("--grace", type=SecondsRange(0, 31_536_000), default=GRACE_S, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def rotate(name_or_id: str, *, grace: float, as_json: bool) -> None:
     """Print a new token for a client; the old one works for so many seconds more."""
@@ -148,15 +151,21 @@ def _fields(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def _instant_ms(text: str) -> int:
+    """When a token ends. Raises BadParameter, also for what is over: such a token would be dead at birth."""
     if text == "never":
         return 0
+    now = datetime.now(UTC)
     try:
         if text.endswith("d"):
-            at = datetime.now(UTC) + timedelta(days=float(text[:-1]))
+            at = now + timedelta(days=float(text[:-1]))
         else:
             at = datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC) + timedelta(days=1)
     except (ValueError, OverflowError):
-        raise click.BadParameter("a date such as 2026-12-31, days such as 30d, or 'never'") from None
+        raise click.BadParameter("'--expires' takes a date such as 2026-12-31, days such as 30d, or 'never'.") from None
+    if at <= now:
+        raise click.BadParameter(
+            f"'--expires {text}' is over already; `clients set NAME --disable` refuses a token now."
+        )
     return round(at.timestamp() * 1000)
 
 
@@ -190,10 +199,10 @@ def _table(states: list[ClientState]) -> Table:
     for state in states:
         record, limits = state.record, state.record.limits
         table.add_row(
-            record.name,
+            escape(record.name),
             record.client_id,
             _state_of(record),
-            ", ".join(record.models),
+            escape(", ".join(record.models)),
             _of(state.requests_in_minute, limits.requests_per_minute),
             _of(state.under_way, limits.streams),
             _of(state.requests_today, limits.requests_per_day),

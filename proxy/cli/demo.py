@@ -53,12 +53,11 @@ Ctrl-C ends the demo.
 
 
 @click.command()
-@click.option("--port", default=10_000, show_default=True, help="Port to serve on.")
+@click.option("--port", default=10_000, show_default=True, help="Port to serve on.", type=click.IntRange(1, 65_535))
 def demo(port: int) -> None:
     """Run against a local Poe with two keys and two workers, and print commands to try."""
     exit_if_taken("127.0.0.1", port)
-    for name in SECRET_NAMES:  # a shell may have those of a real server, whose Redis is none of the demo's
-        os.environ.pop(f"{name}_FILE", None)
+    _forget_other_servers()
     with _local_poe() as poe_url:
         os.environ.update(
             REDIS_URL="embedded",
@@ -78,7 +77,14 @@ def demo(port: int) -> None:
         )
         url = f"http://127.0.0.1:{port}"
         threading.Thread(target=_welcome, args=(url,), daemon=True).start()
-        run_server(settings_or_exit())
+        run_server(settings_or_exit(), warn=False)  # its tokens are weak, and open nothing but the demo
+
+
+def _forget_other_servers() -> None:
+    """Takes from the environment what belongs to a real server: its Redis and its keys are none of the demo's."""
+    for name in (*SECRET_NAMES, "POE_API_KEY"):
+        os.environ.pop(name, None)
+        os.environ.pop(f"{name}_FILE", None)
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ import click
 from rich.table import Table
 
 from proxy.cli.configuration import report
+from proxy.cli.numbers import SecondsRange
 from proxy.cli.shared_state import on_redis, print_json
 from proxy.cli.tables import print_table, whole_column
 from proxy.keypool.admin import Action, KeyAdmin, KeyState
@@ -49,7 +50,7 @@ def show(key_id: str, *, as_json: bool) -> None:
 
 @keys.command()
 @click.argument("key_id")
-@click.option("--seconds", type=click.FloatRange(0.001, 31_536_000), default=300, show_default=True)
+@click.option("--seconds", type=SecondsRange(0.001, 31_536_000), default=300, show_default=True)
 def cool(key_id: str, seconds: float) -> None:
     """Let a key rest for a while."""
     _move(key_id, "cool", rest_s=seconds)

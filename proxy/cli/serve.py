@@ -11,6 +11,7 @@ import click
 from proxy.cli.configuration import report, settings_or_exit
 from proxy.settings import Settings
 from proxy.store.embedded import EmbeddedError, embedded_valkey
+from proxy.urls import http_url
 
 
 @click.command()
@@ -20,15 +21,20 @@ def serve() -> None:
     run_server(settings)
 
 
-def run_server(settings: Settings) -> NoReturn:
-    """Serves with these settings and exits: with 2, saying why, when that cannot begin."""
+def run_server(settings: Settings, *, warn: bool = True) -> NoReturn:
+    """Serves with these settings and exits: with 2, saying why, when that cannot begin.
+
+    Args:
+        settings: complete.
+        warn: whether to log which settings are risky.
+    """
     from proxy.server import supervision  # noqa: PLC0415 - Sanic and the rest are not loaded to report a bad setting
     from proxy.server.orders import end_on_signals  # noqa: PLC0415 - the same
 
     end_on_signals()
     try:
         with _listener(settings.host, settings.port) as listener, _with_redis(settings) as complete:
-            code = supervision.serve(complete, listener)
+            code = supervision.serve(complete, listener, warn=warn)
     except _CannotStart as error:
         report("The server cannot start:", [str(error)])
         sys.exit(2)
@@ -72,5 +78,6 @@ def _listener(host: str, port: int) -> Iterator[socket.socket]:
         try:
             listener.bind((host, port))
         except OSError as error:
-            raise _CannotStart(f"HOST, PORT: cannot listen on {host}:{port}: {error.strerror}") from None
+            address = http_url(host, port).removeprefix("http://")
+            raise _CannotStart(f"HOST, PORT: cannot listen on {address}: {error.strerror}") from None
         yield listener

@@ -21,6 +21,9 @@ By = Literal["client", "model", "key", "account", "day", "hour"]
 
 _UNITS: Final = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
 
+#: Usage is kept no longer.
+_LONGEST: Final = timedelta(days=400)
+
 
 class _Since(click.ParamType[datetime]):
     """``24h``, ``7d``, ``2w``: so long ago; or a date or time (UTC) in ISO 8601."""
@@ -30,14 +33,18 @@ class _Since(click.ParamType[datetime]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
         if isinstance(value, datetime):
             return value
+        now = datetime.now(UTC)
         number, unit = value[:-1], value[-1:]
         if unit in _UNITS and number.isascii() and number.isdigit() and len(number) <= len("9999"):
-            return datetime.now(UTC) - int(number) * _UNITS[unit]
+            return max(now - int(number) * _UNITS[unit], now - _LONGEST)
         try:
             since = datetime.fromisoformat(value)
         except ValueError:
             self.fail(f"{value!r} is neither a length of time like 7d or 24h nor a date like 2026-11-20", param, ctx)
-        return since if since.tzinfo else since.replace(tzinfo=UTC)
+        since = since if since.tzinfo else since.replace(tzinfo=UTC)
+        if since > now:
+            self.fail(f"{value!r} lies in the future", param, ctx)
+        return max(since, now - _LONGEST)
 
 
 @click.command()

@@ -17,10 +17,20 @@ _WRITE_CLIENT = Script(__package__, "write_client")
 _REMOVE_CLIENT = Script(__package__, "remove_client")
 _DESCRIBE_CLIENTS = Script(__package__, "describe_clients")
 
-_NAME: Final = re.compile(r"[\w.@+ -]{1,64}")
+_NAME: Final = re.compile(r"[\w.@+-]([\w.@+ -]{0,62}[\w.@+-])?")
 _GLOB: Final = re.compile(r"[^,\s|]{1,100}")
-_MAX_LIMIT: Final = 1_000_000_000
+MAX_LIMIT: Final = 1_000_000_000
 _MAX_GLOBS: Final = 100
+#: The last moment that can be written as a date.
+_LAST_MS: Final = 253_402_300_799_000
+#: Field → what it takes; the limits have one rule.
+_RULES: Final = {
+    "name": "must be 1 to 64 letters, digits or . _ @ + -, with blanks only between them",
+    "models": "must be 1 to 100 patterns, each of 1 to 100 characters without blanks, commas or '|'",
+    "expires_at_ms": "must be 0 (never) or a time up to the year 9999, in epoch milliseconds",
+    "disabled": "must be true or false",
+    **dict.fromkeys(LIMIT_NAMES, f"must be a whole number from 0 (no limit) to {MAX_LIMIT:,}"),
+}
 #: How long the secret before a rotation goes on working, unless said otherwise, in seconds.
 GRACE_S: Final = 24 * 3600.0
 
@@ -58,6 +68,8 @@ class ClientAdmin:
             InvalidRequest: a field is wrong, or another client has this name.
         """
         checked_fields = checked({"name": name, **fields})
+        if 0 < checked_fields.get("expires_at_ms", 0) <= _now_ms():
+            raise InvalidRequest("Invalid value for 'expires_at_ms': it is over already.", param="expires_at_ms")
         self._refuse_configured(name)
         while True:  # the ids of eight letters hardly ever meet
             token = new_token()
@@ -162,15 +174,20 @@ def checked(fields: Mapping[str, Any]) -> dict[str, Any]:
             is_right = is_right and all(isinstance(glob, str) and _GLOB.fullmatch(glob) for glob in value)
             value = tuple(glob.lower() for glob in value) if is_right else ()  # noqa: PLW2901 - as it is kept
         elif name in LIMIT_NAMES:
-            is_right = _is_number(value) and 0 <= value <= _MAX_LIMIT
+            is_right = _is_number(value) and 0 <= value <= MAX_LIMIT
         elif name == "expires_at_ms":
-            is_right = _is_number(value) and value >= 0
+            is_right = _is_number(value) and 0 <= value <= _LAST_MS
         else:
             is_right = name == "disabled" and isinstance(value, bool)
         if not is_right:
-            raise InvalidRequest(f"Invalid value for '{name}'.", param=name)
+            raise InvalidRequest(_fault_of(name), param=name[:100])
         result[name] = value
     return result
+
+
+def _fault_of(name: str) -> str:
+    rule = _RULES.get(name)
+    return f"Invalid value for '{name}': {rule}." if rule else f"Unknown field '{name[:100]}'."
 
 
 def _is_number(value: object) -> bool:

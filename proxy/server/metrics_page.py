@@ -32,6 +32,7 @@ from prometheus_client.registry import Collector
 from proxy import __version__
 from proxy.server.metrics import WorkerFiles
 from proxy.settings import Settings
+from proxy.urls import http_url
 
 _log = logging.getLogger(__name__)
 
@@ -130,7 +131,7 @@ def _served(page: MetricsPage, host: str, port: int) -> Iterator[None]:
     thread.start()
     switch_interval_s = sys.getswitchinterval()
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
-    _log.info("metrics are at http://%s:%s%s", host, port, PATH)
+    _log.info("metrics are at %s%s", http_url(host, port), PATH)
     try:
         yield
     finally:

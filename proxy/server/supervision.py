@@ -28,6 +28,7 @@ from proxy.server.metrics import WorkerFiles
 from proxy.server.metrics_page import MetricsPage, metrics_page
 from proxy.server.orders import Order, happens, ignore_signals, on_hangup, on_stop_signals
 from proxy.server.renewal import read_again
+from proxy.server.startup import log_serving, log_warnings
 from proxy.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -44,14 +45,17 @@ _FALSE_STARTS: Final = 3
 _CLOSING_S: Final = 6.0
 
 
-def serve(settings: Settings, listener: socket.socket) -> int:
+def serve(settings: Settings, listener: socket.socket, *, warn: bool = True) -> int:
     """Serves until SIGTERM or SIGINT, then drains. Returns the exit code.
 
     Args:
         settings: with a ``redis_url`` that names a running Redis.
         listener: bound to where clients connect.
+        warn: whether to log which settings are risky.
     """
     configure_logs(settings)
+    if warn:
+        log_warnings(settings)
     with metrics_page(settings) as page:
         try:
             if settings.workers > 1:
@@ -182,6 +186,7 @@ class _Supervisor:
         self._stopping = asyncio.Event()
         self._renewal: asyncio.Task[None] | None = None
         self._false_starts = 0
+        self._has_served = False
 
     async def run(self) -> int:
         on_stop_signals(self._obey)
@@ -218,6 +223,9 @@ class _Supervisor:
         """Sees a worker through to its end, and another into its place when that was no wish of ours."""
         if not await happens(child.started, within_s=_START_S):
             child.kill()
+        if child.serves and not self._has_served:
+            self._has_served = True
+            log_serving(self._settings)
         await child.ended.wait()
         del self._living[child.number]
         if self._page is not None:

@@ -9,6 +9,7 @@ Who gives the order to drain is the signal to the only process (``orders.py``), 
 
 import asyncio
 import logging
+import os
 import signal
 import socket
 import time
@@ -26,6 +27,7 @@ from proxy.server.metrics import WorkerFiles
 from proxy.server.orders import Order, happens, on_hangup, on_stop_signals
 from proxy.server.port import all_accepted, turn_away
 from proxy.server.renewal import read_again
+from proxy.server.startup import log_serving
 from proxy.server.turns import TurnTaking
 from proxy.settings import Settings
 
@@ -84,6 +86,7 @@ class _Serving:
             on_hangup(self._renew, self._obey)
         else:
             self._listen_to(supervisor)
+        os.environ["SANIC_IGNORE_PRODUCTION_WARNING"] = "1"  # its advice for a terminal is to use --debug
         # Sanic leaves out a header for HTTP/3, empty here, only when it knows that all it serves is HTTP/1.
         self._app.state.server_info.append(ApplicationServerInfo(settings={"version": HTTP.VERSION_1}))
         # Sanic's face for programs that bring their own loop: its own main loop closes the port, cuts streams and
@@ -100,7 +103,9 @@ class _Serving:
         if not self._stop.is_set():
             await server.start_serving()
             await server.after_start()
-            if supervisor is not None:
+            if supervisor is None:
+                log_serving(self._settings)
+            else:
                 supervisor.send_bytes(READY)
             await self._stop.wait()
             await self._drain(server, self._app.ctx.worker.drain)

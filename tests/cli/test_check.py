@@ -4,13 +4,15 @@ from typing import Final
 
 import pytest
 
+from proxy.server.startup import warnings_of
 from proxy.settings import fingerprint
 from tests.support.commands import run_command
 from tests.support.scripted_poe import ScriptedPoe
+from tests.support.serving import make_settings
 
 GOOD: Final = "s3cret-good-key"
 BAD: Final = "s3cret-bad-key"
-TOKENS: Final = {"ACCESS_TOKENS": "s3cret-token"}
+TOKENS: Final = {"ACCESS_TOKENS": "s3cret-token-of-9"}
 
 
 async def test_a_broken_configuration_is_told_in_full_with_exit_2() -> None:
@@ -90,3 +92,49 @@ async def test_without_keys_there_is_nothing_to_ask(poe: ScriptedPoe) -> None:
     assert finished.code == 0
     assert "callers bring their own" in finished.out
     assert poe.other == []
+
+
+async def test_what_is_risky_is_warned_of(poe: ScriptedPoe) -> None:
+    """And is no failure: the settings can be used."""
+    poe.balances = {GOOD: 5}
+    finished = await run_command(
+        "check",
+        POE_API_KEYS=GOOD,
+        ACCESS_TOKENS="laptop:token-1,phone:long-and-s3cret-enough",
+        ADMIN_TOKENS="op:a-long-random-token",
+        ALLOW_CALLER_KEYS="true",
+        ALLOWED_MODELS="gpt-*",
+        HEARTBEAT_S="2",
+        POE_BASE_URL=poe.base_url,
+    )
+
+    assert finished.code == 0
+    told = [line.removeprefix("Warning: ") for line in finished.out.splitlines() if line.startswith("Warning: ")]
+    assert told == [
+        "ALLOW_CALLER_KEYS is true: a bearer that is no token of yours is sent to Poe as a key",
+        "ACCESS_TOKENS: easy to guess: laptop; `openssl rand -hex 24` makes a good token",
+        "ADMIN_TOKENS: easy to guess: op; `openssl rand -hex 24` makes a good token",
+        "DEFAULT_MODEL: ALLOWED_MODELS leaves 'Assistant' out, so a request that names no model is a 404",
+        *warnings_of(make_settings(heartbeat_s=2.0, default_model="x", allowed_models="*"))[-1:],
+    ]
+    assert "go-openai" in told[-1]
+
+
+@pytest.mark.parametrize(("default", "aliases"), [("GPT-5", ""), ("fast", "fast=GPT-5-mini")])
+def test_a_default_model_that_is_allowed_is_not_warned_of(default: str, aliases: str) -> None:
+    """Also by way of an alias, in any case."""
+    settings = make_settings(default_model=default, model_aliases=aliases, allowed_models="gpt-*")
+
+    assert [one for one in warnings_of(settings) if "DEFAULT_MODEL" in one] == []
+
+
+@pytest.mark.parametrize(("seconds", "is_warned"), [(4.9, True), (5, False), (10, False)])
+def test_heartbeats_are_warned_of_below_five_seconds(seconds: float, *, is_warned: bool) -> None:
+    assert any("HEARTBEAT_S" in one for one in warnings_of(make_settings(heartbeat_s=seconds))) is is_warned
+
+
+def test_many_weak_tokens_are_told_in_one_line() -> None:
+    settings = make_settings(access_tokens=",".join(f"name-{n}:token-{n}" for n in range(9)))
+
+    [told] = [one for one in warnings_of(settings) if "ACCESS_TOKENS" in one]
+    assert told.startswith("ACCESS_TOKENS: easy to guess: name-0, name-1, name-2, name-3, name-4 and 4 more; ")

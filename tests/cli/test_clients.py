@@ -92,7 +92,7 @@ async def test_revoke_leaves_nothing(environment: dict[str, str]) -> None:
         (("revoke", "nobody"), "No such client"),
         (("rotate", "nobody"), "No such client"),
         (("set", "nobody", "--streams", "1"), "No such client"),
-        (("create", "a|b"), "Invalid value for 'name'"),
+        (("create", "a|b"), "Invalid value for 'name': must be 1 to 64 letters"),
         (("create", "laptop", "--expires", "soon"), "a date such as"),
         (("create", "laptop", "--streams", "-1"), "--streams"),
         (("set", "laptop"), "something to change"),

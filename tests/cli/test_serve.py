@@ -1,9 +1,14 @@
 """``python -m proxy serve`` with the embedded Valkey, run as an operator runs it."""
 
 import asyncio
+import contextlib
+import json
 import os
+import pty
+import re
 import signal
 import socket
+import sys
 from pathlib import Path
 from typing import Any, Final
 
@@ -118,6 +123,70 @@ async def test_a_data_dir_that_cannot_be_used_is_told_in_one_line(home: Path) ->
         "The server cannot start:",
         f"  - DATA_DIR: {home / 'file' / 'data'} cannot be used: Not a directory",
     ]
+
+
+def lines_of(instance: Instance) -> list[dict[str, Any]]:
+    """The log so far."""
+    return [json.loads(line) for line in instance.log.read_text().splitlines()]
+
+
+async def test_one_line_says_that_it_serves_and_with_what(home: Path, poe: ScriptedPoe) -> None:
+    """When it does, and once, however many workers there are; no secret is in it."""
+    workers = 2
+    redis = "redis://user:s3cret@127.0.0.1:9/3?socket_timeout=1"
+    tokens = {"ADMIN_TOKENS": "0f" * 8, "ALLOW_CALLER_KEYS": "true"}
+    environment = {**POOL, **tokens, "WORKERS": str(workers), "POE_BASE_URL": poe.base_url, "REDIS_URL": redis}
+    async with running_instance(home, **environment) as instance:
+        await all_workers_serve(instance, workers)
+        [told] = [line for line in lines_of(instance) if line["message"] == "serving"]
+
+    assert {name: told[name] for name in told if name not in ("at", "level", "logger", "message")} == {
+        "address": instance.base_url,
+        "dialects": "openai",
+        "keys": len(KEYS),
+        "accounts": len(KEYS),
+        "caller_keys": "allowed",
+        "redis": "redis://127.0.0.1:9/3",
+        "workers": workers,
+        "admin": "/admin",
+    }
+    assert "s3cret" not in instance.log.read_text()
+
+
+async def test_on_a_terminal_it_says_so_and_nothing_of_sanics(home: Path) -> None:
+    """Whose own words there advise --debug. With one worker, which has no supervisor to say it."""
+    ours, theirs = pty.openpty()
+    port = free_port()
+    environment = {"HOST": "::1", "PORT": str(port), "METRICS_PORT": str(free_port()), "WORKERS": "1"}
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "proxy", "serve"),
+        stderr=theirs,
+        env={"PATH": os.environ["PATH"], "DATA_DIR": str(home / "data"), **environment},
+        start_new_session=True,
+    )
+    os.close(theirs)
+    os.set_blocking(ours, False)
+    told = b""
+
+    def serves() -> bool:
+        nonlocal told
+        with contextlib.suppress(BlockingIOError):
+            told += os.read(ours, 65_536)
+        return b"serving" in told
+
+    try:
+        await wait_until(serves, "it has said that it serves", within_s=20)
+    finally:
+        process.terminate()
+        await process.wait()
+        os.close(ours)
+
+    text_told = re.sub(rb"\x1b\[\d+m", b"", told).decode()
+    assert f"address=http://[::1]:{port} dialects=openai keys=0 accounts=0 caller_keys=allowed" in text_told
+    assert "redis=embedded" in text_told
+    assert f"metrics are at http://[::1]:{environment['METRICS_PORT']}/metrics" in text_told
+    assert "POE_API_KEYS is not set: any bearer that a caller sends is used as that caller's own Poe key" in text_told
+    assert "debug" not in text_told.lower()
 
 
 @both_ways

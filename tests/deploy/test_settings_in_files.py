@@ -19,7 +19,7 @@ _OF_COMPOSE: Final = {"REPLICAS", "GRAFANA_PORT", "COMPOSE_PROFILES"}
 #: What docker-compose.yml sets itself, so that nobody need.
 _FIXED_BY_COMPOSE: Final = {"HOST", "METRICS_PORT", "REDIS_URL"}
 #: Older names, secrets that come as files instead, and the directory of a Valkey that is not started there.
-_NOT_IN_ENV: Final = {"BASE", "BOT", "DATA_DIR", "REDIS_URL_FILE", *SECRET_NAMES} - {"REDIS_URL"}
+_NOT_IN_ENV: Final = {"BASE", "BOT", "POE_API_KEY", "DATA_DIR", "REDIS_URL_FILE", *SECRET_NAMES} - {"REDIS_URL"}
 #: Set in .env.example to something, or shown with something that is not the default.
 _EXAMPLES: Final = {"ALLOW_CALLER_KEYS", "WORKERS", *(f"{name}_FILE" for name in SECRET_NAMES)}
 #: For flyctl and GitHub's own client in the workflow, not for the proxy.
