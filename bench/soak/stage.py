@@ -45,7 +45,7 @@ def open_stage() -> Iterator[Stage]:
     """
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="soak-")))
-        redis_url = stack.enter_context(_redis(directory))
+        redis_url = stack.enter_context(open_redis(directory))
         upstream_port, port, metrics_port = free_port(), free_port(), free_port()
         upstream = python("-m", "bench.upstream", str(upstream_port))
         upstream_pid = stack.enter_context(running(upstream, listens_on=upstream_port, log=directory / "upstream.log"))
@@ -70,7 +70,7 @@ def open_stage() -> Iterator[Stage]:
 
 
 @contextmanager
-def _redis(directory: Path) -> Iterator[str]:
+def open_redis(directory: Path) -> Iterator[str]:
     """A Redis of its own that saves nothing; the Valkey that the proxy carries where none is installed."""
     if shutil.which("redis-server") is None:
         with embedded_valkey(directory / "valkey") as url:
