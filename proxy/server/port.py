@@ -5,13 +5,16 @@ made one may have sent a request over it, and dares not send it a second time. S
 knock; then those who are in are taken; then it closes.
 """
 
+import array
 import asyncio
 import contextlib
 import ctypes
+import fcntl
 import select
 import socket
 import struct
 import sys
+import termios
 from typing import Final
 
 #: How long a connection that is half made has to be made whole, in seconds: a round trip on a near network.
@@ -55,3 +58,13 @@ async def all_accepted(listener: socket.socket) -> None:
     began_at = now()
     while now() - began_at < (_LONGEST_S if waiting.poll(0) else _HALF_MADE_S):  # noqa: ASYNC110 - an empty queue is no event
         await asyncio.sleep(_LOOK_EVERY_S)
+
+
+def has_unread(connection: socket.socket) -> bool:
+    """Whether the kernel holds bytes of this connection that nobody has read, as on a machine that is busy."""
+    count = array.array("i", [0])
+    try:
+        fcntl.ioctl(connection.fileno(), termios.FIONREAD, count)
+    except (OSError, ValueError):  # closed already
+        return False
+    return count[0] > 0

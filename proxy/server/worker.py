@@ -25,7 +25,7 @@ from proxy.server.drain import Drain
 from proxy.server.lifecycle import Lifecycle
 from proxy.server.metrics import WorkerFiles
 from proxy.server.orders import Order, happens, on_hangup, on_stop_signals
-from proxy.server.port import all_accepted, turn_away
+from proxy.server.port import all_accepted, has_unread, turn_away
 from proxy.server.renewal import read_again
 from proxy.server.startup import log_serving
 from proxy.server.turns import TurnTaking
@@ -191,4 +191,7 @@ class _Serving:
 
 def _is_idle(connection: Any) -> bool:
     heard_at = connection._time  # noqa: SLF001 - what Sanic's own timeouts go by; 0 until its task has begun
-    return bool(heard_at) and time.monotonic() - heard_at > _IDLE_AFTER_S
+    if not heard_at or time.monotonic() - heard_at <= _IDLE_AFTER_S:
+        return False
+    transport: Any = connection.transport
+    return transport is None or not has_unread(transport.get_extra_info("socket"))

@@ -25,7 +25,7 @@ from tests.support.redis_servers import breakable_redis
 from tests.support.waiting import wait_until
 
 TOKEN: Final = "contract-token"
-_ENDS_WITHIN_S: Final = 60
+_ENDS_WITHIN_S: Final = 110
 
 #: Keeps the libraries from looking for anything beyond loopback.
 _ALONE: Final = {

