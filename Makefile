@@ -11,7 +11,7 @@ NODE_CLIENTS := tests/contract/node
 NODE_READY := $(NODE_CLIENTS)/node_modules/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup clients demo cluster serve test check fmt lint types cov bench bench-peers scaling soak config image-check lock clean
+.PHONY: help setup clients demo cluster serve test check fmt lint types cov bench bench-peers scaling soak hostile config image-check lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -81,6 +81,9 @@ scaling: $(READY) ## Measure what a second worker adds, each held to a quarter o
 
 soak: $(READY) ## Load one worker for half an hour, and see whether anything grows
 	$(BIN)/python -m bench.soak
+
+hostile: $(READY) ## Attack a worker with hundreds of hostile requests and answers, beside a neighbour
+	$(BIN)/python -m bench.hostile
 
 bench-peers: $(PEERS_READY) ## Install LiteLLM, which bench compares us with, apart from all else
 

@@ -29,6 +29,10 @@ _TRIES: Final = 3
 #: After a case, until the worker has cleared up.
 _QUIET_S: Final = 0.1
 _FAILS_FROM: Final = 500
+#: A worker may turn away what it has no memory for.
+_BUSY: Final = 503
+#: A sender who waits so long is owed an answer.
+_PATIENT_S: Final = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +130,9 @@ def _run_case(case: Case, worker: Worker, neighbour: Neighbour) -> Seen:
         waits, failure = [0.0], f"the neighbour's chat failed: {error}"
     p99_s = statistics.quantiles(waits, n=100, method="inclusive")[-1] if len(waits) > 1 else waits[0]
     peak_bytes = _resident_bytes(worker.pid, "VmHWM")
-    problems = _problems(case, outcomes, p99_s, waits[-1], peak_bytes, allowed_bytes)
+    problems = problems_of(
+        case, outcomes, p99_s=p99_s, max_s=waits[-1], peak_bytes=peak_bytes, allowed_bytes=allowed_bytes
+    )
     statuses = tuple(sorted({outcome.status for outcome in outcomes}))
     return Seen(
         case.name,
@@ -140,9 +146,10 @@ def _run_case(case: Case, worker: Worker, neighbour: Neighbour) -> Seen:
     )
 
 
-def _problems(
-    case: Case, outcomes: Sequence[Outcome], p99_s: float, max_s: float, peak_bytes: int, allowed_bytes: int
+def problems_of(
+    case: Case, outcomes: Sequence[Outcome], *, p99_s: float, max_s: float, peak_bytes: int, allowed_bytes: int
 ) -> list[str]:
+    """What was not right, in words: the neighbour's waits, the worker's memory, a failure of ours, no answer at all."""
     problems = []
     if p99_s > P99_S or max_s > MAX_S:
         problems.append(f"the neighbour waited {p99_s * 1000:.0f} ms (p99), {max_s * 1000:.0f} ms (most)")
@@ -150,9 +157,9 @@ def _problems(
         problems.append("the worker died")
     if peak_bytes > allowed_bytes:
         problems.append(f"the worker took {peak_bytes / 1e6:.0f} MB")
-    if not case.may_fail and any(outcome.status >= _FAILS_FROM and outcome.status != 503 for outcome in outcomes):
+    if not case.may_fail and any(outcome.status >= _FAILS_FROM and outcome.status != _BUSY for outcome in outcomes):
         problems.append("it was answered as if the proxy had failed")
-    if case.reads and case.leaves_after_s >= 30 and not all(outcome.ended for outcome in outcomes):
+    if case.reads and case.leaves_after_s >= _PATIENT_S and not all(outcome.ended for outcome in outcomes):
         problems.append("it was never answered")
     return problems
 
