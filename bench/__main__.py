@@ -1,4 +1,4 @@
-"""``python -m bench [--quick] [--peer NAME …]``: measures, prints the tables, writes the JSON file."""
+"""``python -m bench [--quick] [--peer NAME …] [--before CHECKOUT]``: measures, prints tables, writes a JSON file."""
 
 import asyncio
 import signal
@@ -20,7 +20,7 @@ from bench.peers import Peer, RunningPeer, Site
 from bench.peers.bare import BARE
 from bench.peers.litellm import LITELLM
 from bench.peers.nginx import NGINX
-from bench.peers.ours import OURS, OURS_2
+from bench.peers.ours import OURS, OURS_2, before
 from bench.peers.relay import RELAY
 from bench.peers.seed import SEED
 from bench.plan import FULL, QUICK, measure_all
@@ -39,17 +39,25 @@ PEERS: Final = {peer.name: peer for peer in (OURS, OURS_2, SEED, RELAY, LITELLM,
 @click.option("--quick", is_flag=True, help="One short round, under 90 seconds; for a first look.")
 @click.option("--peer", "names", multiple=True, type=click.Choice(list(PEERS)), help="Only these; may be repeated.")
 @click.option(
+    "--before",
+    "other_checkout",
+    type=click.Path(path_type=Path, exists=True),
+    help="Another checkout of this proxy, to measure a change by; taken turns with.",
+)
+@click.option(
     "--results",
     "directory",
     type=click.Path(path_type=Path),
     default=Path(__file__).parent / "results",
     help="Where the JSON file goes; otherwise to bench/results.",
 )
-def main(names: tuple[str, ...], directory: Path, *, quick: bool) -> None:
+def main(names: tuple[str, ...], directory: Path, other_checkout: Path | None, *, quick: bool) -> None:
     """Measure CPU per request and per chunk, waits and memory beside other ways to do the same."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that every process started here is ended
     allow_many_files()
     present, skipped = choose(PEERS, names, quick=quick)
+    if other_checkout is not None:
+        present.insert(0, before(other_checkout))
     if not present:
         raise click.ClickException("; ".join(f"{name} skipped: {reason}" for name, reason in skipped.items()))
     console = Console(width=max(_TABLE_WIDTH, Console().width))

@@ -42,11 +42,17 @@ def python(*arguments: str) -> list[str]:
 
 @contextmanager
 def running(
-    command: Sequence[str], *, listens_on: int | Path, log: Path, env: Mapping[str, str] | None = None
+    command: Sequence[str],
+    *,
+    listens_on: int | Path,
+    log: Path,
+    env: Mapping[str, str] | None = None,
+    checkout: Path = ROOT,
 ) -> Iterator[int]:
     """Runs ``command`` in its own process group and yields its pid once it listens on a port or a unix socket.
 
-    It gets a clean environment: only what finds programs, and ``env``. Its output goes to ``log``.
+    It runs in ``checkout``, whose packages it imports. It gets a clean environment: only what finds programs, and
+    ``env``. Its output goes to ``log``.
 
     Raises:
         NotStartedError: it ended, or did not listen within 60 s.
@@ -55,7 +61,7 @@ def running(
     with log.open("ab") as output:
         process = subprocess.Popen(
             command,
-            cwd=ROOT,
+            cwd=checkout,
             env={**clean, **(env or {})},
             stdin=subprocess.DEVNULL,
             stdout=output,

@@ -4,17 +4,18 @@ import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from pathlib import Path
 from typing import Final
 
 from bench.peers import USUAL, Endpoint, Peer, RunningPeer, Site
-from bench.processes import free_port, python, running
+from bench.processes import ROOT, free_port, python, running
 
 _TOKEN: Final = "bench-token"
 _KEYS: Final = ",".join(f"account-{number}:bench-key-{number}" for number in range(1, 5))
 
 
 @contextmanager
-def _start(site: Site, *, name: str, workers: int) -> Iterator[RunningPeer]:
+def _start(site: Site, *, name: str, workers: int, checkout: Path = ROOT) -> Iterator[RunningPeer]:
     port = free_port()
     with ExitStack() as stack:
         pids: list[int] = []
@@ -35,7 +36,8 @@ def _start(site: Site, *, name: str, workers: int) -> Iterator[RunningPeer]:
             pids.append(stack.enter_context(_redis(site, str(socket))))
             env["REDIS_URL"] = f"unix://{socket}"
         log = site.directory / "ours.log"
-        pids.append(stack.enter_context(running(python("-m", "proxy", "serve"), listens_on=port, log=log, env=env)))
+        serve = running(python("-m", "proxy", "serve"), listens_on=port, log=log, env=env, checkout=checkout)
+        pids.append(stack.enter_context(serve))
         redis_url = env["REDIS_URL"].replace("embedded", "")
         yield RunningPeer(name, Endpoint(port, headers={"authorization": f"Bearer {_TOKEN}"}), tuple(pids), redis_url)
 
@@ -61,3 +63,14 @@ OURS_2: Final = Peer(
     partial(_start, name="ours-2", workers=2),
     themes=frozenset({"costs", "throughput", "memory"}),
 )
+
+
+def before(checkout: Path) -> Peer:
+    """Another checkout of this proxy, such as a worktree of the commit that a change began at."""
+    return Peer(
+        "before",
+        "this proxy as it is in the other checkout, WORKERS=1",
+        lambda: "" if (checkout / "proxy").is_dir() else "no checkout there",
+        partial(_start, name="before", workers=1, checkout=checkout.resolve()),
+        themes=USUAL | {"content"},
+    )

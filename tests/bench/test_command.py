@@ -14,7 +14,7 @@ from bench.__main__ import PEERS, choose, main
 from bench.peers import Endpoint, Peer, RunningPeer, Site
 from bench.peers.bare import BARE
 from bench.peers.litellm import missing as litellm_missing
-from bench.processes import NotStartedError
+from bench.processes import ROOT, NotStartedError
 from bench.themes import Plan
 
 BLINK = Plan(
@@ -117,3 +117,18 @@ def test_a_quick_run_leaves_out_the_slow_unless_they_are_named() -> None:
 
 def test_the_peers_are_those_of_the_table() -> None:
     assert list(PEERS) == ["ours", "ours-2", "seed", "relay", "litellm", "bare", "nginx"]
+
+
+def test_another_checkout_takes_turns_with_this_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Here the other checkout is this one, seen through a link: what runs there imports from there."""
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "proxy").symlink_to(ROOT / "proxy")
+    monkeypatch.setattr("bench.__main__.QUICK", replace(BLINK, streams=(1,)))
+
+    arguments = ["--quick", "--peer", "bare", "--before", str(other), "--results", str(tmp_path)]
+    done = CliRunner().invoke(main, arguments, catch_exceptions=False)
+
+    assert done.exit_code == 0, done.output
+    (written,) = tmp_path.glob("*.json")
+    assert {"before", "bare"} <= set(json.loads(written.read_text())["medians"])
