@@ -20,9 +20,10 @@ from typing import Any, Final
 
 from proxy.errors import StoreUnavailable
 from proxy.keypool.callers import Caller, ClientRefused, LocalCallers, Room
+from proxy.keypool.clock_watch import ClockWatch
 from proxy.keypool.lease import BotRests, KeyCount, Lease, LeaseReply, NoneReady, PoolLimits, Wanted
 from proxy.keypool.model import ModelPool
-from proxy.keypool.shared import ProbeAnswer, Settlement, SharedPool, seconds
+from proxy.keypool.shared import ProbeAnswer, Settlement, SharedPool, Unanswered, seconds
 from proxy.keypool.verdict import ABANDONED, HARMLESS, Cooldown, Verdict
 from proxy.keypool.wait_queue import WaitQueue
 from proxy.settings import PoeKey
@@ -43,6 +44,8 @@ _CATCH_UP_EVERY_S: Final = 0.2
 _CATCH_UP_AT_ONCE: Final = 1000
 #: Settlements kept while Redis is away; about 30 MB. Beyond it the oldest are lost.
 _MAX_UNTOLD: Final = 100_000
+#: Leases kept that Redis may have given unheard: a batch of them can be under way when it goes away.
+_MAX_UNANSWERED: Final = 1_000
 
 
 class KeyPool:
@@ -67,8 +70,10 @@ class KeyPool:
         self._model = ModelPool(keys, limits, cooldown, now_ms=_monotonic_ms)
         self._callers = LocalCallers(now_ms=_epoch_ms)
         self._queue = WaitQueue(queue_length)
+        self._clock_watch = ClockWatch()
         self._held: dict[str, Lease] = {}
         self._untold: deque[Settlement] = deque(maxlen=_MAX_UNTOLD)
+        self._unanswered: deque[Unanswered] = deque(maxlen=_MAX_UNANSWERED)
         self._behind = asyncio.Event()
         self._alone = False
         self._workers = 1
@@ -182,11 +187,14 @@ class KeyPool:
 
     async def _beat(self) -> None:
         await self._catch_up()
+        await self._take_back_unanswered()
         self._callers.forget_idle()
         held = list(self._held.values())
         heartbeat = await self._shared.heartbeat(held, self._callers.slots, alive_s=_ALIVE_S)
         self._workers = heartbeat.workers
         self._model.rest_all(heartbeat.rests, heartbeat.out)
+        if jump_s := self._clock_watch.jump_s(heartbeat.redis_ms):
+            _log.warning("redis's clock was set, or this machine was suspended", extra={"by_s": round(jump_s, 1)})
 
     async def _lease_now(self, wanted: Wanted) -> LeaseReply:
         if not self._keys:
@@ -227,8 +235,13 @@ class KeyPool:
 
     async def _ask(self, lease_id: str, wanted: Wanted) -> list[Any]:
         asking = self._shared.lease(lease_id, wanted)
+        was_sent = not asking.done()
         try:
             reply: list[Any] = await reply_of(asking)
+        except StoreUnavailable:
+            if was_sent:
+                self._unanswered.append(Unanswered(lease_id, wanted.bot, None))
+            raise
         except asyncio.CancelledError:
             asking.add_done_callback(partial(self._give_back, lease_id, wanted))
             raise
@@ -237,6 +250,7 @@ class KeyPool:
     def _give_back(self, lease_id: str, wanted: Wanted, asking: "asyncio.Future[list[Any]]") -> None:
         """Ends a lease whose caller left while it was being asked for."""
         if asking.cancelled() or asking.exception() is not None:
+            self._unanswered.append(Unanswered(lease_id, wanted.bot, wanted.caller))
             return
         lease = self._read(lease_id, wanted, asking.result())
         if isinstance(lease, Lease):
@@ -292,6 +306,13 @@ class KeyPool:
         elif settlement in self._untold:
             self._untold.remove(settlement)
 
+    async def _take_back_unanswered(self) -> None:
+        """Redis may have given leases whose answers never came. Raises StoreUnavailable."""
+        if unanswered := list(self._unanswered):
+            await self._shared.take_back(unanswered)
+            for _ in unanswered:
+                self._unanswered.popleft()
+
     async def _catch_up(self) -> None:
         """Tells Redis what it missed, in order; what it heard of before it leaves out. Raises StoreUnavailable."""
         while self._behind.is_set():
@@ -316,12 +337,16 @@ def _room(counts: Sequence[int]) -> Room:
     return Room(limit, left, reset_ms / 1000, token_limit, tokens_left, tokens_reset_ms / 1000)
 
 
-def _epoch_ms() -> int:
-    return time.time_ns() // 1_000_000
-
-
 def _monotonic_ms() -> int:
     return time.monotonic_ns() // 1_000_000
+
+
+#: The machine's date is read once: its clock may be set while the worker runs, and nobody is to wait for that.
+_EPOCH_MS: Final = time.time_ns() // 1_000_000 - _monotonic_ms()
+
+
+def _epoch_ms() -> int:
+    return _EPOCH_MS + _monotonic_ms()
 
 
 def _take_outcome(asked: "asyncio.Future[Any]") -> None:

@@ -20,6 +20,7 @@ KEEP_MS: Final = 7 * 24 * 3600 * 1000
 
 _LEASE_KEY = Script(__package__, "lease_key")
 _SETTLE_LEASE = Script(__package__, "settle_lease")
+_TAKE_BACK_LEASES = Script(__package__, "take_back_leases")
 _RELEASE_SLOT = Script(__package__, "release_slot")
 _CLOSE_BREAKER = Script(__package__, "close_breaker")
 _ANNOUNCE_KEYS = Script(__package__, "announce_keys")
@@ -42,13 +43,30 @@ class Settlement(NamedTuple):
     at_s: float
 
 
+class Unanswered(NamedTuple):
+    """A lease that was asked for in vain: Redis may have given it all the same.
+
+    Attributes:
+        caller: who left before the answer came; None when the request goes on, with a lease of the worker's own.
+    """
+
+    lease_id: str
+    bot: str
+    caller: Caller | None
+
+
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """What a sign of life brings back: workers alive, key id → ms it still rests, key id → parked or retired."""
+    """What a sign of life brings back: workers alive, key id → ms it still rests, key id → parked or retired.
+
+    Attributes:
+        redis_ms: Redis's own clock, epoch milliseconds.
+    """
 
     workers: int
     rests: dict[str, int] = field(default_factory=dict)
     out: dict[str, str] = field(default_factory=dict)
+    redis_ms: int = 0
 
 
 class SharedPool:
@@ -115,6 +133,13 @@ class SharedPool:
             may_wait=verdict.effect in HARMLESS,
         )
 
+    async def take_back(self, leases: Iterable[Unanswered]) -> None:
+        """Ends these leases, as far as they were given."""
+        parts: list[str] = []
+        for lease_id, bot, caller in leases:
+            parts += (lease_id, bot, caller.client_id if caller else "", caller.slot if caller else "")
+        await self._store.run(_TAKE_BACK_LEASES, [self._store.keys.turn], [self._store.keys.prefix, *parts])
+
     def close_breaker(self, lease: Lease) -> "asyncio.Future[int]":
         """Lets everybody ask the bot that this lease tries."""
         bot_hash = f"{self._store.keys.prefix}bot:{lease.bot}"
@@ -146,18 +171,19 @@ class SharedPool:
         names = self._store.keys
         held = [part for lease in leases for part in (f"leases:{lease.key.key_id}", lease.lease_id)]
         held += [part for client_id, slot in slots for part in (f"client_slots:{client_id}", slot)]
-        workers, rests, out = await self._store.run(
+        workers, rests, out, redis_ms = await self._store.run(
             _HEARTBEAT,
             [names.resting, names.out, names.workers],
             [names.prefix, self.worker, ms(alive_s), self._lease_ms, *held],
         )
-        return Heartbeat(int(workers), {key_id: int(rest) for key_id, rest in pairs(rests)}, dict(pairs(out)))
+        rests_ms = {key_id: int(rest) for key_id, rest in pairs(rests)}
+        return Heartbeat(int(workers), rests_ms, dict(pairs(out)), int(redis_ms))
 
     async def count(self) -> KeyCount:
         """The state of this instance's keys."""
         names = self._store.keys
         ready, cooling, parked, retired, soonest = await self._store.run(
-            _COUNT_KEYS, [names.resting, names.out, self._keyset], []
+            _COUNT_KEYS, [names.resting, names.out, self._keyset, names.clock], []
         )
         if not ready + cooling + parked + retired and self._keys:
             return KeyCount(ready=len(self._keys), ready_in_s=0.0)
@@ -165,7 +191,10 @@ class SharedPool:
 
     async def claim_probe(self, *, claim_s: float) -> str | None:
         """A key id whose balance is due, handed to nobody else for ``claim_s``; None when none is due."""
-        claimed = await self._store.run(_CLAIM_PROBE, [self._store.keys.probes, self._keyset], [ms(claim_s)])
+        names = self._store.keys
+        claimed = await self._store.run(
+            _CLAIM_PROBE, [names.probes, self._keyset], [names.prefix, secrets.token_hex(6), ms(claim_s)]
+        )
         return str(claimed[0]) if claimed else None
 
     async def record_probe(self, key: PoeKey, answer: ProbeAnswer, points: int, *, next_s: float) -> str:

@@ -25,6 +25,11 @@ class KeySpace:
         return self.prefix + "turn"
 
     @cached_property
+    def clock(self) -> str:
+        """HASH ``last_ms``, ``ahead_ms``: the pool's clock, which is Redis's but never goes back."""
+        return self.prefix + "clock"
+
+    @cached_property
     def ring(self) -> str:
         """ZSET key id → the turn it was last leased in: the keys that may be leased, longest ago first."""
         return self.prefix + "ring"

@@ -5,7 +5,7 @@ import hashlib
 import re
 from collections.abc import Sequence
 from importlib.resources import files
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from redis.exceptions import NoScriptError, ResponseError
 
@@ -13,13 +13,24 @@ from redis.exceptions import NoScriptError, ResponseError
 _REFUSES = re.compile(r"\b(OOM|READONLY|MISCONF|NOREPLICAS|BUSY|LOADING|MASTERDOWN|CLUSTERDOWN|TRYAGAIN)\b")
 
 
+#: A line of a script that stands for a file that scripts share, in ``store/lua``.
+_INCLUDE: Final = re.compile(r"^-- include: (\w+)$", re.MULTILINE)
+
+
 class Script:
-    """A Lua script of the package that owns it; file name = script name. Sent by digest, loaded when missing."""
+    """A Lua script of the package that owns it; file name = script name. Sent by digest, loaded when missing.
+
+    A line ``-- include: name`` stands for ``store/lua/name.lua``.
+    """
 
     def __init__(self, package: str, name: str) -> None:
         self.name = name
-        self.source = (files(package) / "lua" / f"{name}.lua").read_text(encoding="utf-8")
+        self.source = _INCLUDE.sub(lambda include: _read_lua(__package__, include[1]), _read_lua(package, name))
         self.sha = hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()
+
+
+def _read_lua(package: str, name: str) -> str:
+    return (files(package) / "lua" / f"{name}.lua").read_text(encoding="utf-8")
 
 
 class Reply(asyncio.Future[Any]):

@@ -64,6 +64,7 @@ class PoolHistory(RuleBasedStateMachine):
         super().__init__()
         self.client.flushall()
         self.now = START_MS
+        self.set_back_by = 0
         self.tick(0)
         store: Any = ClockedStore(self.client)
         # Two instances: during a deployment the old one lacks the newest key.
@@ -80,16 +81,25 @@ class PoolHistory(RuleBasedStateMachine):
     def tick(self, ms: int) -> None:
         """Time passes."""
         self.now += ms
-        self.client.set(CLOCK, self.now)
+        self.client.set(CLOCK, self.now - self.set_back_by)
+
+    @rule(ms=st.sampled_from([1_000, 3_600_000]))
+    def set_back(self, ms: int) -> None:
+        """Redis's clock is set back between two calls; nothing takes longer for it."""
+        self.announce(0)
+        self.set_back_by += ms
+        self.tick(0)
+        self.announce(0)
 
     @rule(
         which=st.integers(0, 1),
         bot=st.sampled_from(["Echo", "Opus"]),
         tried=st.lists(st.sampled_from(KEYS), max_size=3, unique=True),
         left_out=st.lists(st.sampled_from(["shared", "other"]), max_size=1),
+        twice=st.booleans(),
     )
-    def lease(self, which: int, bot: str, tried: list[PoeKey], left_out: list[str]) -> None:
-        """Both give the same key, or the same reason for none."""
+    def lease(self, which: int, bot: str, tried: list[PoeKey], left_out: list[str], twice: bool) -> None:
+        """Both give the same key, or the same reason for none; a lease that is asked for twice is the same."""
         wanted = Wanted(bot, [key.key_id for key in tried], left_out)
         name = next(self.names)
         raw: Any = self.instances[which].lease(name, wanted)
@@ -98,6 +108,9 @@ class PoolHistory(RuleBasedStateMachine):
         assert read(name, bot, raw.value) == expected
         if isinstance(expected, Lease):
             self.open.append(expected)
+            if twice:
+                again: Any = self.instances[1 - which].lease(name, wanted)
+                assert again.value == raw.value
 
     @precondition(lambda self: self.open)
     @rule(data=st.data(), verdict=st.sampled_from(VERDICTS), which=st.integers(0, 1), twice=st.booleans())

@@ -14,8 +14,8 @@
 local ring, resting, out, keyset, announced, probes = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local prefix, keep_ms = ARGV[1], tonumber(ARGV[2])
 
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
+-- include: pool_clock
+local now = read_pool_clock(prefix .. 'clock')
 local new = 0
 
 for i = 3, #ARGV, 4 do

@@ -3,11 +3,12 @@
 -- KEYS 1 resting    zset key id -> time it is ready again
 --      2 out        hash key id -> 'retired' or 'parked': the keys that wait for a probe
 --      3 keyset     set of the key ids this instance has
+--      4 clock      hash of the pool's clock
 -- Returns {keys ready, cooling, parked, retired, ms until the soonest is ready: 0 when one is, -1 when none will be}
-local resting, out, keyset = KEYS[1], KEYS[2], KEYS[3]
+local resting, out, keyset, clock = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
+-- include: pool_clock
+local now = read_pool_clock(clock, true)
 local ready, cooling, parked, retired, soonest = 0, 0, 0, 0, -1
 
 for _, key_id in ipairs(redis.call('SMEMBERS', keyset)) do

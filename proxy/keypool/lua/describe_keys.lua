@@ -10,8 +10,8 @@
 local ring, resting, out, announced = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local prefix, window_ms = ARGV[1], tonumber(ARGV[2])
 
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
+-- include: pool_clock
+local now = read_pool_clock(prefix .. 'clock', true)
 local reply = {now}
 
 for _, key_id in ipairs(redis.call('ZRANGE', announced, 0, 9999)) do

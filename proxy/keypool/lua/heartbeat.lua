@@ -8,12 +8,12 @@
 --      3 alive ms   how long a sign of life counts
 --      4 lease ms   by which its leases are renewed
 --      5.. name, member, name, member...   what it holds: leases:<key id> and lease ids, client_slots:<client> and slots
--- Returns {workers alive, {key id, ms it still rests...}, {key id, state...}}
+-- Returns {workers alive, {key id, ms it still rests...}, {key id, state...}, Redis's own time}
 local resting, out, workers = KEYS[1], KEYS[2], KEYS[3]
 local prefix, worker, alive_ms, lease_ms = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
+-- include: pool_clock
+local now, redis_now = read_pool_clock(prefix .. 'clock')
 
 redis.call('ZREMRANGEBYSCORE', workers, '-inf', now)
 redis.call('ZADD', workers, now + alive_ms, worker)
@@ -27,4 +27,4 @@ end
 
 local rests = redis.call('ZRANGEBYSCORE', resting, now, '+inf', 'WITHSCORES', 'LIMIT', 0, 5000)
 for i = 2, #rests, 2 do rests[i] = math.ceil(tonumber(rests[i]) - now) end
-return {redis.call('ZCARD', workers), rests, redis.call('HGETALL', out)}
+return {redis.call('ZCARD', workers), rests, redis.call('HGETALL', out), redis_now}

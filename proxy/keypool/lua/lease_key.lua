@@ -36,11 +36,16 @@ local tried, left_out = {}, {}
 for i = 11, 10 + tried_count do tried[ARGV[i]] = true end
 for i = 11 + tried_count, #ARGV do left_out[ARGV[i]] = true end
 
-local PAGE, MAX_SKIPPED, BUSY_MS = 32, 16, 25
+local PAGE, MAX_SKIPPED, BUSY_MS, REPEATED_WITHIN_MS = 32, 16, 25, 20000
 local MINUTE_MS, DAY_MS = 60000, 86400000
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
+-- include: pool_clock
+local now, redis_now = read_pool_clock(prefix .. 'clock')
 local function number(value) return tonumber(value or 0) or 0 end
+
+-- A lease that is sent again, because the connection was cut before the answer came, is the same lease: nothing counts twice.
+local answer_name = prefix .. 'lease:' .. lease_id
+local answer = redis.call('GET', answer_name)
+if answer then return cjson.decode(answer) end
 
 -- 20260131 for the number of a day since 1970 (https://howardhinnant.github.io/date_algorithms.html#civil_from_days).
 local function day_name(days)
@@ -60,22 +65,22 @@ if redis.call('EXISTS', keyset) == 0 then return {'unannounced'} end
 
 -- The client: is there room for one more? Nothing is written before a key is found.
 local client_minute, client_slots = prefix .. 'client_minute:' .. client, prefix .. 'client_slots:' .. client
-local midnight = (math.floor(now / DAY_MS) + 1) * DAY_MS
+local midnight = (math.floor(redis_now / DAY_MS) + 1) * DAY_MS
 local client_day, limits, used_in_minute, used_in_day, tokens_in_day
 if client ~= '' then
   local record = redis.call('HMGET', prefix .. 'client:' .. client, 'name', 'disabled', 'expires_at_ms',
     'requests_per_minute', 'streams', 'requests_per_day', 'tokens_per_day')
   local expires_at = number(record[3])
-  if not record[1] or record[2] == '1' or (expires_at > 0 and expires_at <= now) then return {'client', 'gone', 0} end
+  if not record[1] or record[2] == '1' or (expires_at > 0 and expires_at <= redis_now) then return {'client', 'gone', 0} end
   limits = {minute = number(record[4]), streams = number(record[5]), day = number(record[6]), tokens = number(record[7])}
-  client_day = prefix .. 'client_day:' .. client .. ':' .. day_name(math.floor(now / DAY_MS))
+  client_day = prefix .. 'client_day:' .. client .. ':' .. day_name(math.floor(redis_now / DAY_MS))
   local used = redis.call('HMGET', client_day, 'requests', 'tokens')
   used_in_day, tokens_in_day = number(used[1]), number(used[2])
   redis.call('ZREMRANGEBYSCORE', client_minute, '-inf', now - MINUTE_MS)
   redis.call('ZREMRANGEBYSCORE', client_slots, '-inf', now)
   used_in_minute = redis.call('ZCARD', client_minute)
-  if limits.tokens > 0 and tokens_in_day >= limits.tokens then return {'client', 'tokens_per_day', midnight - now} end
-  if limits.day > 0 and used_in_day >= limits.day then return {'client', 'requests_per_day', midnight - now} end
+  if limits.tokens > 0 and tokens_in_day >= limits.tokens then return {'client', 'tokens_per_day', midnight - redis_now} end
+  if limits.day > 0 and used_in_day >= limits.day then return {'client', 'requests_per_day', midnight - redis_now} end
   if limits.minute > 0 and used_in_minute >= limits.minute then
     local frees = redis.call('ZRANGE', client_minute, used_in_minute - limits.minute, used_in_minute - limits.minute, 'WITHSCORES')
     return {'client', 'requests_per_minute', tonumber(frees[2]) + MINUTE_MS - now}
@@ -206,17 +211,19 @@ if chosen then
     if limits.minute > 0 then
       room[1], room[2], room[3] = limits.minute, limits.minute - used_in_minute - 1, MINUTE_MS
     elseif limits.day > 0 then
-      room[1], room[2], room[3] = limits.day, limits.day - used_in_day - 1, midnight - now
+      room[1], room[2], room[3] = limits.day, limits.day - used_in_day - 1, midnight - redis_now
     end
     if limits.tokens > 0 then
-      room[4], room[5], room[6] = limits.tokens, limits.tokens - tokens_in_day, midnight - now
+      room[4], room[5], room[6] = limits.tokens, limits.tokens - tokens_in_day, midnight - redis_now
     end
     redis.call('ZADD', client_slots, now + lease_ms, slot)
     redis.call('PEXPIRE', client_slots, lease_ms)
     redis.call('HINCRBY', client_day, 'requests', 1)
     redis.call('PEXPIRE', client_day, 2 * DAY_MS)
   end
-  return {'leased', chosen, turn, skipped, open_until > 0 and 1 or 0, room}
+  local leased = {'leased', chosen, turn, skipped, open_until > 0 and 1 or 0, room}
+  redis.call('SET', answer_name, cjson.encode(leased), 'PX', REPEATED_WITHIN_MS)
+  return leased
 end
 
 -- None: when is the soonest? Keys that were tried count for the caller's next request, not for this one. A key that rests

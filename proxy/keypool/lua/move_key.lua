@@ -14,8 +14,8 @@
 local ring, resting, out, probes, announced = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local prefix, key_id, action, rest_ms, keep_ms = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
 
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
+-- include: pool_clock
+local now = read_pool_clock(prefix .. 'clock')
 local key_hash = prefix .. 'key:' .. key_id
 if not redis.call('ZSCORE', announced, key_id) then return 0 end
 

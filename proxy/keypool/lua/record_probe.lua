@@ -17,8 +17,8 @@ local ring, resting, out, probes = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local prefix, key_id, account, said = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local points, next_ms, keep_ms = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
 
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
+-- include: pool_clock
+local now = read_pool_clock(prefix .. 'clock')
 local function number(value) return tonumber(value or 0) or 0 end
 local account_hash = prefix .. 'account:' .. account
 

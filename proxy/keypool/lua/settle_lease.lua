@@ -30,8 +30,8 @@ local stated_ms, base_ms, cap_ms, age_ms = tonumber(ARGV[10]), tonumber(ARGV[11]
 local keep_ms, rpm = tonumber(ARGV[14]), tonumber(ARGV[15])
 
 local BOT_STRIKES, PARK_PROBE_MS, BOT_KEEP_MS = 3, 60000, 3600000
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
+-- include: pool_clock
+local now = read_pool_clock(prefix .. 'clock')
 local key_hash, account_hash, bot_hash = prefix .. 'key:' .. key_id, prefix .. 'account:' .. account, prefix .. 'bot:' .. bot
 local function number(value) return tonumber(value or 0) or 0 end
 local function plain(value) return string.format('%.0f', value) end

@@ -1,0 +1,23 @@
+-- Takes back leases whose answers never came: their worker went on without Redis, and with other keys.
+--
+-- ARGV 1 prefix     of the keys named after a lease, a key id, a bot or a client
+--      2.. lease id, bot, client, slot, lease id...   client and slot of a caller who left before the answer, or ''
+-- Returns how many leases there were
+local prefix = ARGV[1]
+local found = 0
+
+for i = 2, #ARGV, 4 do
+  local lease_id, bot_hash, client, slot = ARGV[i], prefix .. 'bot:' .. ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
+  local answer_name = prefix .. 'lease:' .. lease_id
+  local answer = redis.call('GET', answer_name)
+  if answer then
+    redis.call('DEL', answer_name)
+    redis.call('ZREM', prefix .. 'leases:' .. cjson.decode(answer)[2], lease_id)
+    if redis.call('HGET', bot_hash, 'probing_lease') == lease_id then
+      redis.call('HDEL', bot_hash, 'probing_until_ms', 'probing_lease')
+    end
+    if slot ~= '' then redis.call('ZREM', prefix .. 'client_slots:' .. client, slot) end
+    found = found + 1
+  end
+end
+return found
