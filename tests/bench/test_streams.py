@@ -82,7 +82,7 @@ async def relaying(relay: Relay) -> AsyncIterator[Relay]:
 
 async def test_memory_of_a_stream_is_the_growth_by_all_that_are_open(upstream: Upstream) -> None:
     async with relaying(Relay(upstream.port)) as relay:
-        size = await bytes_per_stream(relay.peer, upstream, streams=120, within_s=5, resident=relay.resident)
+        size = await bytes_per_stream(relay.peer, upstream, streams=120, within_s=60, resident=relay.resident)
 
     assert size == 300
     assert relay.most_open == 120
@@ -90,7 +90,7 @@ async def test_memory_of_a_stream_is_the_growth_by_all_that_are_open(upstream: U
 
 async def test_memory_is_told_of_those_streams_that_could_be_opened(upstream: Upstream) -> None:
     async with relaying(Relay(upstream.port, most=70)) as relay:
-        size = await bytes_per_stream(relay.peer, upstream, streams=120, within_s=0.3, resident=relay.resident)
+        size = await bytes_per_stream(relay.peer, upstream, streams=120, within_s=1.5, resident=relay.resident)
 
     assert size == 300
 
@@ -98,12 +98,12 @@ async def test_memory_is_told_of_those_streams_that_could_be_opened(upstream: Up
 async def test_memory_of_a_few_streams_is_not_told(upstream: Upstream) -> None:
     async with relaying(Relay(upstream.port, most=45)) as relay:
         with pytest.raises(TooSlowError, match="opened 45 of 120 streams"):
-            await bytes_per_stream(relay.peer, upstream, streams=120, within_s=0.3, resident=relay.resident)
+            await bytes_per_stream(relay.peer, upstream, streams=120, within_s=1.5, resident=relay.resident)
 
 
 async def test_every_stream_ends_when_it_was_measured(upstream: Upstream) -> None:
     async with relaying(Relay(upstream.port)) as relay:
-        async with open_streams(relay.peer, upstream, "silent", 60, 5) as tally:
+        async with open_streams(relay.peer, upstream, "silent", 60, 60) as tally:
             open_within = relay.open
 
         assert (open_within, tally.opened, tally.answers) == (60, 60, 60)
@@ -112,16 +112,16 @@ async def test_every_stream_ends_when_it_was_measured(upstream: Upstream) -> Non
 async def test_a_chunk_that_is_lost_among_open_streams_is_noticed(upstream: Upstream) -> None:
     async with relaying(Relay(upstream.port, lose=True)) as relay:
         with pytest.raises(WrongAnswerError, match=r"relay: \d+ chunks came of \d+ over 3 open streams"):
-            async with open_streams(relay.peer, upstream, "drip-20", 3, 5):
+            async with open_streams(relay.peer, upstream, "drip-20", 3, 60):
                 pass
 
 
 async def test_drips_are_counted_while_all_streams_are_open(upstream: Upstream) -> None:
     async with relaying(Relay(upstream.port)) as relay:
-        drips = await drip_cost(relay.peer, upstream, streams=5, for_s=0.2, within_s=5)
+        drips = await drip_cost(relay.peer, upstream, streams=5, for_s=0.2, within_s=60)
 
     assert drips.sent >= 25
-    assert abs(drips.sent - drips.chunks) <= 5
+    assert abs(drips.sent - drips.chunks) <= 10  # two of each stream may be under way at either end
 
 
 async def test_a_peer_that_cannot_open_the_streams_is_too_slow(upstream: Upstream) -> None:

@@ -29,7 +29,7 @@ from tests.support.waiting import wait_until
 _KEYS: Final = ("docs-one", "docs-two", "docs-three")
 _TOKEN: Final = "token-of-the-docs"
 _ADMIN_TOKEN: Final = "operator-of-the-docs"
-_ENDS_WITHIN_S: Final = 60
+_ENDS_WITHIN_S: Final = 100
 
 #: What commands may use beside Python. One that is not installed here has its blocks skipped.
 _TOOLS: Final = ("curl", "jq", "openssl", "redis-cli")

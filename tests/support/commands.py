@@ -15,7 +15,7 @@ import psutil
 from tests.support.fleet import Instance
 from tests.support.waiting import wait_until
 
-_ENDS_WITHIN_S: Final = 30.0
+_ENDS_WITHIN_S: Final = 60.0
 #: More connections than workers: which worker takes one is the kernel's choice.
 _CONNECTIONS: Final = 12
 
