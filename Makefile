@@ -11,10 +11,10 @@ NODE_CLIENTS := tests/contract/node
 NODE_READY := $(NODE_CLIENTS)/node_modules/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup clients demo cluster serve test check fmt lint types cov bench bench-peers scaling soak hostile config image-check lock clean
+.PHONY: help setup clients demo cluster serve test test-python check fmt lint types cov bench bench-peers scaling soak hostile config image-check lock clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(READY) ## Make the virtual environment and install everything
 
@@ -46,9 +46,17 @@ cluster: $(READY) ## Run three instances behind nginx on one Redis, as compose w
 serve: $(READY) ## Run the proxy with the settings in the environment
 	$(BIN)/python -m proxy serve
 
-# Two at a time, a file to each: most of the time is spent waiting for processes to start and end.
+# Six at a time, a file to each: more than half of the time is spent waiting for processes to start and end.
+PYTEST := $(BIN)/python -m pytest -q -n 6 --dist loadfile --durations=30
+# What these test is the same on every Python: files for deployment, documents, the page in a browser, client libraries,
+# programs that measure.
+SAME_ON_EVERY_PYTHON := admin bench cluster contract deploy docs
+
 test: $(READY) clients ## Run the tests
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile
+	$(PYTEST)
+
+test-python: $(READY) ## Run the tests of what may differ between versions of Python
+	$(PYTEST) $(foreach part,$(SAME_ON_EVERY_PYTHON),--ignore=tests/$(part))
 
 check: lint types config test ## Everything CI runs: format, lint, types, configuration files, tests
 
@@ -71,7 +79,7 @@ image-check: $(READY) ## Build the container image without Docker, look through 
 	scripts/image-check
 
 cov: $(READY) clients ## Run the tests and report coverage
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile --cov --cov-report=term-missing:skip-covered
+	$(PYTEST) --cov --cov-report=term-missing:skip-covered
 
 bench: $(READY) ## Measure CPU, waits and memory beside other ways to do the same
 	$(BIN)/python -m bench
