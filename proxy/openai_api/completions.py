@@ -6,7 +6,7 @@ import orjson
 from pydantic import ConfigDict, Field
 
 from proxy.errors import ProxyError
-from proxy.openai_api.request import StopSequence, StreamOptions, TokenId
+from proxy.openai_api.request import LogitBias, StopSequence, StreamOptions
 from proxy.openai_api.response import DONE, Batch, ContentDelta, ContentDeltas, Finish, Gathered, Usage, error_body
 from proxy.openai_api.validation import Strict, parse_body
 
@@ -24,14 +24,12 @@ class CompletionRequest(Strict):
     best_of: Annotated[int, Field(ge=1, le=20)] | None = None
     echo: bool | None = None
     logprobs: Annotated[int, Field(ge=0, le=5)] | None = None
-    stop: StopSequence | Annotated[list[StopSequence], Field(max_length=16)] | None = None
+    stop: StopSequence | Annotated[list[StopSequence], Field(max_length=16, fail_fast=True)] | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     top_p: Annotated[float, Field(ge=0, le=1)] | None = None
-    logit_bias: Annotated[dict[TokenId, Annotated[float, Field(ge=-100, le=100)]], Field(max_length=1_024)] | None = (
-        None
-    )
+    logit_bias: LogitBias | None = None
 
 
 def parse_completion_request(body: bytes) -> CompletionRequest:

@@ -4,9 +4,9 @@ Refuses to know what Poe can do with a field; that is the translator's business.
 https://platform.openai.com/docs/api-reference/chat/create
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import BeforeValidator, ConfigDict, Field
 
 from proxy.openai_api.validation import Strict, parse_body
 
@@ -14,6 +14,17 @@ from proxy.openai_api.validation import Strict, parse_body
 TokenId = Annotated[str, Field(max_length=32)]
 #: The name of a function. OpenAI takes up to 64 of A-Z a-z 0-9 _ -; some clients use dots, and longer ones.
 FunctionName = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9_.-]+$")]
+_MAX_BIASES: Final = 1_024
+
+
+def _few(biases: object) -> object:
+    """Each wrong item of an object is a fault to pydantic, and thousands of them would take long."""
+    if isinstance(biases, dict) and len(biases) > _MAX_BIASES:
+        raise ValueError(f"Input has more than {_MAX_BIASES} items")
+    return biases
+
+
+LogitBias = Annotated[dict[TokenId, Annotated[float, Field(ge=-100, le=100)]], BeforeValidator(_few)]
 StopSequence = Annotated[str, Field(max_length=1_000)]
 CallId = Annotated[str, Field(min_length=1, max_length=512)]
 
@@ -81,7 +92,7 @@ class FunctionParameters(Strict):
 
     type: str | None = None
     properties: dict[str, Any] | None = None
-    required: list[str] | None = None
+    required: Annotated[list[str], Field(fail_fast=True)] | None = None
 
 
 class FunctionDefinition(Strict):
@@ -146,10 +157,8 @@ class ChatCompletionRequest(Strict):
     stream_options: StreamOptions | None = None
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     top_p: Annotated[float, Field(ge=0, le=1)] | None = None
-    stop: StopSequence | Annotated[list[StopSequence], Field(max_length=16)] | None = None
-    logit_bias: Annotated[dict[TokenId, Annotated[float, Field(ge=-100, le=100)]], Field(max_length=1_024)] | None = (
-        None
-    )
+    stop: StopSequence | Annotated[list[StopSequence], Field(max_length=16, fail_fast=True)] | None = None
+    logit_bias: LogitBias | None = None
     max_tokens: Annotated[int, Field(ge=1)] | None = None
     max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
     n: Annotated[int, Field(ge=1, le=128)] | None = None
@@ -161,7 +170,7 @@ class ChatCompletionRequest(Strict):
     functions: list[Any] | None = None
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
-    modalities: Annotated[list[str], Field(max_length=16)] | None = None
+    modalities: Annotated[list[str], Field(max_length=16, fail_fast=True)] | None = None
     presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
     frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
     seed: int | None = None

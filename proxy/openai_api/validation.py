@@ -2,14 +2,21 @@
 
 import functools
 import re
-from collections.abc import Mapping
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
 from proxy.errors import InvalidRequest
+from proxy.openai_api.json_faults import not_json
+from proxy.openai_api.json_outline import may_have_many_values, read_large_json
 
+#: A longer body is large: to parse one takes more than a few milliseconds.
+_LARGE_BYTES: Final = 256 * 1024
+#: So is one that may have more values.
+_MANY_VALUES: Final = 10_000
+#: What some programs write before a text to say that it is UTF-8.
+_BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 #: A name that the client chose is quoted no longer than this.
 _MAX_STEP = 64
 #: Fields whose keys are the client's own.
@@ -34,20 +41,30 @@ class Strict(BaseModel):
 _Model = TypeVar("_Model", bound=Strict)
 
 
+def is_large(body: bytes) -> bool:
+    """Whether to parse ``body``, and to work with what it says, is for another thread than the event loop's."""
+    return len(body) > _LARGE_BYTES or (len(body) > _MANY_VALUES and may_have_many_values(body, _MANY_VALUES))
+
+
 def parse_body(model: type[_Model], body: bytes) -> _Model:
-    """The request in ``body``.
+    """The request in ``body``. In a thread if it ``is_large``: takes up to half a second, in steps of milliseconds.
 
     Raises:
         InvalidRequest: the body is not JSON, or a known field is wrong; ``param`` names it as OpenAI would,
             for example ``messages[2].role``.
     """
+    body = body.removeprefix(_BYTE_ORDER_MARK)
+    if is_large(body):
+        fields = read_large_json(body)
+        del body  # what it said is twice as much
+        return parse_fields(model, fields)
     try:
         return model.model_validate_json(body)
     except ValidationError as error:
-        raise _invalid_request(error) from None
+        raise _invalid_request(error, body) from None
 
 
-def parse_fields(model: type[_Model], fields: Mapping[str, object]) -> _Model:
+def parse_fields(model: type[_Model], fields: object) -> _Model:
     """The request with these fields, some of them a client's. Raises InvalidRequest."""
     try:
         return model.model_validate(fields)
@@ -55,17 +72,17 @@ def parse_fields(model: type[_Model], fields: Mapping[str, object]) -> _Model:
         raise _invalid_request(error) from None
 
 
-def _invalid_request(error: ValidationError) -> InvalidRequest:
+def _invalid_request(error: ValidationError, body: bytes = b"") -> InvalidRequest:
     faults = error.errors(include_url=False, include_context=False, include_input=False)
     fault = _most_telling(faults)
     if fault["type"] == "json_invalid":
-        return InvalidRequest("We could not parse the JSON body of your request.")
+        return not_json(body, fault["msg"])
     param = _param(fault["loc"])
     if fault["type"] == "missing":
         return InvalidRequest(f"Missing required parameter: '{param}'.", param=param)
     if not param:
         return InvalidRequest("The body of your request must be a JSON object.")
-    words = _WORDS.get(fault["type"], fault["msg"])
+    words = _WORDS.get(fault["type"], fault["msg"].removeprefix("Value error, "))
     return InvalidRequest(f"Invalid value for '{param}': {words}.", param=param)
 
 

@@ -6,11 +6,13 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from proxy.errors import InvalidRequest
 from proxy.openai_api.request import ChatCompletionRequest, parse_chat_request
 
 HELLO: list[Any] = [{"role": "user", "content": "Hello"}]
+TOOL_WITH_NUMBERS: Any = [{"type": "function", "function": {"name": "f", "parameters": {"required": [1] * 9_000}}}]
 
 
 def parsed(**fields: Any) -> ChatCompletionRequest:
@@ -200,14 +202,66 @@ def test_json_that_is_no_object_says_what_it_must_be(body: bytes) -> None:
         b'{"messages": [{"role": "user", "content": "\\ud83d"}]}',
         b'{"messages": ' + b"[" * 10_000,
         b'{"telemetry": ' + b"[" * 10_000 + b"]" * 10_000 + b', "messages": []}',
-        b'\xef\xbb\xbf{"messages": []}',
+        b'\xef\xbb\xbf\xef\xbb\xbf{"messages": []}',
     ],
     ids=lambda body: repr(body[:20]),
 )
 def test_a_body_that_is_no_json_says_so(body: bytes) -> None:
     error = refused(body)
 
-    assert (error.param, error.message) == (None, "We could not parse the JSON body of your request.")
+    assert error.param is None
+    assert error.message.startswith(
+        ("We could not parse the JSON body of your request: ", "The body of your request is")
+    )
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b'{"messages": [{"role": "user", "content": "Hi \\ud83d there"}]}', "half of a surrogate pair"),
+        (b'{"messages": [{"role": "user", "content": "Hi \\ude00"}]}', "half of a surrogate pair"),
+        (b'{"messages": [{"role": "user", "content": "Hi \\ud83d\\ud83d"}]}', "half of a surrogate pair"),
+        (b'{"messages": [{"role": "user", "content": ' + b"[" * 300 + b"]" * 300 + b"}]}", "more than 200 levels deep"),
+        (b'{"messages": [{"role": "user", "content": 01}]}', "at line 1 column"),
+        (b'{"messages":\n [{"role": "user",\n "content": "\xff"}]}', "at line 3 column"),
+    ],
+    ids=lambda value: repr(value[:60]),
+)
+def test_what_is_no_json_is_named_with_its_place(body: bytes, words: str) -> None:
+    error = refused(body)
+
+    assert words in error.message
+    assert "in 'messages[0].content" in error.message
+
+
+def test_a_byte_order_mark_is_tolerated() -> None:
+    request = parse_chat_request(b"\xef\xbb\xbf" + json.dumps({"messages": HELLO}).encode())
+
+    assert request.messages[0].content == "Hello"
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"stop": [1] * 9_000}, "stop[0]"),
+        ({"modalities": [1] * 9_000}, "modalities[0]"),
+        ({"messages": [1] * 9_000}, "messages[0]"),
+        ({"messages": [{"role": "user", "content": [1] * 9_000}]}, "messages[0].content[0]"),
+        ({"messages": [{"role": "user", "tool_calls": [1] * 9_000}]}, "messages[0].tool_calls[0]"),
+        ({"tools": [1] * 9_000}, "tools[0]"),
+        ({"tools": TOOL_WITH_NUMBERS}, "tools[0].function.parameters.required[0]"),
+        ({"logit_bias": {str(token): "x" for token in range(9_000)}}, "logit_bias"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_of_many_faults_of_one_field_only_a_few_are_looked_at(fields: dict[str, Any], param: str) -> None:
+    """Each costs microseconds and half a kilobyte."""
+    body = json.dumps({"messages": HELLO, **fields}).encode()
+    with pytest.raises(ValidationError) as caught:
+        ChatCompletionRequest.model_validate_json(body)
+
+    assert caught.value.error_count() <= 10
+    assert refused(body).param == param
 
 
 def test_of_several_faults_the_first_fields_is_told() -> None:
