@@ -11,12 +11,15 @@ ProxyError             500    server_error           internal_error          nob
 ├─ MethodNotAllowed    405    invalid_request_error  method_not_allowed      caller      no
 ├─ RequestTimeout      408    invalid_request_error  request_timeout         caller      no
 ├─ BodyTooLarge        413    invalid_request_error  request_too_large       caller      no
+├─ UnsupportedEncoding 415    invalid_request_error  unsupported_encoding    caller      no
+├─ HeadTooLarge        431    invalid_request_error  request_head_too_large  caller      no
 ├─ ClientLimited       429    requests               rate_limit_exceeded     caller      no
 ├─ AdminLimited        429    requests               rate_limit_exceeded     caller      no
 ├─ NoKeyReady          429    requests               rate_limit_exceeded     nobody      no
 ├─ NotTheJsonAskedFor  502    server_error           invalid_json_answer     nobody      no
 ├─ NoPicture           400    invalid_request_error  no_image_generated      caller      no
 ├─ StoreUnavailable    503    server_error           store_unavailable       nobody      no
+├─ TooManyBodies       503    server_error           too_many_large_requests nobody      no
 ├─ Draining            503    server_error           draining                nobody      no
 └─ PoeError            the answer of Poe, read by ``poe_api.faults``
    ├─ RateLimited      429    requests               rate_limit_exceeded     account     yes
@@ -147,6 +150,26 @@ class BodyTooLarge(ProxyError):
     default_message = "The request body is too large."
 
 
+class UnsupportedEncoding(ProxyError):
+    """The body is encoded in a way that is not known here."""
+
+    status = 415
+    type = "invalid_request_error"
+    code = "unsupported_encoding"
+    blame = Blame.CALLER
+    default_message = "This Content-Encoding is not supported."
+
+
+class HeadTooLarge(ProxyError):
+    """The request line and headers are too long, or too many."""
+
+    status = 431
+    type = "invalid_request_error"
+    code = "request_head_too_large"
+    blame = Blame.CALLER
+    default_message = "The request's headers are too large."
+
+
 class ClientLimited(ProxyError):
     """The client has used what its token allows; ``retry_after_s`` is when it may go on."""
 
@@ -187,6 +210,17 @@ class StoreUnavailable(ProxyError):
     status = 503
     code = "store_unavailable"
     default_message = "The shared state of the proxy is unavailable."
+
+
+class TooManyBodies(ProxyError):
+    """The bodies of the requests under way take all the room there is for them (``MAX_BODIES_BYTES``)."""
+
+    status = 503
+    code = "too_many_large_requests"
+    default_message = "Too many large requests are under way here. Please send the request again in a second."
+
+    def __init__(self) -> None:
+        super().__init__(retry_after_s=1.0)
 
 
 class Draining(ProxyError):

@@ -231,9 +231,21 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(
         default=33_554_432, ge=1024, le=1 << 30, description="Largest request body accepted, in bytes."
     )
+    max_bodies_bytes: int = Field(
+        default=0,
+        ge=0,
+        le=1 << 34,
+        description="Most that the bodies of all requests under way in a worker take, in bytes; a large one waits for "
+        "its place up to 10 s. At least 4 x `MAX_BODY_BYTES`, which 0 stands for.",
+    )
     max_attachment_bytes: int = Field(
         default=20_971_520, ge=1024, le=1 << 30, description="Largest file within a request, decoded, in bytes."
     )
+
+    @property
+    def bodies_bytes(self) -> int:
+        """Most that all bodies in a worker may take."""
+        return self.max_bodies_bytes or 4 * self.max_body_bytes
 
     @property
     def caller_keys_allowed(self) -> bool:
@@ -298,6 +310,8 @@ def load_settings() -> Settings:
         faults = [_in_words(fault["loc"], fault["msg"]) for fault in error.errors(include_input=False)]
         faults = [fault for fault in faults if fault.partition(":")[0] not in quoted]
         raise SettingsError([*quoted.values(), *faults, *others]) from None
+    if 0 < settings.max_bodies_bytes < 4 * settings.max_body_bytes:
+        others.append("MAX_BODIES_BYTES: must be at least 4 x MAX_BODY_BYTES, or 0 for that much")
     if settings.metrics_port == settings.port:
         others.append("METRICS_PORT: must not be PORT: what is there is public")
     others += repeated_credentials(settings.poe_api_keys, settings.access_tokens, settings.admin_tokens)

@@ -77,6 +77,7 @@ DEFAULTS: Final[dict[str, Any]] = {
     "drain_timeout_s": 25,
     "drain_notice_s": 1,
     "max_body_bytes": 32 * 1024 * 1024,
+    "max_bodies_bytes": 0,
     "max_attachment_bytes": 20 * 1024 * 1024,
 }
 
@@ -87,6 +88,7 @@ RANGES: Final[dict[str, tuple[float, float]]] = {
     "WORKERS": (1, 256),
     "MAX_ATTEMPTS": (1, 10),
     "MAX_BODY_BYTES": (1024, 1 << 30),
+    "MAX_BODIES_BYTES": (0, 1 << 34),
     "MAX_ATTACHMENT_BYTES": (1024, 1 << 30),
     "KEY_WAIT_S": (0, 3600),
     "POINTS_EVERY_S": (0, 86_400),
@@ -135,6 +137,14 @@ def fault_of_keys(value: str) -> str:
 def names_in(problems: list[str]) -> list[str]:
     """The setting that each problem begins with."""
     return [problem.partition(":")[0] for problem in problems]
+
+
+def test_the_room_for_all_bodies_is_four_times_the_largest_unless_more_is_given(load: Load) -> None:
+    assert load().bodies_bytes == 4 * 32 * 1024 * 1024
+    assert load(MAX_BODY_BYTES="10000").bodies_bytes == 40_000
+    assert load(MAX_BODY_BYTES="10000", MAX_BODIES_BYTES="90000").bodies_bytes == 90_000
+    with pytest.raises(SettingsError, match="MAX_BODIES_BYTES: must be at least 4 x MAX_BODY_BYTES"):
+        load(MAX_BODY_BYTES="10000", MAX_BODIES_BYTES="39999")
 
 
 def test_every_default_is_as_documented(load: Load) -> None:

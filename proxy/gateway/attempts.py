@@ -23,6 +23,7 @@ from proxy.errors import (
 )
 from proxy.gateway.call import AttemptRecord, ChatCall, Push, Show
 from proxy.gateway.keyring import Keyring, PooledKeys
+from proxy.gateway.off_loop import OffLoop
 from proxy.gateway.uploads import Uploads
 from proxy.keypool.callers import ClientRefused
 from proxy.keypool.lease import RESTS_FOR_BOT, BotRests, Lease, LeaseReply, NoneReady, Wanted
@@ -66,10 +67,11 @@ class Failover:
 
 @dataclass(frozen=True, slots=True)
 class Upstream:
-    """Poe, as attempts see it: where they ask, and where files go first."""
+    """Poe, as attempts see it: where they ask, and where files go first; and where large work is done."""
 
     poe: PoeClient
     uploads: Uploads
+    off_loop: OffLoop
 
 
 class Attempts:
@@ -82,6 +84,7 @@ class Attempts:
         trusted: whether the bot's own words about a key are Poe's.
 
     Attributes:
+        body: of the query, where it has been built already; b"" once nothing is asked again.
         reply: the answer so far.
         is_over: whether the batch that is shown is the last, and only the settlement is left.
     """
@@ -110,7 +113,7 @@ class Attempts:
         self._upstream = upstream
         self._failover = failover
         self._trusted = trusted
-        self._body = b"" if query.files else build_query_body(query)
+        self.body = b""
         self._started_at = time.monotonic()
         self._tried: list[str] = []
         self._left_out: list[str] = []
@@ -195,7 +198,7 @@ class Attempts:
         deltas: list[Delta] = []
         async with self._upstream.poe.ask(
             bot=self._call.record.bot,
-            body=self._body or await self._body_with_files(lease.key),  # without a name: a failure keeps this frame
+            body=self.body or await self._build_body(lease.key),  # without a name: a failure keeps this frame
             key=lease.key.secret,
         ) as answer:
             if answer.rate_limits is not None:
@@ -243,17 +246,22 @@ class Attempts:
             if left.deltas:
                 await show(left)
 
-    async def _body_with_files(self, key: PoeKey) -> bytes:
+    async def _build_body(self, key: PoeKey) -> bytes:
         """The query, when Poe has its files: each account uploads its own."""
-        self._uploading = True
-        attachments = await self._upstream.uploads.attach(self._query.files, key)
-        self._uploading = False
-        return build_query_body(self._query.with_files(attachments))
+        query = self._query
+        if query.files:
+            self._uploading = True
+            attachments = await self._upstream.uploads.attach(query.files, key)
+            self._uploading = False
+            query = query.with_files(attachments)
+        if self._call.is_large:
+            return await self._upstream.off_loop.run(build_query_body, query)
+        return build_query_body(query)
 
     def _commit(self, lease: Lease) -> None:
         if not self._committed:
             self._committed = True
-            self._body = b""  # nothing is asked again
+            self.body = b""  # nothing is asked again
             self._keyring.note_answering(lease)
             if self._call.record.first_text_ms is None:
                 self._call.record.first_text_ms = _ms_since(self._started_at)

@@ -53,8 +53,13 @@ class RelayRecord:
 
 @dataclass(slots=True)
 class ChatCall:
-    """One client call, and the record it leaves."""
+    """One client call, and the record it leaves.
+
+    Attributes:
+        is_large: whether work with the request is for another thread than the event loop's.
+    """
 
     client: Client
     request: ChatCompletionRequest
     record: RelayRecord = field(default_factory=RelayRecord)
+    is_large: bool = False

@@ -18,7 +18,8 @@ from proxy.keypool.callers import Caller
 from proxy.keypool.pool import KeyPool
 from proxy.openai_api.request import ChatCompletionRequest
 from proxy.openai_api.response import Batch, ContentDelta, ContentDeltas, Delta, Finish, Usage
-from proxy.poe_api.query import Query
+from proxy.poe_api.query import Query, build_query_body
+from proxy.translator.parameters import Schemas
 from proxy.translator.reply import Reply
 from proxy.translator.request import Plan, build_plan
 from proxy.translator.usage import Encoder, TokenCounter
@@ -57,15 +58,18 @@ class Relay:
         """
         bot = call.record.bot = await self._catalogue.resolve(call.request.model, call.client.models)
         parameters = self._catalogue.parameters(bot)
-        if _has_schema(call.request):  # to look at one may take a second
-            plan = await asyncio.to_thread(build_plan, call.request, parameters)
+        if call.is_large:
+            plan, body = await self._upstream.off_loop.run(_prepared, call.request, parameters)
+        elif _has_schema(call.request):  # to look at one may take a second
+            plan, body = await asyncio.to_thread(_prepared, call.request, parameters)
         else:
-            plan = build_plan(call.request, parameters)
+            plan, body = _prepared(call.request, parameters)
         is_counted = plan.visible_tokens is not None or plan.all_tokens is not None
         encoder = self._tokens.encoder if is_counted else None
         keyring = self._keyring(call)
         push = push if plan.choices == 1 and plan.json_format is None else None
-        choices = [self._choice(call, plan, encoder, keyring, choice, push) for choice in range(plan.choices)]
+        choices = [self._choice(call, plan, body, encoder, keyring, choice, push) for choice in range(plan.choices)]
+        del body  # each choice lets go of it when it is answered
         counting = _Counting(self._tokens, plan, choices, show)
         try:
             if len(choices) == 1:
@@ -94,13 +98,20 @@ class Relay:
         return PooledKeys(self._pool, Caller(client.record.client_id, call.record.slot, client.record.limits))
 
     def _choice(
-        self, call: ChatCall, plan: Plan, encoder: Encoder | None, keyring: Keyring, number: int, push: Push | None
+        self,
+        call: ChatCall,
+        plan: Plan,
+        body: bytes,
+        encoder: Encoder | None,
+        keyring: Keyring,
+        number: int,
+        push: Push | None,
     ) -> Attempts | CheckedJson:
-        """The attempts to get one of the choices."""
+        """The attempts to get one of the choices. ``body`` is the plan's query: one for all of them."""
         streaming = bool(call.request.stream) and plan.json_format is None
 
         def new_attempts(query: Query) -> Attempts:
-            return Attempts(
+            attempts = Attempts(
                 call=call,
                 choice=number,
                 query=query,
@@ -112,10 +123,19 @@ class Relay:
                 failover=self._failover,
                 trusted=self._catalogue.vouches_for(call.record.bot),
             )
+            if query is plan.query:
+                attempts.body = body
+            return attempts
 
         if plan.json_format is None:
             return new_attempts(plan.query)
         return CheckedJson(plan.json_format, plan.query, new_attempts)
+
+
+def _prepared(request: ChatCompletionRequest, parameters: Schemas) -> tuple[Plan, bytes]:
+    """The plan, and the query's body, which is b"" while Poe does not have its files."""
+    plan = build_plan(request, parameters)
+    return plan, b"" if plan.query.files else build_query_body(plan.query)
 
 
 def _has_schema(request: ChatCompletionRequest) -> bool:

@@ -4,7 +4,8 @@ Pure. Knows Poe's roles and fields, nothing of OpenAI's.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, Literal, NamedTuple
 
 import orjson
@@ -13,6 +14,9 @@ from fastapi_poe.types import Attachment as PoeAttachment
 from fastapi_poe.types import ProtocolMessage, QueryRequest
 
 from proxy.poe_api.attachments import Attachment, FileToAttach
+
+#: A longer text is encoded in pieces of so many characters.
+_LONG_CHARACTERS: Final = 256 * 1024
 
 
 class Message(NamedTuple):
@@ -72,9 +76,31 @@ def build_query_body(query: Query) -> bytes:
     Tools go in as they are: fastapi-poe's type for them drops what it does not know, ``$defs`` and
     ``additionalProperties`` among it.
 
+    In a thread when it is large: takes up to 0.2 s, in steps of milliseconds.
+
     Raises:
         TypeError: a file is not at Poe yet.
     """
+    long = [message.content for message in query.messages if len(message.content) > _LONG_CHARACTERS]
+    if not long:
+        return _encoded(query)
+    mark = secrets.token_hex(16)
+    short = [
+        message._replace(content=mark) if len(message.content) > _LONG_CHARACTERS else message
+        for message in query.messages
+    ]
+    between = _encoded(query._replace(messages=short)).split(mark.encode())
+    texts = (b"".join(_in_steps(text)) for text in long)
+    return b"".join(piece for pair in zip(between, texts, strict=False) for piece in pair) + between[-1]
+
+
+def _in_steps(text: str) -> Iterator[bytes]:
+    """A text within its quotes, encoded a piece at a time: Python's lock is kept for a piece alone."""
+    for at in range(0, len(text), _LONG_CHARACTERS):
+        yield orjson.dumps(text[at : at + _LONG_CHARACTERS])[1:-1]
+
+
+def _encoded(query: Query) -> bytes:
     body = {
         **_QUERY,
         "query": [_message(message) for message in query.messages],

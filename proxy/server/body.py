@@ -6,45 +6,62 @@ from typing import Any, Final
 from sanic import Request
 
 from proxy.errors import BodyTooLarge, RequestTimeout
+from proxy.server.bodies import Room
 
 #: How long a client may take to send its body, in seconds.
 BODY_TIMEOUT_S: Final = 120.0
+#: A body of unknown length is made room for in steps of so many bytes.
+_STEP_BYTES: Final = 256 * 1024
 
 
-async def read_body(request: Request, *, max_bytes: int) -> bytes:
+async def read_body(request: Request, *, max_bytes: int, room: Room | None = None) -> bytes:
     """The whole body. For handlers of routes with ``stream=True``: Sanic reads every other body before they run.
+
+    Args:
+        request: whose body it is.
+        max_bytes: most that it may have.
+        room: grows with it; None for a body that is small anyway.
 
     Raises:
         BodyTooLarge: it is, or says it is, over ``max_bytes``.
         RequestTimeout: it did not come in time.
+        TooManyBodies: there is no room for it.
     """
-    announced = request.headers.get("content-length", "")
-    if announced.isdecimal() and int(announced) > max_bytes:
-        raise BodyTooLarge
-    body = _taken(request) if _has_come(request) else await _read_in_time(request, max_bytes)
+    stream: Any = request.stream
+    announced = stream.request_bytes_left or 0
+    if announced > max_bytes:
+        raise _too_large(max_bytes)
+    if room is not None and announced:
+        await room.grow(announced)
+    body = _taken(request) if _has_come(request) else await _read_in_time(request, max_bytes, room)
     if len(body) > max_bytes:
-        raise BodyTooLarge
+        raise _too_large(max_bytes)
     _listen_on(request)
     return body
 
 
-async def _read_in_time(request: Request, max_bytes: int) -> bytes:
+def _too_large(max_bytes: int) -> BodyTooLarge:
+    return BodyTooLarge(f"The request body is too large: at most {max_bytes} bytes are taken.")
+
+
+async def _read_in_time(request: Request, max_bytes: int, room: Room | None) -> bytes:
     try:
         async with asyncio.timeout(BODY_TIMEOUT_S):
-            return await _read(request, max_bytes)
+            return await _read(request, max_bytes, room)
     except TimeoutError:
         raise RequestTimeout from None
 
 
-async def _read(request: Request, max_bytes: int) -> bytes:
-    parts: list[bytes] = []
-    size = 0
+async def _read(request: Request, max_bytes: int, room: Room | None) -> bytes:
+    body = bytearray()
     async for part in request.stream:  # type: ignore[union-attr]  # Sanic types it as if it could be missing
-        size += len(part)
+        size = len(body) + len(part)
         if size > max_bytes:
-            raise BodyTooLarge
-        parts.append(part)
-    return parts[0] if len(parts) == 1 else b"".join(parts)
+            raise _too_large(max_bytes)
+        if room is not None:
+            await room.grow(min(max_bytes, -(-size // _STEP_BYTES) * _STEP_BYTES))
+        body += part
+    return bytes(body)
 
 
 def _has_come(request: Request) -> bool:

@@ -15,6 +15,7 @@ from proxy.clients.tokens import ClientRegistry
 from proxy.gateway.attempts import Failover, Upstream
 from proxy.gateway.catalogue import Catalogue
 from proxy.gateway.images import ImageMaker
+from proxy.gateway.off_loop import OffLoop
 from proxy.gateway.points import PointsReader
 from proxy.gateway.probes import Prober
 from proxy.gateway.relay import Relay
@@ -28,6 +29,7 @@ from proxy.ledger.recorder import Recorder
 from proxy.ledger.usage import Month, UsageReader
 from proxy.poe_api.client import PoeClient, Timeouts
 from proxy.poe_api.upload import UploadClient
+from proxy.server.bodies import Bodies
 from proxy.server.call_log import CallLog
 from proxy.server.drain import Drain
 from proxy.server.fresh import Fresh
@@ -56,6 +58,8 @@ class Worker:
     pool: KeyPool
     catalogue: Catalogue
     relay: Relay
+    bodies: Bodies
+    off_loop: OffLoop
     images: ImageMaker
     calls: CallLog
     events: EventLog
@@ -102,8 +106,10 @@ async def open_worker(settings: Settings, metrics: Metrics, drain: Drain) -> Asy
         sampler = Sampler(metrics, pool=pool, store=store, uploads=uploads)
         points = PointsReader(settings.poe_api_keys, poe, PointsLedger(store), every_s=settings.points_every_s)
         await stack.enter_async_context(_running(pool.keep_up, prober.run, sampler.run, points.run))
+        off_loop = OffLoop()
+        stack.callback(off_loop.close)
         relay = Relay(
-            upstream=Upstream(poe, uploads),
+            upstream=Upstream(poe, uploads, off_loop),
             pool=pool,
             catalogue=catalogue,
             tokens=TokenCounter(),
@@ -124,6 +130,8 @@ async def open_worker(settings: Settings, metrics: Metrics, drain: Drain) -> Asy
             pool=pool,
             catalogue=catalogue,
             relay=relay,
+            bodies=Bodies(settings.bodies_bytes),
+            off_loop=off_loop,
             images=ImageMaker(relay, catalogue, poe, max_bytes=settings.max_attachment_bytes),
             calls=calls,
             events=EventLog(store),

@@ -15,6 +15,7 @@ from sanic.exceptions import (
 
 from proxy import errors
 from proxy.openai_api.response import error_body
+from proxy.server.content_encoding import ACCEPTED
 from proxy.server.context import App
 from proxy.server.limits import note_refusal
 
@@ -34,6 +35,8 @@ def error_response(error: errors.ProxyError) -> HTTPResponse:
         headers["retry-after-ms"] = str(max(1, math.ceil(error.retry_after_s * 1000)))
     if isinstance(error, errors.InvalidToken):
         headers["www-authenticate"] = "Bearer"
+    if isinstance(error, errors.UnsupportedEncoding):
+        headers["accept-encoding"] = ACCEPTED
     return HTTPResponse(error_body(error), status=error.status, headers=headers, content_type="application/json")
 
 

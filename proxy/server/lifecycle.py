@@ -1,13 +1,19 @@
 """What a worker process opens before it serves and closes after. Nothing here waits for Redis or Poe."""
 
 import gc
+import sys
 from contextlib import AsyncExitStack
+from typing import Final
 
 from proxy import __version__
 from proxy.server.context import App, open_worker
 from proxy.server.drain import Drain
 from proxy.server.metrics import Metrics, WorkerFiles
 from proxy.settings import Settings
+
+#: How long a thread that parses a large body keeps Python's lock before the event loop gets it; Python's own is 5 ms,
+#: which a chat beside it would wait for at each of its steps.
+_SWITCH_S: Final = 0.001
 
 
 class Lifecycle:
@@ -28,6 +34,7 @@ class Lifecycle:
         app.ctx.worker.events.note("worker_started", here=True, version=__version__)
         if self._own_process:
             _tame_garbage_collector()
+            sys.setswitchinterval(_SWITCH_S)
 
     async def renew(self, app: App, settings: Settings) -> None:
         """Puts resources with other settings in place of these, which close when the calls that use them have ended."""

@@ -116,12 +116,23 @@ def _embedded(url: str, name: str, param: str) -> EmbeddedFile:
 
 def _checked_url(url: str, param: str) -> str:
     """An http(s) URL for Poe to fetch; it is not looked at further."""
+    if len(url) > _MAX_URL_CHARACTERS:
+        raise InvalidRequest(
+            f"Invalid value for '{param}': the URL has {len(url)} characters, at most {_MAX_URL_CHARACTERS} are taken.",
+            param=param,
+        )
+    if wrong := re.search(r"[\x00-\x20\x7f]", url):
+        raise InvalidRequest(
+            f"Invalid value for '{param}': the URL has a blank or control character at position {wrong.start()}; "
+            "write it percent-encoded.",
+            param=param,
+        )
     try:
         parts = urlsplit(url)
         is_url = parts.scheme.lower() in ("http", "https") and bool(parts.hostname)
     except ValueError:
         is_url = False
-    if not is_url or len(url) > _MAX_URL_CHARACTERS or re.search(r"[\x00-\x20\x7f]", url):
+    if not is_url:
         raise InvalidRequest(f"Invalid value for '{param}': must be an http(s) or data URL.", param=param)
     return url
 

@@ -168,7 +168,8 @@ def _with_last_pictures(messages: list[Message]) -> list[Message]:
     """
     if len(messages) < 2 or messages[-1].role != "user" or messages[-1].files or messages[-2].role != "bot":
         return messages
-    urls = [url for url in picture_urls(messages[-2].content) if _POES_PICTURE.match(url)][:_MAX_SHOWN_AGAIN]
+    looked_through = messages[-2].content[-_MAX_LOOKED_THROUGH:]
+    urls = [url for url in picture_urls(looked_through) if _POES_PICTURE.match(url)][:_MAX_SHOWN_AGAIN]
     files = [RemoteFile(url, "", "messages") for url in urls]
     return [*messages[:-1], messages[-1]._replace(files=files)] if files else messages
 

@@ -6,7 +6,8 @@ https://creator.poe.com/docs/server-bots/function-calling.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -14,6 +15,8 @@ from proxy.errors import InvalidRequest, UnsupportedFeature
 from proxy.openai_api.request import ChatCompletionRequest, ChatMessage, FunctionDefinition, NamedToolChoice, ToolCall
 
 _MUST_CALL = "You must answer by calling {which}, and with nothing else."
+#: A longer text is encoded in pieces of so many characters.
+_LONG_CHARACTERS: Final = 256 * 1024
 _ONE_CALL = "Call at most one function at a time."
 
 
@@ -101,7 +104,7 @@ def _definition(function: FunctionDefinition) -> dict[str, Any]:
 
 def calls_content(calls: Sequence[ToolCall]) -> str:
     """The content of a bot's message of type ``function_call``."""
-    return json.dumps(
+    return _written(
         [
             {
                 "id": call.id,
@@ -110,7 +113,7 @@ def calls_content(calls: Sequence[ToolCall]) -> str:
             }
             for call in calls
         ],
-        ensure_ascii=False,
+        [call.function.arguments for call in calls],
     )
 
 
@@ -148,4 +151,33 @@ class ResultReader:
 
 def results_content(results: Sequence[Mapping[str, str]]) -> str:
     """The content of the one message that holds all results of a turn."""
-    return json.dumps(list(results), ensure_ascii=False)
+    return _written(list(results), [result["content"] for result in results])
+
+
+def _written(value: list[Any], texts: Sequence[str]) -> str:
+    """``value`` as JSON. The long ones of the ``texts`` in it are encoded a piece at a time, as they keep the lock."""
+    long = [text for text in texts if len(text) > _LONG_CHARACTERS]
+    if not long:
+        return json.dumps(value, ensure_ascii=False)
+    mark = secrets.token_hex(16)
+    between = json.dumps(_marked(value, mark), ensure_ascii=False).split(mark)
+    pieces = ["".join(_in_steps(text)) for text in long]
+    return "".join(piece for pair in zip(between, pieces, strict=False) for piece in pair) + between[-1]
+
+
+def _marked(value: Any, mark: str) -> Any:
+    """``value`` with a mark for each long text."""
+    match value:
+        case str():
+            return mark if len(value) > _LONG_CHARACTERS else value
+        case list():
+            return [_marked(inner, mark) for inner in value]
+        case dict():
+            return {name: _marked(inner, mark) for name, inner in value.items()}
+        case _:
+            return value
+
+
+def _in_steps(text: str) -> Iterator[str]:
+    for at in range(0, len(text), _LONG_CHARACTERS):
+        yield json.dumps(text[at : at + _LONG_CHARACTERS], ensure_ascii=False)[1:-1]

@@ -114,8 +114,9 @@ class TokenCounter:
         texts = [message.content for message in query.messages]
         if query.tools:
             texts.append(json.dumps(query.tools, ensure_ascii=False))
-        if sum(map(len, texts)) > _COUNTED_CHARACTERS:
-            texts = ["\n".join(texts)]
+        length = sum(map(len, texts))
+        if length > _COUNTED_CHARACTERS:
+            return asyncio.get_running_loop().create_task(self._count_beginning(_beginning(texts), length, overhead))
         return self._count(texts, overhead)
 
     def counts_at_once(self, texts: Sequence[str]) -> bool:
@@ -154,6 +155,10 @@ class TokenCounter:
                 overhead += await self._count_slices(text)
         return overhead
 
+    async def _count_beginning(self, beginning: str, length: int, overhead: int) -> int:
+        """The tokens of a prompt of which only the beginning is looked at; it stands for the rest."""
+        return overhead + round(await self._count_slices(beginning) * length / len(beginning))
+
     async def _count_slices(self, text: str) -> int:
         """The tokens of a text that is too long for one slice; of a very long one the beginning stands for the rest."""
         tokens = self._known.get(text)
@@ -169,6 +174,17 @@ class TokenCounter:
 
 def _size(text: str) -> int:
     return len(text) if text.isascii() else _NOT_ASCII * len(text)
+
+
+def _beginning(texts: Sequence[str]) -> str:
+    """As much of them as is counted, without touching the rest."""
+    parts, left = [], _COUNTED_CHARACTERS
+    for text in texts:
+        parts.append(text[:left])
+        left -= len(text)
+        if left <= 0:
+            break
+    return "\n".join(parts)[:_COUNTED_CHARACTERS]
 
 
 def _slices(text: str) -> Iterator[str]:

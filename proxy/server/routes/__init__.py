@@ -5,14 +5,18 @@ from typing import Any
 
 from sanic import Blueprint
 
+from proxy.server.intake import with_room
+
 Handler = Callable[..., Any]
 
 
 def add_api_route(blueprint: Blueprint, handler: Handler, path: str, method: str) -> None:
     """Every ``/v1`` route also answers without ``/v1``: clients disagree on what a base URL is.
 
-    The handler of a POST reads the body itself (``server/body.py``), when it knows who sends it.
+    The handler of a POST reads the body itself (``server/intake.py``), when it knows who sends it.
     """
+    is_post = method == "POST"
+    handle = with_room(handler) if is_post else handler
     for prefix in ("/v1", ""):
         name = f"{handler.__name__}_{prefix.strip('/') or 'bare'}"
-        blueprint.add_route(handler, prefix + path, methods=[method], name=name, stream=method == "POST")
+        blueprint.add_route(handle, prefix + path, methods=[method], name=name, stream=is_post)

@@ -10,8 +10,8 @@ from proxy.openai_api.request import ChatCompletionRequest, parse_chat_request
 from proxy.openai_api.response import ChunkWriter, completion_body
 from proxy.server.answering import gather, stream
 from proxy.server.auth import authenticate
-from proxy.server.body import read_body
 from proxy.server.context import Worker
+from proxy.server.intake import take_in
 from proxy.server.request_log import logged
 from proxy.server.routes import add_api_route
 
@@ -22,8 +22,8 @@ async def create_chat_completion(request: Request) -> HTTPResponse | None:
     """Answers one chat, streamed or whole."""
     client = await authenticate(request)
     worker: Worker = request.app.ctx.worker
-    chat = parse_chat_request(await read_body(request, max_bytes=worker.settings.max_body_bytes))
-    call = request.ctx.call = ChatCall(client, chat)
+    chat, is_large = await take_in(request, parse_chat_request)
+    call = request.ctx.call = ChatCall(client, chat, is_large=is_large)
     completion_id, created = f"chatcmpl-{os.urandom(14).hex()}", int(time.time())
     model = chat.model or worker.settings.default_model  # the name that the client asked for
     with logged(request, call) as outcome:

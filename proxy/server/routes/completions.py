@@ -9,8 +9,8 @@ from proxy.gateway.call import ChatCall
 from proxy.openai_api.completions import CompletionWriter, parse_completion_request, text_completion_body
 from proxy.server.answering import gather, stream
 from proxy.server.auth import authenticate
-from proxy.server.body import read_body
 from proxy.server.context import Worker
+from proxy.server.intake import take_in
 from proxy.server.request_log import logged
 from proxy.server.routes import add_api_route
 from proxy.translator.older import chat_of_completion
@@ -22,9 +22,9 @@ async def create_completion(request: Request) -> HTTPResponse | None:
     """Answers one prompt, streamed or whole."""
     client = await authenticate(request)
     worker: Worker = request.app.ctx.worker
-    wanted = parse_completion_request(await read_body(request, max_bytes=worker.settings.max_body_bytes))
+    wanted, is_large = await take_in(request, parse_completion_request)
     chat = chat_of_completion(wanted)
-    call = request.ctx.call = ChatCall(client, chat)
+    call = request.ctx.call = ChatCall(client, chat, is_large=is_large)
     completion_id, created = f"cmpl-{os.urandom(14).hex()}", int(time.time())
     model = chat.model or worker.settings.default_model
     echo = str(chat.messages[0].content) if wanted.echo else ""

@@ -7,8 +7,8 @@ from sanic import Blueprint, HTTPResponse, Request
 from proxy.errors import ProxyError
 from proxy.openai_api.images import ImageRequest, images_body, parse_image_request
 from proxy.server.auth import authenticate
-from proxy.server.body import read_body
 from proxy.server.context import Worker
+from proxy.server.intake import take_in
 from proxy.server.request_log import logged
 from proxy.server.routes import add_api_route
 
@@ -19,7 +19,7 @@ async def create_image(request: Request) -> HTTPResponse:
     """Answers with images, as URLs or in base64."""
     client = await authenticate(request)
     worker: Worker = request.app.ctx.worker
-    wanted = parse_image_request(await read_body(request, max_bytes=worker.settings.max_body_bytes))
+    wanted, _ = await take_in(request, parse_image_request)
     call = request.ctx.call = await worker.images.plan(client, wanted)
     with logged(request, call):
         with worker.drain.call():

@@ -1,0 +1,71 @@
+"""Takes in what a caller sends: reads it within a size and a time, undoes its encoding, and parses it.
+
+What is large is parsed beside the event loop; what all bodies of a worker take together is bounded (``bodies.py``).
+"""
+
+from collections.abc import Callable, Coroutine
+from functools import wraps
+from typing import Any, Final, TypeVar
+
+from sanic import Request
+
+from proxy.errors import BodyTooLarge
+from proxy.openai_api.validation import is_large
+from proxy.server.bodies import Room
+from proxy.server.body import read_body
+from proxy.server.content_encoding import decoded, encoding_of
+from proxy.server.context import Worker
+
+_Parsed = TypeVar("_Parsed")
+_Handler = Callable[..., Coroutine[Any, Any, Any]]
+_ROOM: Final = "room"
+
+
+async def take_in(request: Request, parse: Callable[[bytes], _Parsed]) -> tuple[_Parsed, bool]:
+    """The body of ``request``, parsed, and whether it is large: then work with it is for another thread, too.
+
+    For handlers that are ``with_room``.
+
+    Raises:
+        InvalidRequest: the body is not what it should be.
+        UnsupportedEncoding: its ``Content-Encoding`` is none that we know.
+        BodyTooLarge, RequestTimeout, TooManyBodies: it is too large, too slow, or there is no room for it.
+    """
+    worker: Worker = request.app.ctx.worker
+    encoding = encoding_of(request.headers.get("content-encoding", ""))
+    room = Room(worker.bodies)
+    request.ctx.room = room
+    body = await read_body(request, max_bytes=worker.settings.max_body_bytes, room=room)
+    if encoding:
+        body = await _decoded(worker, body, encoding, room)
+    if not is_large(body):
+        return parse(body), False
+    return await worker.off_loop.run(parse, body), True
+
+
+def with_room(handler: _Handler) -> _Handler:
+    """The handler of a route; what its body took is free again when it ends."""
+
+    @wraps(handler)
+    async def handle(request: Request, **options: Any) -> Any:
+        try:
+            return await handler(request, **options)
+        finally:
+            room: Room | None = getattr(request.ctx, _ROOM, None)
+            if room is not None:
+                room.leave()
+
+    return handle
+
+
+async def _decoded(worker: Worker, body: bytes, encoding: str, room: Room) -> bytes:
+    pieces: list[bytes] = []
+    size, most = 0, worker.settings.max_body_bytes
+    source = decoded(body, encoding)
+    while piece := await worker.off_loop.run(next, source, b""):
+        size += len(piece)
+        if size > most:
+            raise BodyTooLarge(f"The request body is too large: more than {most} bytes when it is decoded.")
+        await room.grow(len(body) + size)
+        pieces.append(piece)
+    return b"".join(pieces)
