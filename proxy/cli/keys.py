@@ -93,7 +93,7 @@ def _describe() -> list[KeyState]:
 
 
 def _facts(state: KeyState) -> dict[str, object]:
-    return {**asdict(state), "answered": state.answered, "failed": state.failed}
+    return {**asdict(state), "answered": state.answered, "failed": state.failed, "refused": state.refused}
 
 
 def _table(states: list[KeyState]) -> Table:
@@ -108,6 +108,7 @@ def _table(states: list[KeyState]) -> Table:
         "points",
         "answered",
         "failed",
+        "refused",
     )
     for state in states:
         why = f"{state.reason} ({state.basis})" if state.reason else ""
@@ -116,11 +117,21 @@ def _table(states: list[KeyState]) -> Table:
             state.account,
             f"[{_COLORS.get(state.state, 'white')}]{state.state}[/]",
             why,
-            f"{state.left_s:.0f} s" if state.left_s else "",
+            _left(state),
             str(state.in_flight),
             str(state.requests),
             "" if state.points is None else f"{state.points:,}",
             str(state.answered),
             str(state.failed),
+            str(state.refused),
         )
     return table
+
+
+def _left(state: KeyState) -> str:
+    """How long the state lasts: a time, or until the next look at the balance."""
+    if state.left_s:
+        return f"{state.left_s:.0f} s"
+    if state.state in ("parked", "retired") and state.probe_in_s is not None:
+        return f"looked at in {state.probe_in_s:.0f} s"
+    return "until restored" if state.state == "retired" else ""

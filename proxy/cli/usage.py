@@ -121,6 +121,7 @@ def _cells(row: UsageRow) -> dict[str, str]:
     return {
         "requests": f"{row.requests:,}",
         "failed": _errors(row),
+        "refused": f"{row.refused:,}" if row.refused else "",
         "left": f"{row.left:,}" if row.left else "",
         "tokens in": f"{row.prompt_tokens:,}",
         "tokens out": f"{row.completion_tokens:,}",
@@ -132,7 +133,8 @@ def _cells(row: UsageRow) -> dict[str, str]:
 
 
 def _errors(row: UsageRow) -> str:
-    return f"[red]{row.errors:,}[/red]" if row.errors else ""
+    failed = row.errors - row.refused
+    return f"[red]{failed:,}[/red]" if failed else ""
 
 
 def _points(row: UsageRow) -> str:

@@ -5,6 +5,7 @@ from typing import Final, Literal
 
 from proxy.keypool.model import WINDOW_MS
 from proxy.keypool.shared import KEEP_MS, ms, pairs
+from proxy.outcomes import is_failure, refusals_in
 from proxy.store.redis import RedisStore
 from proxy.store.script import Script
 
@@ -13,8 +14,8 @@ _MOVE_KEY = Script(__package__, "move_key")
 
 Action = Literal["cool", "retire", "restore", "probe"]
 
-#: The outcomes in a key's hash that are not failures.
-_NOT_FAILURES: Final = frozenset({"answered", "abandoned"})
+#: The one reason to park an account (``verdict.py``, ``record_probe.lua``).
+_PARKED_FOR: Final = "insufficient_quota"
 #: The fields of a key's hash that are not outcomes.
 _NOT_OUTCOMES: Final = frozenset(
     {"account", "turn", "strikes", "ready_at_ms", "retired_at_ms", "retired_by", "reason", "basis"}
@@ -30,6 +31,8 @@ class KeyState:
         reason: why it rests, was parked or retired; "" when it is ready.
         basis: ``stated`` by Poe or an operator, ``guessed``, or ``counted`` when its account's minute is full.
         left_s: seconds it still rests.
+        probe_in_s: seconds until its balance is looked at, which ends a park or retirement when Poe accepts the key and
+            has points for it; None when no look is planned, or an operator retired it and it stays so.
         requests: of its account, in the last minute.
         points: of its account; None when not known yet.
         outcomes: how often each came.
@@ -44,6 +47,7 @@ class KeyState:
     in_flight: int
     requests: int
     points: int | None
+    probe_in_s: float | None
     outcomes: dict[str, int]
 
     @property
@@ -53,8 +57,13 @@ class KeyState:
 
     @property
     def failed(self) -> int:
-        """Requests that failed, for whatever reason."""
-        return sum(count for name, count in self.outcomes.items() if name not in _NOT_FAILURES)
+        """Requests that failed, for reasons of the key, of Poe or of the bot."""
+        return sum(count for name, count in self.outcomes.items() if is_failure(name))
+
+    @property
+    def refused(self) -> int:
+        """Requests that failed because of what the caller had asked for."""
+        return refusals_in(self.outcomes)
 
 
 class KeyAdmin:
@@ -68,7 +77,7 @@ class KeyAdmin:
         names = self._store.keys
         now_ms, *entries = await self._store.run(
             _DESCRIBE_KEYS,
-            [names.ring, names.resting, names.out, names.announced],
+            [names.ring, names.resting, names.out, names.announced, names.probes],
             [names.prefix, WINDOW_MS],
         )
         states = [_state(now_ms, *entry) for entry in entries]
@@ -96,11 +105,14 @@ def _state(
     rest_ms: int,
     in_flight: int,
     requests: int,
+    probe_at_ms: object,
     key_hash: object,
     account_hash: object,
 ) -> KeyState:
     key, account = dict(pairs(key_hash)), dict(pairs(account_hash))
     reason, basis = _why(state, now_ms, key, account)
+    is_operators = state == "retired" and key.get("retired_by") == "operator"
+    is_looked_at = bool(probe_at_ms) and not is_operators
     return KeyState(
         key_id=key_id,
         account=key.get("account", key_id),
@@ -111,16 +123,31 @@ def _state(
         in_flight=in_flight,
         requests=requests,
         points=int(account["points"]) if "points" in account else None,
+        probe_in_s=max(0.0, (float(str(probe_at_ms)) - now_ms) / 1000) if is_looked_at else None,
         outcomes={name: int(count) for name, count in key.items() if name not in _NOT_OUTCOMES},
     )
 
 
 def _why(state: str, now_ms: int, key: dict[str, str], account: dict[str, str]) -> tuple[str, str]:
-    """Reason and basis of a key's state: what is kept of its last rest, or its account's, if that is the one it has."""
-    if state == "ready":
-        return "", ""
-    rests = [one for one in (key, account) if int(one.get("ready_at_ms", 0)) > now_ms]
-    if state == "cooling" and not rests:
-        return "requests_per_minute", "counted"
-    because = next(iter(rests), key if state == "retired" or "ready_at_ms" in key else account)
-    return because.get("reason", account.get("reason", "")), because.get("basis", account.get("basis", ""))
+    """Reason and basis of a key's state.
+
+    Each hash keeps the reason of the last thing that happened to it. An account is parked for one reason, whatever it
+    or the key rested for before or since; a key is retired for its own; of two rests the longer one counts.
+    """
+    match state:
+        case "ready":
+            return "", ""
+        case "parked":
+            return _PARKED_FOR, "stated"
+        case "retired":
+            because = key
+        case _:
+            rests = [one for one in (key, account) if _ready_at_ms(one) > now_ms]
+            if not rests:
+                return "requests_per_minute", "counted"
+            because = max(rests, key=_ready_at_ms)
+    return because.get("reason", ""), because.get("basis", "")
+
+
+def _ready_at_ms(of: dict[str, str]) -> int:
+    return int(of.get("ready_at_ms", 0))

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
+from proxy.outcomes import refusals_in
+
 _ERROR: Final = "error:"
 
 
@@ -26,7 +28,7 @@ class UsageRow:
         name: of the client, model, key or account; "" for everybody.
         period: ``2026-11-20``, ``2026-11-20T14``, or "" for the whole time.
         requests: answered, failed and left.
-        errors: requests that failed; ``error_counts`` says with which code.
+        errors: requests that failed or were refused; ``error_counts`` says with which code.
         left: requests whose client left before the end.
         failovers: attempts that failed unseen, because another followed.
         points: that Poe took, as Poe says: for models, accounts and everybody.
@@ -54,13 +56,18 @@ class UsageRow:
         return self.requests - self.errors - self.left
 
     @property
+    def refused(self) -> int:
+        """Those of ``errors`` that the caller brought about: wrong requests, and limits of its token."""
+        return refusals_in(self.error_counts)
+
+    @property
     def tokens(self) -> int:
         """Prompt and completion."""
         return self.prompt_tokens + self.completion_tokens
 
     def as_json(self) -> dict[str, Any]:
         """Everything, for programs."""
-        return {**asdict(self), "answered": self.answered, "tokens": self.tokens}
+        return {**asdict(self), "answered": self.answered, "refused": self.refused, "tokens": self.tokens}
 
 
 def row_of(

@@ -11,7 +11,7 @@ import logging
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-from proxy.errors import ProxyError
+from proxy.errors import ClientLimited, ProxyError
 from proxy.gateway.call import ChatCall, RelayRecord
 from proxy.gateway.catalogue import Catalogue
 from proxy.ledger.entry import Entry
@@ -37,8 +37,9 @@ class Outcome:
     chunks: int = 0
 
     def fail(self, error: ProxyError) -> None:
-        """The client was told of ``error``."""
-        self.status, self.outcome = error.status, error.code
+        """The client was told of ``error``. A limit of its own goes by the limit's name: other 429s are the pool's."""
+        self.status = error.status
+        self.outcome = error.limit if isinstance(error, ClientLimited) else error.code
 
 
 class Ended(NamedTuple):

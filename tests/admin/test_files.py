@@ -141,3 +141,12 @@ async def test_nothing_else_is_served(proxy: str, name: str) -> None:
         response = await raw.get(f"/admin/static/{name}")
 
     assert response.status_code == 404
+
+
+def test_one_word_for_one_thing_in_chinese() -> None:
+    """A key that is parked or retired is not usable, 不可用; only a retired one is 停用. A duration is no distance."""
+    chinese = words("zh")
+
+    assert "停用" not in chinese["tile.keys.note"]
+    assert [name for name, text in chinese.items() if "全程" in text] == []
+    assert {chinese[name].split(" ")[0] for name in chinese if name.endswith(".duration")} == {"总耗时"}

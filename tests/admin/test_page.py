@@ -1,15 +1,18 @@
 """The admin page in a real browser, in front of a real proxy: what an operator does, sees and hears."""
 
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 import pytest_asyncio
 from openai import AuthenticationError
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Browser, Locator, Page, expect
+from redis.asyncio import Redis
 from sanic import Sanic
 
 from proxy.settings import fingerprint
+from proxy.store.keyspace import KeySpace
 from tests.support.browser import Complaints, needs_chromium, open_page, sign_in
 from tests.support.scripted_poe import DONE, META, Asked, Reply, ScriptedPoe, echo, failure, text
 from tests.support.serving import KEYS, TOKEN, http, sdk
@@ -31,6 +34,12 @@ async def page(browser: Browser, proxy: str) -> AsyncIterator[Page]:
         await sign_in(opened, ADMIN)
         yield opened
     assert complaints.texts == []
+
+
+async def choose(row: Locator, action: str) -> None:
+    """Opens a row's menu and clicks what is in it."""
+    await row.get_by_role("button", name="More actions").click()
+    await row.get_by_role("button", name=action).click()
 
 
 async def test_a_wrong_token_is_refused_and_the_right_one_opens_the_page(browser: Browser, proxy: str) -> None:
@@ -81,11 +90,11 @@ async def test_the_operator_cools_and_retires_a_key(page: Page, poe: ScriptedPoe
     await page.keyboard.press("Enter")
 
     await expect(row.locator(".clock")).to_have_text("59:59")
-    await row.get_by_role("button", name="Retire").click()
+    await choose(row, "Retire")
     await expect(dialog.get_by_role("button", name="Cancel")).to_be_focused()
     await page.keyboard.press("Escape")
     await expect(row.locator(".badge")).to_have_text("cooling")
-    await row.get_by_role("button", name="Retire").click()
+    await choose(row, "Retire")
     await dialog.get_by_role("button", name="Retire").click()
     await expect(row.locator(".badge")).to_have_text("retired")
     assert poe.queries == []
@@ -114,9 +123,9 @@ async def test_a_client_from_its_making_to_its_end(page: Page, proxy: str) -> No
         await page.get_by_label("Tokens a day").fill("5000")
         await page.get_by_role("button", name="Save").click()
         await expect(row).to_contain_text("/ 5,000")
-        await row.get_by_role("button", name="Disable").click()
+        await choose(row, "Disable")
         await expect(row.locator(".badge")).to_have_text("disabled")
-        await row.get_by_role("button", name="Revoke").click()
+        await choose(row, "Revoke")
         await page.get_by_role("dialog").get_by_role("button", name="Revoke").click()
         await expect(row).to_have_count(0)
 
@@ -137,7 +146,7 @@ async def test_a_rotated_token_takes_the_place_of_the_old_one(page: Page, proxy:
     await page.keyboard.press("Enter")
     old = await page.get_by_label("Token", exact=True).input_value()
     await page.keyboard.press("Escape")
-    await page.get_by_role("button", name="Rotate rolf").click()
+    await choose(page.locator("tr", has_text="rolf"), "Rotate rolf")
     await page.get_by_role("dialog").get_by_role("button", name="Rotate").click()
     new = await page.get_by_label("Token", exact=True).input_value()
     await page.context.grant_permissions(["clipboard-read", "clipboard-write"])
@@ -297,3 +306,133 @@ async def test_the_keyboard_alone_goes_everywhere(page: Page) -> None:
     await page.keyboard.press("Enter")
 
     await expect(page.get_by_role("heading", name="Events")).to_be_focused()
+
+
+async def test_a_menu_is_worked_by_keys_alone(page: Page) -> None:
+    """It opens on Enter, goes away on Escape and hands the focus back."""
+    row = page.locator(f"tr[data-key='{fingerprint(KEYS[0])}']")
+    opener = row.get_by_role("button", name="More actions")
+    await opener.focus()
+    await page.keyboard.press("Enter")
+
+    await expect(row.get_by_role("button", name="Probe")).to_be_focused()
+    await expect(opener).to_have_attribute("aria-expanded", "true")
+    await page.keyboard.press("Tab")
+    await expect(row.get_by_role("button", name="Retire")).to_be_focused()
+    await page.keyboard.press("Escape")
+    await expect(row.get_by_role("button", name="Retire")).to_be_hidden()
+    await expect(opener).to_be_focused()
+
+
+async def test_a_menu_of_a_table_that_is_drawn_anew_stays_open(page: Page, proxy: str) -> None:
+    """The clients' table is, whenever a number in it changes."""
+    await page.goto("/admin#/clients")
+    await page.get_by_role("button", name="New client").first.click()
+    await page.get_by_label("Name").fill("nora")
+    await page.keyboard.press("Enter")
+    token = await page.get_by_label("Token", exact=True).input_value()
+    await page.keyboard.press("Escape")
+    row = page.locator("tr", has_text="nora")
+    await row.get_by_role("button", name="More actions").click()
+    async with sdk(proxy, token) as client:
+        await client.chat.completions.create(**CHAT)
+    await page.wait_for_timeout(2500)  # longer than the page waits before it looks again
+
+    await expect(row.get_by_role("button", name="Revoke")).to_be_visible()
+    await page.keyboard.press("Escape")
+    await expect(row.locator("td").nth(3)).to_contain_text("1")
+
+
+async def test_failed_shows_no_request_that_was_answered(page: Page, redis_url: str, namespace: str) -> None:
+    """Ids are unique within a stream, and failed requests have one of their own: the same id may be in both."""
+    async with Redis.from_url(redis_url) as redis:
+        for stream, names in (("trail", ("good", "bad")), ("failures", ("bad",))):
+            for number, name in enumerate(names):
+                facts: dict[Any, Any] = {
+                    "request_id": f"req-{name}",
+                    "client": name,
+                    "model": "Echo",
+                    "stream": "false",
+                }
+                facts |= {"status": 200 if name == "good" else 502, "why": "{}"}
+                facts |= {"outcome": "answered" if name == "good" else "upstream_error", "duration_ms": 5}
+                facts |= {"prompt_tokens": 1, "completion_tokens": 1, "reasoning_tokens": 0}
+                await redis.xadd(f"{KeySpace(namespace).prefix}{stream}", facts, id=f"17000000000{number:02}-0")
+    await page.get_by_role("link", name="Requests").click()
+    clients = page.locator(".trail .t-client")
+    await expect(clients).to_have_text(["bad", "good"])
+
+    await page.get_by_role("button", name="Failed").click()
+    await expect(clients).to_have_text(["bad"])
+    await page.get_by_role("button", name="All", exact=True).click()
+    await expect(clients).to_have_text(["bad", "good"])
+
+
+async def test_what_callers_brought_about_is_no_failure(page: Page, proxy: str, poe: ScriptedPoe) -> None:
+    """Of the key, and of the hour: wrong names, wrong requests, refusals of Poe; apart from one that is."""
+    poe.script = lambda asked: failure(500) if asked.path == "/bot/Broken" else failure(404)
+    async with http(proxy) as raw:
+        for _ in range(4):
+            await raw.post("/v1/chat/completions", json=CHAT)
+        await raw.post("/v1/chat/completions", json={**CHAT, "n": 99})
+        await raw.post("/v1/chat/completions", json={**CHAT, "model": "Broken"})
+    tile = page.locator(".tile-errors")
+
+    await expect(tile.locator(".value")).to_have_text("1")
+    await expect(tile.locator(".note")).to_contain_text("5 refused")
+    refused = page.locator(".keys tr[data-key] .refused:not(:empty)")
+    await expect(refused).to_have_text(["2 refused", "2 refused"])
+    await page.get_by_role("link", name="Usage").click()
+    await expect(page.locator("tr[data-name=tester] td")).to_have_text(["6", "1 · 17%", "5"] + [re.compile(".*")] * 5)
+    await page.get_by_role("link", name="Requests").click()
+    await expect(page.locator(".trail .badge.retired")).to_have_count(1)
+    await expect(page.locator(".trail .badge.neutral")).to_have_count(5)
+
+
+async def test_a_key_that_poe_refused_tells_when_it_is_looked_at_again(
+    page: Page, proxy: str, poe: ScriptedPoe
+) -> None:
+    """Its time runs down; one that an operator retired waits for the operator."""
+    poe.balances = {KEYS[0]: 5}
+    poe.script = lambda asked: failure(401) if asked.key == KEYS[1] else echo(asked)
+    async with http(proxy) as raw:
+        for _ in KEYS:
+            await raw.post("/v1/chat/completions", json=CHAT)
+    refused, well = (page.locator(f"tr[data-key='{fingerprint(key)}']") for key in (KEYS[1], KEYS[0]))
+    await expect(refused.locator(".badge")).to_have_text("retired")
+    await expect(refused.locator(".why").first).to_have_text("key refused by Poe")
+    await expect(refused.locator(".clock")).to_have_text(re.compile(r"looked at again in (5:00|4:5\d)"))
+    seen = await refused.locator(".clock").inner_text()
+    await expect(refused.locator(".clock")).not_to_have_text(seen)
+
+    await choose(well, "Retire")
+    await page.get_by_role("dialog").get_by_role("button", name="Retire").click()
+    await expect(well.locator(".clock")).to_have_text("until restored")
+
+
+@pytest.mark.parametrize("name", ["constructor", "toString", "__proto__", "hasOwnProperty", "Overview", "x/y", "%"])
+async def test_a_view_that_does_not_exist_is_the_overview(page: Page, name: str) -> None:
+    await page.goto(f"/admin#/{name}")
+    await page.reload()
+
+    await expect(page.locator("nav a[data-view=overview]")).to_have_attribute("aria-current", "page")
+    await expect(page.locator(".keys tbody tr")).to_have_count(2)
+
+
+async def test_a_language_that_does_not_exist_is_english(page: Page) -> None:
+    await page.evaluate("localStorage.setItem('poe-proxy-language', 'constructor')")
+    await page.reload()
+
+    await expect(page.get_by_role("link", name="Overview")).to_be_visible()
+
+
+async def test_only_what_the_viewer_did_is_shown_over_the_page(page: Page, proxy: str, poe: ScriptedPoe) -> None:
+    """A key that cools by itself is told to screen readers; nothing lies over the buttons."""
+    poe.script = lambda asked: failure(429, retry_after="50") if len(poe.queries) == 1 else echo(asked)
+    async with http(proxy) as raw:
+        await raw.post("/v1/chat/completions", json=CHAT)
+    await expect(page.locator("#announcer")).to_contain_text("is now cooling")
+
+    assert await page.locator(".toast").count() == 0
+    await page.locator("tr[data-state=cooling]").get_by_role("button", name="Restore").click()
+    await expect(page.locator(".toast")).to_contain_text("is now ready")

@@ -4,10 +4,12 @@
 --      2 resting    zset key id -> time it is ready again
 --      3 out        hash key id -> 'retired' or 'parked': the keys that wait for a probe
 --      4 announced  zset key id -> time of its last announcement
+--      5 probes     zset key id -> time its balance is to be asked for
 -- ARGV 1 prefix     of the keys named after a key id or an account
 --      2 window ms  of the requests a minute
--- Returns {now, {key id, state, ms it still rests, leases, requests in the window, {key hash}, {account hash}}...}
-local ring, resting, out, announced = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+-- Returns {now, {key id, state, ms it still rests, leases, requests in the window, time of its
+--         next probe or nothing, {key hash}, {account hash}}...}
+local ring, resting, out, announced, probes = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local prefix, window_ms = ARGV[1], tonumber(ARGV[2])
 
 -- include: pool_clock
@@ -25,7 +27,7 @@ for _, key_id in ipairs(redis.call('ZRANGE', announced, 0, 9999)) do
   end
   reply[#reply + 1] = {
     key_id, state, math.ceil(rest_ms), redis.call('ZCOUNT', prefix .. 'leases:' .. key_id, now, '+inf'), in_window,
-    key_hash, redis.call('HGETALL', prefix .. 'account:' .. account),
+    redis.call('ZSCORE', probes, key_id) or '', key_hash, redis.call('HGETALL', prefix .. 'account:' .. account),
   }
 end
 return reply

@@ -9,7 +9,7 @@ from sanic import Blueprint, HTTPResponse, Request
 from proxy.errors import InvalidRequest
 from proxy.server.admin.bodies import choice_in, count_in, query_of
 from proxy.server.admin.desk import json_answer, open_desk
-from proxy.server.admin.shapes import told_json
+from proxy.server.admin.shapes import request_json, told_json
 
 blueprint = Blueprint("admin_events")
 
@@ -24,7 +24,7 @@ async def read_trail(request: Request) -> HTTPResponse:
     failed_only = choice_in(query, "failed", ("true", "false"), default="false") == "true"
     count = count_in(query, default=50, most=_MOST)
     requests = await desk.newest.requests(count, before=_before_in(query), failed_only=failed_only)
-    return json_answer({"requests": [told_json(told) for told in requests]})
+    return json_answer({"requests": [request_json(told) for told in requests]})
 
 
 async def read_events(request: Request) -> HTTPResponse:

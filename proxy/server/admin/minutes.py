@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from proxy.ledger.newest import NewestReader, Told
+from proxy.outcomes import SUCCESSES, is_refusal
 
 _MINUTE_MS: Final = 60_000
 KEPT_MINUTES: Final = 60
@@ -20,6 +21,7 @@ class _Minute:
 
     requests: int = 0
     errors: int = 0
+    refused: int = 0
     left: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
@@ -27,10 +29,11 @@ class _Minute:
     duration_ms: list[int] = field(default_factory=list)
 
     def add(self, told: Told) -> None:
-        outcome = told.facts.get("outcome")
+        outcome = str(told.facts.get("outcome", ""))
         self.requests += 1
         self.left += outcome == "client_left"
-        self.errors += outcome not in ("answered", "client_left")
+        self.errors += outcome not in SUCCESSES
+        self.refused += is_refusal(outcome)
         self.prompt_tokens += _number(told, "prompt_tokens")
         self.completion_tokens += _number(told, "completion_tokens")
         self.duration_ms.append(_number(told, "duration_ms"))
@@ -110,6 +113,7 @@ def _as_json(minute: int, counts: _Minute) -> dict[str, Any]:
         "at_ms": minute * _MINUTE_MS,
         "requests": counts.requests,
         "errors": counts.errors,
+        "refused": counts.refused,
         "left": counts.left,
         "prompt_tokens": counts.prompt_tokens,
         "completion_tokens": counts.completion_tokens,

@@ -7,11 +7,12 @@ from proxy.clients.admin import ClientState
 from proxy.clients.record import LIMIT_NAMES, ClientRecord
 from proxy.keypool.admin import KeyState
 from proxy.ledger.newest import Told
+from proxy.outcomes import is_refusal
 
 
 def key_json(state: KeyState) -> dict[str, Any]:
     """One key."""
-    return {**asdict(state), "answered": state.answered, "failed": state.failed}
+    return {**asdict(state), "answered": state.answered, "failed": state.failed, "refused": state.refused}
 
 
 def client_json(state: ClientState, *, now_ms: int) -> dict[str, Any]:
@@ -36,6 +37,11 @@ def client_json(state: ClientState, *, now_ms: int) -> dict[str, Any]:
 def told_json(told: Told) -> dict[str, Any]:
     """One entry of the trail or of the events."""
     return {"id": told.entry_id, "at_ms": told.at_ms, **told.facts}
+
+
+def request_json(told: Told) -> dict[str, Any]:
+    """One request of the trail, with whether its caller brought its end about."""
+    return {**told_json(told), "refused": is_refusal(str(told.facts.get("outcome", "")))}
 
 
 def _client_state(record: ClientRecord, now_ms: int) -> str:

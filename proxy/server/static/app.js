@@ -2,7 +2,7 @@
 
 import { ask, follow, token, whenSignedOut } from "./api.js";
 import { clientsView } from "./clients.js";
-import { announce, h, icon, setText } from "./dom.js";
+import { h, icon, setText, whisper } from "./dom.js";
 import { eventsView } from "./events.js";
 import { LANGUAGES, currentLanguage, setLanguage, t } from "./i18n.js";
 import { overviewView } from "./overview.js";
@@ -30,7 +30,7 @@ let frame = null;
 
 function viewName() {
   const name = location.hash.replace(/^#\/?/, "");
-  return name in VIEWS ? name : "overview";
+  return Object.hasOwn(VIEWS, name) ? name : "overview";
 }
 
 function languageSwitch() {
@@ -171,7 +171,7 @@ function start() {
     .catch(() => {});
   live = follow({
     onState: (state) => {
-      if (store.lost) announce(t("banner.back"));
+      if (store.lost) whisper(t("banner.back"));
       store.lost = false;
       store.overview = state.overview;
       store.skewMs = state.at_ms - Date.now();
@@ -195,7 +195,7 @@ function tellChanges(keys) {
   const before = new Map((store.keys || []).map((key) => [key.key_id, key.state]));
   for (const key of keys) {
     const state = before.get(key.key_id);
-    if (state && state !== key.state) announce(t("keys.changed", { key: key.key_id.slice(0, 6), account: key.account, state: t(`state.${key.state}`) }));
+    if (state && state !== key.state) whisper(t("keys.changed", { key: key.key_id.slice(0, 6), account: key.account, state: t(`state.${key.state}`) }));
   }
 }
 

@@ -97,7 +97,7 @@ function fromRows(rows, { step, count }) {
 
 // One point for each minute, hour or day, whether anything happened in it or not.
 function spread(last, { step, count }, find, shape) {
-  const blank = { requests: 0, errors: 0, prompt_tokens: 0, completion_tokens: 0, first_text: [null, null], duration: [null, null] };
+  const blank = { requests: 0, errors: 0, refused: 0, prompt_tokens: 0, completion_tokens: 0, first_text: [null, null], duration: [null, null] };
   return Array.from({ length: count }, (_, at) => {
     const atMs = last - (count - 1 - at) * step;
     const found = find(atMs);
@@ -135,10 +135,10 @@ const SHAPES = {
   },
   errors: {
     series: () => [bars("--bad")],
-    values: (points) => [points.map((one) => one.errors)],
+    values: (points) => [points.map((one) => one.errors - one.refused)],
     format: compact,
     words: (chosen) => {
-      const [errors, requests] = [sum(chosen, "errors"), sum(chosen, "requests")];
+      const [errors, requests] = [sum(chosen, "errors") - sum(chosen, "refused"), sum(chosen, "requests")];
       return [t("charts.errors.n", { n: number(errors), share: percent(errors, requests) })];
     },
   },

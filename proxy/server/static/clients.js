@@ -5,6 +5,7 @@ import { announce, h, icon } from "./dom.js";
 import { confirmDialog, copyText, openDialog } from "./dialogs.js";
 import { compact, date, instant, number } from "./format.js";
 import { t } from "./i18n.js";
+import { actionMenu, isMenuOpen } from "./menu.js";
 import { errorState, errorWords, table } from "./table.js";
 
 const LIMITS = ["requests_per_minute", "streams", "requests_per_day", "tokens_per_day"];
@@ -65,7 +66,7 @@ export function clientsView() {
       h("section", { class: "card" }, place),
     ],
     update() {
-      if (performance.now() - lookedAt > AGAIN_MS && !document.querySelector("dialog[open]")) load();
+      if (performance.now() - lookedAt > AGAIN_MS && !document.querySelector("dialog[open]") && !isMenuOpen(place)) load();
     },
   };
 }
@@ -84,19 +85,21 @@ function drawRow(client, reload) {
     cell(t("clients.column.expires"), client.expires_at_ms ? date(client.expires_at_ms) : t("clients.never")),
     h("td", { role: "cell", class: "c-actions" }, h("div", { class: "actions" },
       button("edit", () => edit(client, reload)),
-      button("rotate", () => rotate(client, reload)),
-      client.disabled || client.state === "disabled"
-        ? button("enable", () => change(client, { disabled: false }, reload))
-        : button("disable", () => change(client, { disabled: true }, reload)),
-      button("revoke", () => revoke(client, reload), "quiet-danger"))),
+      actionMenu(client.name, [
+        button("rotate", () => rotate(client, reload)),
+        client.disabled || client.state === "disabled"
+          ? button("enable", () => change(client, { disabled: false }, reload))
+          : button("disable", () => change(client, { disabled: true }, reload)),
+        button("revoke", () => revoke(client, reload), "quiet-danger"),
+      ]))),
   );
 }
 
 function used(many, limit) {
-  if (!limit) return [h("span", {}, compact(many)), h("span", { class: "muted" }, " / ∞")];
+  if (!limit) return [h("span", { class: "c-used" }, compact(many), h("span", { class: "muted" }, " / ∞"))];
   const bar = h("i", { class: many / limit > 0.85 ? "high" : null });
   bar.style.width = `${Math.min(100, (many / limit) * 100)}%`;
-  return [h("span", { title: `${number(many)} / ${number(limit)}` }, `${compact(many)} / ${compact(limit)}`), h("span", { class: "bar", "aria-hidden": "true" }, bar)];
+  return [h("span", { class: "c-used", title: `${number(many)} / ${number(limit)}` }, `${compact(many)} / ${compact(limit)}`), h("span", { class: "bar", "aria-hidden": "true" }, bar)];
 }
 
 async function change(client, fields, reload) {
@@ -141,7 +144,7 @@ async function rotate(client, reload) {
   });
   if (!rotated) return;
   await showToken(client.name, rotated.token);
-  await reload({ focus: `tr[data-client="${client.id}"] [data-action="rotate"]` });
+  await reload({ focus: `tr[data-client="${client.id}"] [data-action="more"]` });
 }
 
 async function revoke(client, reload) {

@@ -69,6 +69,7 @@ const PATHS = {
   leave: "M14 4h5v16h-5M4 12h11m-4-4 4 4-4 4",
   copy: "M9 9h11v11H9zM5 15H4V4h11v1",
   plus: "M12 5v14M5 12h14",
+  more: "M5 12h.01M12 12h.01M19 12h.01",
   close: "M6 6l12 12M18 6 6 18",
   down: "m6 9 6 6 6-6",
   key: "M14.5 9.5a4.5 4.5 0 1 0-4 4.5l1-1H14v-2h1.5zM8.5 9.5h.01M14 11l6 6v3h-3l-1-1",
@@ -85,7 +86,7 @@ export function icon(name) {
   return svg;
 }
 
-// Tells screen readers, politely, and shows it for a while.
+// Tells screen readers, politely, and shows it for a while: for what the viewer did. Shown, it covers something.
 export function announce(text, { kind = "info" } = {}) {
   const announcer = document.getElementById("announcer");
   announcer.textContent = "";
@@ -95,6 +96,7 @@ export function announce(text, { kind = "info" } = {}) {
   setTimeout(() => toast.remove(), 5000);
 }
 
+// Tells screen readers alone: for what happened by itself.
 export function whisper(text) {
   document.getElementById("announcer").textContent = text;
 }

@@ -93,7 +93,7 @@ function line(event) {
     "li",
     {},
     h("time", { datetime: new Date(event.at_ms).toISOString() }, clock(event.at_ms)),
-    h("span", { class: `badge ${KINDS[event.kind] ?? "neutral"}` }, codeWords(event.kind)),
+    h("span", { class: `badge ${Object.hasOwn(KINDS, event.kind) ? KINDS[event.kind] : "neutral"}` }, codeWords(event.kind)),
     h("span", { class: "mono what" }, what),
     h("span", { class: "muted" }, facts.join(" · ")),
   );

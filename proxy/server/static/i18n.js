@@ -11,7 +11,7 @@ let language = initial();
 function initial() {
   try {
     const chosen = localStorage.getItem("poe-proxy-language");
-    if (chosen in WORDS) return chosen;
+    if (Object.hasOwn(WORDS, chosen)) return chosen;
   } catch {
     // storage may be forbidden
   }

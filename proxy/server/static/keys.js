@@ -5,6 +5,7 @@ import { announce, h, keyed, setAttribute, setText } from "./dom.js";
 import { confirmDialog, openDialog } from "./dialogs.js";
 import { compact, number, span } from "./format.js";
 import { codeWords, t } from "./i18n.js";
+import { actionMenu } from "./menu.js";
 import { store } from "./store.js";
 import { errorWords, table } from "./table.js";
 
@@ -36,7 +37,7 @@ export function keysPanel() {
     const elapsed = (performance.now() - store.keysAt) / 1000;
     for (const row of rows.values()) {
       const left = Math.max(0, row.key.left_s - elapsed);
-      setText(row.left, row.key.state === "cooling" ? span(left) : row.key.state === "ready" ? "" : t(`keys.until.${row.key.state}`));
+      setText(row.left, lasting(row.key, left, elapsed));
       row.bar.style.width = row.key.state === "cooling" && row.total > 0 ? `${Math.min(100, (left / row.total) * 100)}%` : "0";
     }
   }
@@ -46,6 +47,15 @@ export function keysPanel() {
     update,
     tick,
   };
+}
+
+// How long the state lasts: a clock that runs down, the next look at the balance, or until somebody restores it.
+function lasting(key, left, elapsed) {
+  if (key.state === "cooling") return span(left);
+  if (key.state === "ready") return "";
+  if (key.probe_in_s === null) return t(`keys.until.${key.state}`);
+  const probe = key.probe_in_s - elapsed;
+  return probe > 0 ? t("keys.probe.in", { time: span(probe) }) : t("keys.probe.now");
 }
 
 function makeRow(key) {
@@ -62,6 +72,7 @@ function makeRow(key) {
     points: h("span"),
     answered: h("span", { class: "good-text" }),
     failed: h("span", { class: "bad-text" }),
+    refused: h("span", { class: "refused" }),
     actions: h("div", { class: "actions" }),
   };
   const label = (name) => t(`keys.column.${name}`);
@@ -76,7 +87,7 @@ function makeRow(key) {
     cell("flight", part.flight),
     cell("minute", part.minute, h("span", { class: "bar", "aria-hidden": "true" }, part.meter)),
     cell("points", part.points),
-    cell("outcomes", part.answered, h("span", { class: "muted", "aria-hidden": "true" }, " / "), part.failed),
+    cell("outcomes", part.answered, h("span", { class: "muted", "aria-hidden": "true" }, " / "), part.failed, part.refused),
     cell("actions", part.actions),
   );
   return part;
@@ -108,6 +119,7 @@ function updateRow(row, key) {
   row.answered.className = key.answered ? "good-text" : "muted";
   setAttribute(row.answered, "aria-label", t("keys.answered", { n: number(key.answered) }));
   setAttribute(row.failed, "aria-label", t("keys.failed", { n: number(key.failed) }));
+  setText(row.refused, key.refused ? t("keys.refused", { n: compact(key.refused) }) : "");
   if (!drawn) drawActions(row, key);
   row.drawn = key.state;
 }
@@ -124,8 +136,9 @@ function drawActions(row, key) {
     probe: button("probe", () => move(id, "probe")),
     retire: button("retire", () => retire(id), "quiet-danger"),
   };
-  const shown = { ready: ["cool", "probe", "retire"], cooling: ["restore", "probe", "retire"], parked: ["restore", "probe", "retire"], retired: ["restore", "probe"] };
-  row.actions.replaceChildren(...shown[key.state].map((name) => all[name]));
+  const first = key.state === "ready" ? "cool" : "restore";
+  const others = { ready: ["probe", "retire"], cooling: ["cool", "probe", "retire"], parked: ["probe", "retire"], retired: ["probe"] };
+  row.actions.replaceChildren(all[first], ...actionMenu(t("keys.details", { key: id }), others[key.state].map((name) => all[name])).flat());
   if (hadFocus) row.actions.firstElementChild.focus();
 }
 
@@ -172,6 +185,7 @@ function details(key) {
         fact(t("keys.column.account"), key.account),
         fact(t("keys.column.state"), t(`state.${key.state}`)),
         key.reason ? fact(t("keys.column.reason"), `${codeWords(key.reason)} (${t(`keys.basis.${key.basis || "stated"}`)})`) : null,
+        key.left_s || key.probe_in_s === null || key.state === "ready" ? null : fact(t("keys.column.left"), lasting(key, 0, 0)),
         fact(t("keys.column.points"), key.points === null ? "–" : number(key.points)),
         fact(t("keys.column.flight"), number(key.in_flight)),
         fact(t("keys.column.minute"), number(key.requests))),

@@ -40,8 +40,9 @@ export function overviewView() {
       const requests = sum("requests");
       tiles.rate.set(rate === null ? "–" : number(rate, rate < 10 ? 1 : 0), t("tile.rate.note", { n: compact(requests) }));
       tiles.tokens.set(compact(sum("prompt_tokens") + sum("completion_tokens")), t("tile.tokens.note", { prompt: compact(sum("prompt_tokens")), completion: compact(sum("completion_tokens")) }));
-      const errors = sum("errors");
-      tiles.errors.set(number(errors), requests ? t("tile.errors.note", { share: percent(errors, requests) }) : t("tile.quiet"));
+      const refused = sum("refused");
+      const errors = sum("errors") - refused;
+      tiles.errors.set(number(errors), requests ? t("tile.errors.note", { share: percent(errors, requests), refused: compact(refused) }) : t("tile.quiet"));
       tiles.errors.element.classList.toggle("bad", requests > 0 && errors / requests > 0.05);
       const timed = list.filter((minute) => minute.first_text_p50_ms !== null).at(-1);
       tiles.text.set(milliseconds(timed?.first_text_p50_ms), timed ? t("tile.text.note", { p95: milliseconds(timed.first_text_p95_ms) }) : t("tile.quiet"));

@@ -21,6 +21,7 @@ export function trailView() {
   const rows = new Map();
   let requests = [];
   let wish = 0;
+  let choice = 0;
   let seenTotal = null;
   let lookedAt = 0;
   let busy = false;
@@ -45,9 +46,11 @@ export function trailView() {
   }
 
   async function loadOlder() {
+    const mine = choice;
     older.disabled = true;
     try {
       const found = (await ask(`trail?count=${PAGE}&failed=${failedOnly}&before=${requests.at(-1).id}`)).requests;
+      if (mine !== choice) return;
       requests = [...requests, ...found];
       older.hidden = found.length < PAGE || requests.length >= MOST_SHOWN;
       draw();
@@ -61,11 +64,11 @@ export function trailView() {
   // While somebody reads an unfolded one, nothing moves: what is newer waits behind a button.
   function draw({ all = false } = {}) {
     const isReading = !all && Boolean(list.querySelector("details[open]"));
-    const first = isReading ? requests.findIndex((one) => rows.has(one.id)) : 0;
+    const first = isReading ? requests.findIndex((one) => rows.has(rowName(one))) : 0;
     newer.hidden = first <= 0;
     if (first > 0) newer.textContent = t("trail.newer", { n: first });
     note.replaceChildren(...(requests.length ? [] : [h("p", { class: "empty" }, t(failedOnly ? "trail.none.failed" : "trail.none"))]));
-    keyed(list, rows, requests.slice(Math.max(0, first)), { id: (one) => one.id, make: (one) => ({ element: entry(one) }), update: () => {} });
+    keyed(list, rows, requests.slice(Math.max(0, first)), { id: rowName, make: (one) => ({ element: entry(one) }), update: () => {} });
   }
 
   // Looks again when the live stream says that something has ended.
@@ -78,6 +81,7 @@ export function trailView() {
 
   function choose(value) {
     failedOnly = value === "failed";
+    choice += 1;
     requests = [];
     older.hidden = true;
     load();
@@ -99,8 +103,13 @@ export function trailView() {
   };
 }
 
+// An id is unique within its stream alone, and the failed ones have a stream of their own.
+function rowName(one) {
+  return `${one.request_id} ${one.id}`;
+}
+
 function entry(one) {
-  const kind = one.outcome === "answered" ? "ready" : one.outcome === "client_left" ? "neutral" : "retired";
+  const kind = one.outcome === "answered" ? "ready" : one.outcome === "client_left" || one.refused ? "neutral" : "retired";
   const tokens = (one.prompt_tokens || 0) + (one.completion_tokens || 0);
   const attempts = one.why?.attempts ?? [];
   const details = h("details", {},

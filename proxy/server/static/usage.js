@@ -12,7 +12,8 @@ const SPANS = ["24h", "7d", "30d"];
 const COLUMNS = [
   { name: "name", value: (row) => row.name || t("usage.unnamed"), text: (row) => row.name || t("usage.unnamed") },
   { name: "requests", value: (row) => row.requests, text: (row) => number(row.requests) },
-  { name: "errors", value: (row) => row.errors, text: (row) => (row.errors ? `${number(row.errors)} · ${percent(row.errors, row.requests)}` : "0"), title: (row) => Object.entries(row.error_counts).map(([code, many]) => `${codeWords(code)}: ${many}`).join("\n") },
+  { name: "errors", value: failures, text: (row) => (failures(row) ? `${number(failures(row))} · ${percent(failures(row), row.requests)}` : "0"), title: codes },
+  { name: "refused", value: (row) => row.refused, text: (row) => number(row.refused), title: codes },
   { name: "prompt", value: (row) => row.prompt_tokens, text: (row) => compact(row.prompt_tokens), title: (row) => number(row.prompt_tokens) },
   { name: "completion", value: (row) => row.completion_tokens, text: (row) => compact(row.completion_tokens), title: (row) => number(row.completion_tokens) },
   { name: "points", value: (row) => row.points ?? row.points_estimated ?? 0, text: (row) => points(row) },
@@ -80,7 +81,7 @@ export function usageView() {
   function foot() {
     const sum = (pick) => rows.reduce((total, row) => total + pick(row), 0);
     const all = {
-      name: t("usage.total", { n: number(rows.length) }), requests: sum((row) => row.requests), errors: sum((row) => row.errors), error_counts: {},
+      name: t("usage.total", { n: number(rows.length) }), requests: sum((row) => row.requests), errors: sum((row) => row.errors), refused: sum((row) => row.refused), error_counts: {},
       prompt_tokens: sum((row) => row.prompt_tokens), completion_tokens: sum((row) => row.completion_tokens),
       points: rows.every((row) => row.points !== null) ? sum((row) => row.points) : null,
       points_estimated: sum((row) => row.points_estimated ?? 0), first_text: {}, duration: {},
@@ -118,6 +119,15 @@ function drawRow(row, most) {
         ? h("th", { scope: "row", role: "rowheader" }, column.text(row), h("span", { class: "bar", "aria-hidden": "true" }, share))
         : h("td", { role: "cell", class: "num", "data-label": t(`usage.column.${column.name}`), title: column.title?.(row) || null }, column.text(row))),
   );
+}
+
+// Those that failed for what the caller had asked for are refused, and no failures.
+function failures(row) {
+  return row.errors - row.refused;
+}
+
+function codes(row) {
+  return Object.entries(row.error_counts).map(([code, many]) => `${codeWords(code)}: ${many}`).join("\n");
 }
 
 function points(row) {

@@ -1,0 +1,141 @@
+"""What an operator is told of a key: the reason of the state that it is in, and when that may end."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from proxy.errors import KeyRefused, OutOfPoints, RateLimited, SubscriptionRequired
+from proxy.keypool.admin import KeyAdmin, KeyState
+from proxy.keypool.lease import Lease, PoolLimits, Wanted
+from proxy.keypool.pool import KeyPool
+from proxy.keypool.verdict import ABANDONED, ANSWERED, POE_FAILED_HERE_ONLY, Cooldown, Verdict, judge
+from proxy.settings import PoeKey
+from proxy.store.redis import RedisStore
+
+KEY = PoeKey("secret", account="me")
+
+
+class Operated:
+    """A pool of one key, and the operator's look at it."""
+
+    def __init__(self, store: RedisStore) -> None:
+        self.pool = KeyPool([KEY], store, limits=PoolLimits(), cooldown=Cooldown(5, 300))
+        self.admin = KeyAdmin(store)
+
+    async def lease(self) -> Lease:
+        lease = await self.pool.lease(Wanted("Echo"))
+        assert isinstance(lease, Lease)
+        return lease
+
+    async def settle(self, *verdicts: Verdict) -> KeyState:
+        """Ends as many requests at once, in this order; the key as it is then."""
+        for lease, verdict in [(await self.lease(), verdict) for verdict in verdicts]:
+            await self.pool.settle(lease, verdict)
+        return await self.state()
+
+    async def state(self) -> KeyState:
+        [state] = await self.admin.describe()
+        return state
+
+
+@pytest.fixture
+async def operated(redis_url: str, namespace: str) -> AsyncIterator[Operated]:
+    store = RedisStore(redis_url, namespace)
+    yield Operated(store)
+    await store.close()
+
+
+PARKED = judge(OutOfPoints())
+LIMITED = judge(RateLimited(retry_after_s=50))
+
+
+@pytest.mark.parametrize(
+    "verdicts",
+    [
+        (PARKED,),
+        (POE_FAILED_HERE_ONLY, PARKED),
+        (LIMITED, PARKED),
+        (PARKED, POE_FAILED_HERE_ONLY),
+        (PARKED, LIMITED),
+        (judge(KeyRefused()), PARKED),
+        (LIMITED, PARKED, POE_FAILED_HERE_ONLY),
+    ],
+    ids=lambda verdicts: ", ".join(verdict.outcome for verdict in verdicts),
+)
+async def test_a_parked_key_names_the_accounts_reason(operated: Operated, verdicts: tuple[Verdict, ...]) -> None:
+    """Whatever else happened to it before, or to requests that were under way."""
+    state = await operated.settle(*verdicts)
+
+    assert (state.state, state.reason, state.basis) == ("parked", "insufficient_quota", "stated")
+
+
+async def test_a_retired_key_names_its_own_reason(operated: Operated) -> None:
+    """Though its account rests as well."""
+    await operated.settle(LIMITED)
+    await operated.pool.record_probe(KEY, "refused", 0, next_s=300)
+
+    state = await operated.state()
+    assert (state.state, state.reason) == ("retired", "upstream_auth")
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "reason", "basis"),
+    [
+        ((LIMITED, POE_FAILED_HERE_ONLY), "rate_limit_exceeded", "stated"),
+        ((POE_FAILED_HERE_ONLY, LIMITED), "rate_limit_exceeded", "stated"),
+        ((judge(RateLimited(retry_after_s=1)), POE_FAILED_HERE_ONLY), "failed_here_only", "guessed"),
+    ],
+)
+async def test_of_two_rests_the_longer_one_is_named(
+    operated: Operated, verdicts: tuple[Verdict, ...], reason: str, basis: str
+) -> None:
+    """It is the one that the time left belongs to."""
+    state = await operated.settle(*verdicts)
+
+    assert (state.state, state.reason, state.basis) == ("cooling", reason, basis)
+
+
+async def test_a_key_that_poe_refused_tells_when_it_is_looked_at_again(operated: Operated) -> None:
+    await operated.lease()
+    await operated.pool.record_probe(KEY, "refused", 0, next_s=300)
+
+    state = await operated.state()
+    assert state.probe_in_s is not None
+    assert 290 < state.probe_in_s <= 300
+
+
+async def test_a_parked_key_tells_it_too(operated: Operated) -> None:
+    state = await operated.settle(PARKED)
+
+    assert state.probe_in_s is not None
+    assert 0 < state.probe_in_s <= 60
+
+
+async def test_a_key_that_an_operator_retired_waits_for_the_operator(operated: Operated) -> None:
+    """Its balance is looked at all the same, and changes nothing."""
+    await operated.lease()
+    await operated.admin.move(KEY.key_id, "retire")
+    await operated.pool.record_probe(KEY, "points", 5, next_s=300)
+
+    state = await operated.state()
+    assert (state.state, state.reason, state.probe_in_s) == ("retired", "operator", None)
+
+
+async def test_a_look_that_is_due_is_in_no_time(operated: Operated) -> None:
+    await operated.lease()
+    await operated.admin.move(KEY.key_id, "probe")
+
+    assert (await operated.state()).probe_in_s == 0.0
+
+
+async def test_what_callers_brought_about_is_counted_apart(operated: Operated) -> None:
+    state = await operated.settle(
+        ANSWERED,
+        ABANDONED,
+        Verdict("model_not_found"),
+        Verdict("context_length_exceeded"),
+        Verdict("upstream_error"),
+        judge(SubscriptionRequired()),
+    )
+
+    assert (state.answered, state.refused, state.failed) == (1, 2, 2)
