@@ -146,7 +146,11 @@ async def test_every_row_of_the_page_exists(found: dict[str, tuple[str, bool]]) 
     matched = {pattern for pattern, name in patterns.items() if any(map(name.fullmatch, found))}
 
     # An empty set does not exist in Redis, and nothing is under way.
-    assert {pattern for pattern, _, _ in ROWS} - matched <= {"leases:<key id>", "client_slots:<public id>"}
+    assert {pattern for pattern, _, _ in ROWS} - matched <= {
+        "leases:<key id>",
+        "client_slots:<public id>",
+        "client_waiting:<public id>",
+    }
 
 
 @pytest.mark.usefixtures("found")

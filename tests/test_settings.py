@@ -61,6 +61,7 @@ DEFAULTS: Final[dict[str, Any]] = {
     "failover_budget_s": 30,
     "key_wait_s": 10,
     "key_wait_queue": 1000,
+    "client_wait_s": 10,
     "rpm_per_account": 500,
     "max_in_flight_per_key": 0,
     "balance_every_s": 600,
@@ -91,6 +92,7 @@ RANGES: Final[dict[str, tuple[float, float]]] = {
     "MAX_BODIES_BYTES": (0, 1 << 34),
     "MAX_ATTACHMENT_BYTES": (1024, 1 << 30),
     "KEY_WAIT_S": (0, 3600),
+    "CLIENT_WAIT_S": (0, 3600),
     "POINTS_EVERY_S": (0, 86_400),
     "DRAIN_NOTICE_S": (0, 3600),
     "KEY_WAIT_QUEUE": (0, 100_000),
@@ -99,7 +101,7 @@ RANGES: Final[dict[str, tuple[float, float]]] = {
     **{
         name.upper(): (0.001, 86_400)
         for name in DEFAULTS
-        if name.endswith("_s") and name not in ("key_wait_s", "points_every_s", "drain_notice_s")
+        if name.endswith("_s") and name not in ("key_wait_s", "client_wait_s", "points_every_s", "drain_notice_s")
     },
 }
 

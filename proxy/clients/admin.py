@@ -130,6 +130,8 @@ class ClientAdmin:
                 names.clients,
                 names.client_minute(client_id),
                 names.client_slots(client_id),
+                names.client_held(client_id),
+                names.client_waiting(client_id),
             ],
             [client_id],
         )

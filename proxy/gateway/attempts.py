@@ -5,7 +5,7 @@ again. Whole (non-streamed) answers fail over until they are whole.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from proxy.errors import (
@@ -18,7 +18,9 @@ from proxy.errors import (
     OutOfPoints,
     PoeError,
     PoeFailed,
+    PoeTimeout,
     RateLimited,
+    StreamCut,
     SubscriptionRequired,
 )
 from proxy.gateway.call import AttemptRecord, ChatCall, Push, Show
@@ -58,11 +60,13 @@ class Failover:
         max_attempts: keys tried at most.
         budget_s: no further key is tried after so long.
         key_wait_s: how long a request waits for a key when none is ready.
+        client_wait_s: how long one waits for a place among its client's requests at once.
     """
 
     max_attempts: int
     budget_s: float
     key_wait_s: float
+    client_wait_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +88,10 @@ class Attempts:
         trusted: whether the bot's own words about a key are Poe's.
 
     Attributes:
+        query: what is asked.
         body: of the query, where it has been built already; b"" once nothing is asked again.
         reply: the answer so far.
+        is_spent: whether Poe has taken the prompt: it answered, was cut off or fell silent, or the caller left.
         is_over: whether the batch that is shown is the last, and only the settlement is left.
     """
 
@@ -105,7 +111,7 @@ class Attempts:
     ) -> None:
         self._call = call
         self._choice = choice
-        self._query = query
+        self.query = query
         self._new_reply = new_reply
         self._streaming = streaming
         self._push = push
@@ -122,7 +128,18 @@ class Attempts:
         self._uploading = False
         self._rpm = 0
         self.reply = new_reply()
+        self.is_spent = False
         self.is_over = False
+
+    @property
+    def queries(self) -> "Sequence[Attempts]":
+        """The one that it asks."""
+        return (self,)
+
+    @property
+    def has_said(self) -> bool:
+        """Whether Poe gave anything."""
+        return any(self.reply.said())
 
     async def run(self, show: Show) -> None:
         """Shows the deltas of the first attempt that gets anything across; raises what the last one failed with.
@@ -139,11 +156,14 @@ class Attempts:
                 verdict = ABANDONED
                 try:
                     await self._carry_out(lease, show)
-                    verdict = ANSWERED
+                    verdict, self.is_spent = ANSWERED, True
                 except PoeError as error:
                     failure, verdict = error, self._judge(error, lease)
+                    self.is_spent = self._committed or isinstance(error, StreamCut | PoeTimeout)
                     record.outcome = f"{verdict.outcome}: {error.said}" if error.said else verdict.outcome
                 finally:
+                    if verdict is ABANDONED:
+                        self.is_spent = not self._uploading
                     if record.outcome == "running":
                         record.outcome = verdict.outcome
                     record.duration_ms = _ms_since(started_at)
@@ -248,7 +268,7 @@ class Attempts:
 
     async def _build_body(self, key: PoeKey) -> bytes:
         """The query, when Poe has its files: each account uploads its own."""
-        query = self._query
+        query = self.query
         if query.files:
             self._uploading = True
             attachments = await self._upstream.uploads.attach(query.files, key)
@@ -284,7 +304,7 @@ class Attempts:
             case ClientRefused(why="gone"):
                 return InvalidToken()
             case ClientRefused():
-                return ClientLimited(reply.why, retry_after_s=reply.ready_in_s)
+                return ClientLimited(reply.why, retry_after_s=reply.ready_in_s or 0)
             case BotRests():
                 return PoeFailed(
                     "This model failed for several keys in a row; it is tried again soon.",
@@ -295,7 +315,7 @@ class Attempts:
 
     async def _final(self, failure: PoeError) -> Exception:
         """The last failure as the caller sees it, with the true time to wait where waiting helps."""
-        if isinstance(failure, FeatureRefused) and self._query.tools:
+        if isinstance(failure, FeatureRefused) and self.query.tools:
             failure.param = "tools"
         if isinstance(failure, RateLimited) and isinstance(self._keyring, PooledKeys):
             failure.retry_after_s = await self._keyring.ready_in_s() or _SOONEST_RETRY_S

@@ -39,7 +39,13 @@ class AttemptRecord:
 
 @dataclass(slots=True)
 class RelayRecord:
-    """What happened to one client call; filled in as it happens, read by the log and the why-trail."""
+    """What happened to one client call; filled in as it happens, read by the log and the why-trail.
+
+    Attributes:
+        usage: what Poe got and gave, as it counts; of several choices each has the prompt.
+        slot: what the call holds among its client's requests, "" when nothing.
+        uncounted: requests of a managed client that were let in while Redis was away.
+    """
 
     bot: str = ""
     attempts: list[AttemptRecord] = field(default_factory=list)
@@ -49,6 +55,7 @@ class RelayRecord:
     usage: Usage | None = None
     room: Room | None = None
     slot: str = ""
+    uncounted: int = 0
 
 
 @dataclass(slots=True)

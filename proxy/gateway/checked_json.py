@@ -16,14 +16,15 @@ class CheckedJson:
     """The attempts to get one answer in a format. Nothing is shown before it is checked.
 
     Args:
-        new_attempts: the attempts for a query; they must not stream.
+        first: the attempts for the query; they must not stream.
+        correct: makes the attempts for the second one.
     """
 
-    def __init__(self, json_format: JsonFormat, query: Query, new_attempts: Callable[[Query], Attempts]) -> None:
+    def __init__(self, json_format: JsonFormat, first: Attempts, correct: Callable[[Query], Attempts]) -> None:
         self._format = json_format
-        self._new_attempts = new_attempts
-        self._attempts = new_attempts(query)
-        self._query = query
+        self._correct = correct
+        self._attempts = first
+        self.queries = [first]
 
     @property
     def reply(self) -> Reply:
@@ -46,9 +47,9 @@ class CheckedJson:
             batch = await self._checked()
         except NotAsAsked as problem:
             wrong = Message("bot", self.reply.said().text)
-            self._attempts = self._new_attempts(
-                self._query.followed_by(wrong, Message("user", self._format.correction(problem)))
-            )
+            correction = Message("user", self._format.correction(problem))
+            self._attempts = self._correct(self._attempts.query.followed_by(wrong, correction))
+            self.queries.append(self._attempts)
             batch = await self._checked_again()
         await show(batch)
 

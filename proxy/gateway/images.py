@@ -11,7 +11,7 @@ from proxy.gateway.call import ChatCall
 from proxy.gateway.catalogue import Catalogue
 from proxy.gateway.relay import Relay
 from proxy.openai_api.images import ImageRequest
-from proxy.openai_api.response import Gathered
+from proxy.openai_api.response import Gathered, Usage
 from proxy.poe_api.client import PoeClient
 from proxy.translator.files import picture_urls
 from proxy.translator.older import chat_of_image
@@ -38,8 +38,8 @@ class ImageMaker:
         bot = await self._catalogue.resolve(request.model or _DEFAULT_BOT, client.models)
         return ChatCall(client, chat_of_image(request, bot, self._catalogue.parameters(bot)))
 
-    async def create(self, call: ChatCall) -> list[str]:
-        """The URLs of the images, as many as were asked for where the bot made so many.
+    async def create(self, call: ChatCall) -> tuple[list[str], Usage]:
+        """The URLs of the images, as many as were asked for where the bot made so many; and what was used.
 
         Raises:
             NoPicture: there is none in any of the answers.
@@ -50,7 +50,7 @@ class ImageMaker:
         urls = [url for _, choice in answer.in_order() for url in picture_urls("".join(choice.text))]
         if not urls:
             raise NoPicture
-        return urls[: call.request.n or 1]
+        return urls[: call.request.n or 1], answer.usage
 
     async def as_base64(self, urls: Sequence[str]) -> list[str]:
         """The images themselves, fetched from Poe's hosts and no others.

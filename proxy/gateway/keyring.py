@@ -5,7 +5,7 @@ from collections.abc import Awaitable
 from typing import Protocol
 
 from proxy.errors import InvalidToken, KeyRefused, PoeError
-from proxy.keypool.callers import Caller, Room
+from proxy.keypool.callers import Caller, ClientRefused, Demand, Room
 from proxy.keypool.lease import Lease, LeaseReply, NoneReady, Wanted
 from proxy.keypool.pool import KeyPool
 from proxy.keypool.verdict import Verdict
@@ -24,8 +24,15 @@ class Keyring(Protocol):
     def settle(self, lease: Lease, verdict: Verdict, *, rpm: int = 0) -> Awaitable[None]:
         """Takes a key back; ``rpm`` as Poe's headers had it, or 0."""
 
-    async def release(self) -> None:
-        """The call is over."""
+    @property
+    def uncounted(self) -> int:
+        """How many requests of a managed client were let in while Redis was away, and are not counted there."""
+
+    def for_correction(self) -> "Keyring":
+        """Where the key for one query more comes from, which the call did not begin with; it counts as a request."""
+
+    async def release(self, tokens: int) -> None:
+        """The call is over, and has used so many tokens."""
 
     def note_answering(self, lease: Lease) -> None:
         """The first text of an answer has come with this key."""
@@ -42,31 +49,57 @@ class PooledKeys:
 
     Args:
         caller: the managed client's request, to be let in with its first lease; None when nobody's limits count.
+        client_wait_s: how long it waits for a place among its client's requests at once.
     """
 
-    def __init__(self, pool: KeyPool, caller: Caller | None = None) -> None:
+    def __init__(self, pool: KeyPool, caller: Caller | None = None, *, client_wait_s: float = 0.0) -> None:
         self._pool = pool
         self._caller = caller
+        self._client_wait_s = client_wait_s
         self._is_in = caller is None
         self._entering = None if self._is_in else asyncio.Lock()
+        self._refused: ClientRefused | None = None
+        self._corrections: list[tuple[PooledKeys, Caller]] = []
+        self._uncounted = 0
         self.room: Room | None = None
 
-    def lease(self, wanted: Wanted, *, wait_s: float) -> Awaitable[LeaseReply]:
-        if self._is_in or self._entering is None:
-            return self._pool.lease(wanted, wait_s=wait_s)
-        return self._enter(wanted, self._entering, wait_s=wait_s)
+    @property
+    def uncounted(self) -> int:
+        return self._uncounted + sum(keys.uncounted for keys, _ in self._corrections)
 
-    async def _enter(self, wanted: Wanted, alone: asyncio.Lock, *, wait_s: float) -> LeaseReply:
+    def lease(self, wanted: Wanted, *, wait_s: float) -> Awaitable[LeaseReply]:
+        if self._is_in or self._entering is None or self._caller is None:
+            return self._pool.lease(wanted, wait_s=wait_s)
+        return self._enter(wanted, self._caller, self._entering, wait_s=wait_s)
+
+    async def _enter(self, wanted: Wanted, caller: Caller, alone: asyncio.Lock, *, wait_s: float) -> LeaseReply:
         async with alone:  # of several choices, one brings the request in
-            entering = None if self._is_in else self._caller
-            reply = await self._pool.lease(wanted._replace(caller=entering), wait_s=wait_s)
-            if entering is not None and isinstance(reply, Lease):
+            if self._refused is not None:
+                return self._refused
+            if self._is_in:
+                return await self._pool.lease(wanted, wait_s=wait_s)
+            reply = await self._pool.enter(wanted, caller, wait_s=wait_s, client_wait_s=self._client_wait_s)
+            if isinstance(reply, Lease):
                 self._is_in, self.room = True, reply.room
+                self._uncounted = caller.demand.requests if reply.room is None else 0
+            elif isinstance(reply, ClientRefused):
+                self._refused = reply
             return reply
 
-    async def release(self) -> None:
+    def for_correction(self) -> Keyring:
+        if self._caller is None:
+            return self
+        slot = (
+            f"{self._caller.slot}.{len(self._corrections)}"  # its place among the requests at once is the first query's
+        )
+        caller = self._caller._replace(slot=slot, demand=Demand(requests=1, streams=0))
+        keys = PooledKeys(self._pool, caller)
+        self._corrections.append((keys, caller))
+        return keys
+
+    async def release(self, tokens: int) -> None:
         if self._caller is not None and self._is_in:
-            await self._pool.release(self._caller)
+            await self._pool.release(self._caller, tokens=tokens, more=[one for _, one in self._corrections])
 
     def settle(self, lease: Lease, verdict: Verdict, *, rpm: int = 0) -> Awaitable[None]:
         return self._pool.settle(lease, verdict, rpm=rpm)
@@ -87,11 +120,15 @@ class OwnKey:
     def __init__(self, key: PoeKey) -> None:
         self._key = key
         self.room: Room | None = None
+        self.uncounted = 0
 
     async def lease(self, wanted: Wanted, *, wait_s: float) -> LeaseReply:  # noqa: ARG002 - there is nothing to wait for
         return NoneReady(ready_in_s=None) if wanted.tried else Lease("", self._key, wanted.bot)
 
-    async def release(self) -> None:
+    def for_correction(self) -> Keyring:
+        return self
+
+    async def release(self, tokens: int) -> None:
         """There is nobody to tell."""
 
     async def settle(self, lease: Lease, verdict: Verdict, *, rpm: int = 0) -> None:

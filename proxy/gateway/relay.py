@@ -14,7 +14,8 @@ from proxy.gateway.catalogue import Catalogue
 from proxy.gateway.checked_json import CheckedJson
 from proxy.gateway.keyring import Keyring, OwnKey, PooledKeys
 from proxy.gateway.together import all_of, one_by_one
-from proxy.keypool.callers import Caller
+from proxy.gateway.usual_output import UsualOutput
+from proxy.keypool.callers import Caller, Demand
 from proxy.keypool.pool import KeyPool
 from proxy.openai_api.request import ChatCompletionRequest
 from proxy.openai_api.response import Batch, ContentDelta, ContentDeltas, Delta, Finish, Usage
@@ -40,6 +41,7 @@ class Relay:
         self._catalogue = catalogue
         self._tokens = tokens
         self._failover = failover
+        self._usual = UsualOutput()
 
     async def answer(self, call: ChatCall, show: Show, push: Push | None = None) -> None:
         """Shows the answer, in batches as they arrive; at the end each choice has its Finish, the last batch the Usage.
@@ -66,28 +68,31 @@ class Relay:
             plan, body = _prepared(call.request, parameters)
         is_counted = plan.visible_tokens is not None or plan.all_tokens is not None
         encoder = self._tokens.encoder if is_counted else None
-        keyring = self._keyring(call)
+        prompt = self._tokens.count_prompt(plan.query) if _has_token_limit(call) else None
+        keyring = self._keyring(call, plan, await prompt if prompt else 0)
         push = push if plan.choices == 1 and plan.json_format is None else None
         choices = [self._choice(call, plan, body, encoder, keyring, choice, push) for choice in range(plan.choices)]
         del body  # each choice lets go of it when it is answered
-        counting = _Counting(self._tokens, plan, choices, show)
+        counting = _Counting(self._tokens, plan, choices, show, prompt)
         try:
             if len(choices) == 1:
                 await choices[0].run(counting.show)
             else:
                 show_in_turn = one_by_one(counting.show)
                 await all_of([choice.run(show_in_turn) for choice in choices])
-            usage = call.record.usage = await counting.usage()
+            usage, call.record.usage = await counting.usage()
+            self._usual.note(bot, usage.completion_tokens // len(choices))
         except BaseException:
             call.record.usage = await counting.usage_so_far()
             raise
         finally:
-            await keyring.release()
+            used, call.record.uncounted = call.record.usage, keyring.uncounted
+            await keyring.release(used.prompt_tokens + used.completion_tokens if used else 0)
         for number, choice in enumerate(choices):
             finish = Finish(choice.reply.finish_reason)
             await show(Batch(number, [*counting.held, finish, usage] if choice is choices[-1] else [finish]))
 
-    def _keyring(self, call: ChatCall) -> Keyring:
+    def _keyring(self, call: ChatCall, plan: Plan, prompt_tokens: int) -> Keyring:
         """The caller's own key, or the pool, which a managed client enters with the call's first lease."""
         client = call.client
         if client.own_key is not None:
@@ -95,7 +100,11 @@ class Relay:
         if client.record is None:
             return PooledKeys(self._pool)
         call.record.slot = secrets.token_hex(8)
-        return PooledKeys(self._pool, Caller(client.record.client_id, call.record.slot, client.record.limits))
+        choices = plan.choices
+        output_tokens = self._usual.of(call.record.bot, plan.all_tokens or plan.visible_tokens) if prompt_tokens else 0
+        demand = Demand(choices, choices, choices * prompt_tokens, choices * output_tokens)
+        caller = Caller(client.record.client_id, call.record.slot, client.record.limits, demand)
+        return PooledKeys(self._pool, caller, client_wait_s=self._failover.client_wait_s)
 
     def _choice(
         self,
@@ -110,7 +119,7 @@ class Relay:
         """The attempts to get one of the choices. ``body`` is the plan's query: one for all of them."""
         streaming = bool(call.request.stream) and plan.json_format is None
 
-        def new_attempts(query: Query) -> Attempts:
+        def new_attempts(query: Query, keyring: Keyring) -> Attempts:
             attempts = Attempts(
                 call=call,
                 choice=number,
@@ -127,9 +136,10 @@ class Relay:
                 attempts.body = body
             return attempts
 
+        first = new_attempts(plan.query, keyring)
         if plan.json_format is None:
-            return new_attempts(plan.query)
-        return CheckedJson(plan.json_format, plan.query, new_attempts)
+            return first
+        return CheckedJson(plan.json_format, first, lambda query: new_attempts(query, keyring.for_correction()))
 
 
 def _prepared(request: ChatCompletionRequest, parameters: Schemas) -> tuple[Plan, bytes]:
@@ -142,20 +152,34 @@ def _has_schema(request: ChatCompletionRequest) -> bool:
     return request.response_format is not None and request.response_format.json_schema is not None
 
 
+def _has_token_limit(call: ChatCall) -> bool:
+    return call.client.record is not None and call.client.record.limits.tokens_per_day > 0
+
+
 class _Counting:
     """Counts the tokens of one call; the prompt's while the answer arrives, and only if there is one.
+
+    Args:
+        prompt: the count of the prompt, when it has begun already.
 
     Attributes:
         held: the answer, when it came all at once and is short: its end comes at once too, and they go out together
             (``request`` in bench).
     """
 
-    def __init__(self, tokens: TokenCounter, plan: Plan, choices: Sequence[Attempts | CheckedJson], show: Show) -> None:
+    def __init__(
+        self,
+        tokens: TokenCounter,
+        plan: Plan,
+        choices: Sequence[Attempts | CheckedJson],
+        show: Show,
+        prompt: "asyncio.Future[int] | None",
+    ) -> None:
         self._tokens = tokens
         self._plan = plan
         self._choices = choices
         self._show = show
-        self._prompt: asyncio.Future[int] | None = None
+        self._prompt = prompt
         self._has_begun = False
         self.held: Sequence[Delta] = ()
 
@@ -169,23 +193,43 @@ class _Counting:
         if is_first and not self._tokens.counts_at_once([message.content for message in self._plan.query.messages]):
             self._counted_prompt()
 
-    async def usage(self) -> Usage:
-        """What was used, as it stands."""
+    async def usage(self) -> tuple[Usage, Usage]:
+        """What was used, as it stands: as clients are told, and as it counts.
+
+        Both have the prompts and answers of corrections. Of several choices clients are told the prompt once, as OpenAI
+        does; it counts once for each, since Poe gets it each time.
+        """
         prompt = self._counted_prompt()
-        completion = reasoning = 0
+        corrections = sent = completion = reasoning = 0
         for choice in self._choices:
-            said = choice.reply.said()
-            thoughts = await self._tokens.count(said.reasoning) if said.reasoning else 0
-            visible = await self._tokens.count(said.text + said.calls)
-            if choice.reply.finish_reason == "length":
-                visible, thoughts = self._within_limits(visible, thoughts)
-            reasoning += thoughts
-            completion += visible + thoughts
-        return Usage(await prompt, completion, reasoning)
+            for number, query in enumerate(choice.queries):
+                visible, thoughts = await self._said(query)
+                reasoning += thoughts
+                completion += visible + thoughts
+                if not (query.is_spent or visible or thoughts):
+                    continue
+                if number:
+                    corrections += await self._tokens.count_prompt(query.query)
+                else:
+                    sent += 1
+        prompt_tokens = await prompt
+        told = Usage(prompt_tokens + corrections, completion, reasoning)
+        return told, told if sent == 1 else Usage(sent * prompt_tokens + corrections, completion, reasoning)
 
     async def usage_so_far(self) -> Usage | None:
-        """The same for a call that ends early; None when nothing came."""
-        return await self.usage() if self._has_begun else None
+        """What counts of a call that ends early; None when Poe took nothing and gave nothing."""
+        if not any(query.is_spent or query.has_said for choice in self._choices for query in choice.queries):
+            return None
+        return (await self.usage())[1]
+
+    async def _said(self, query: Attempts) -> tuple[int, int]:
+        """The tokens of an answer: of what is visible, and of thoughts."""
+        said = query.reply.said()
+        thoughts = await self._tokens.count(said.reasoning) if said.reasoning else 0
+        visible = await self._tokens.count(said.text + said.calls)
+        if query.reply.finish_reason == "length":
+            return self._within_limits(visible, thoughts)
+        return visible, thoughts
 
     def _is_counted_at_once(self, batch: Batch) -> bool:
         """Whether nobody would wait for the count of an answer that is nothing but this batch."""

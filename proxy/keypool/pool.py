@@ -13,13 +13,14 @@ import random
 import secrets
 import time
 from collections import deque
-from collections.abc import Coroutine, Sequence
+from collections.abc import Awaitable, Coroutine, Sequence
 from functools import partial
 from itertools import islice
 from typing import Any, Final
 
 from proxy.errors import StoreUnavailable
 from proxy.keypool.callers import Caller, ClientRefused, LocalCallers, Room
+from proxy.keypool.client_line import ClientLine
 from proxy.keypool.clock_watch import ClockWatch
 from proxy.keypool.lease import BotRests, KeyCount, Lease, LeaseReply, NoneReady, PoolLimits, Wanted
 from proxy.keypool.model import ModelPool
@@ -69,6 +70,7 @@ class KeyPool:
         self._shared = SharedPool(keys, store, limits, cooldown)
         self._model = ModelPool(keys, limits, cooldown, now_ms=_monotonic_ms)
         self._callers = LocalCallers(now_ms=_epoch_ms)
+        self._client_line = ClientLine()
         self._queue = WaitQueue(queue_length)
         self._clock_watch = ClockWatch()
         self._held: dict[str, Lease] = {}
@@ -99,12 +101,46 @@ class KeyPool:
         """
         return self._queue.acquire(wanted, partial(self._lease_now, wanted), wait_s=wait_s)
 
-    async def release(self, caller: Caller) -> None:
-        """A managed client's request that was let in has ended; its place is free from the moment this returns."""
-        self._callers.release(caller)
-        if caller.limits.streams and not self._behind.is_set():
+    def enter(self, wanted: Wanted, caller: Caller, *, wait_s: float, client_wait_s: float) -> Awaitable[LeaseReply]:
+        """A key for a managed client's request, which is let in with it.
+
+        While the client's other requests leave no room, it waits for a place in the order of arrival over the fleet.
+
+        Args:
+            wanted: as in ``lease``.
+            caller: the request.
+            wait_s: how long to wait for a key.
+            client_wait_s: how long to wait for a place.
+        """
+
+        def ask(may_wait: bool) -> Awaitable[LeaseReply]:  # noqa: FBT001 - a callback
+            return self.lease(wanted._replace(caller=caller._replace(may_wait=may_wait)), wait_s=wait_s)
+
+        return self._client_line.let_in(
+            caller.client_id, ask, partial(self._leave_client_line, caller), wait_s=client_wait_s
+        )
+
+    def _leave_client_line(self, caller: Caller) -> None:
+        self._callers.leave_line(caller)
+        if not self._behind.is_set():
+            self._shared.leave_line(caller).add_done_callback(_take_outcome)
+
+    async def release(self, caller: Caller, *, tokens: int = 0, more: Sequence[Caller] = ()) -> None:
+        """A managed client's request that was let in has ended; what it held is free from the moment this returns.
+
+        Args:
+            caller: the request.
+            tokens: that it has used; they count at once.
+            more: what it asked for beside, which ends with it.
+        """
+        self._callers.release(caller, tokens=tokens)
+        for one in more:
+            self._callers.release(one)
+        limits = caller.limits
+        if (limits.streams or limits.tokens_per_day) and not self._behind.is_set():
             with contextlib.suppress(StoreUnavailable):
-                await self._shared.release(caller)
+                await self._shared.release(caller, tokens=tokens if limits.tokens_per_day else 0, more=more)
+        self._client_line.wake(caller.client_id)
 
     def note_answering(self, lease: Lease) -> None:
         """The first text of an answer has come: a bot that failed before is open to everybody again."""
@@ -214,7 +250,19 @@ class KeyPool:
         if isinstance(answer, Lease):
             self._model.note_lease(answer.key.key_id)
             self._note_held(answer, wanted)
+        if wanted.caller is not None:
+            self._note_client(wanted.caller, answer, reply)
         return answer
+
+    def _note_client(self, caller: Caller, answer: LeaseReply, reply: list[Any]) -> None:
+        """Keeps what Redis said of a client, and of the fleet, for when it is away."""
+        if isinstance(answer, Lease) and answer.room is not None:
+            self._callers.note_left(caller, answer.room)
+            self._workers = int(reply[5][7]) or self._workers
+        elif isinstance(answer, ClientRefused) and answer.why != "gone":
+            self._workers = int(reply[9]) or self._workers
+            if not answer.waits:
+                self._callers.note_refused(caller, answer)
 
     def _note_held(self, lease: Lease, wanted: Wanted) -> None:
         self._held[lease.lease_id] = lease
@@ -255,7 +303,7 @@ class KeyPool:
         lease = self._read(lease_id, wanted, asking.result())
         if isinstance(lease, Lease):
             if wanted.caller is not None:
-                self._shared.release(wanted.caller).add_done_callback(_take_outcome)
+                self._shared.withdraw(wanted.caller).add_done_callback(_take_outcome)
             self._settled += 1
             self._untold.append(Settlement(self._settled, lease, ABANDONED, 0, time.monotonic()))
             if not self._behind.is_set():
@@ -266,7 +314,7 @@ class KeyPool:
             room = _room(reply[5]) if wanted.caller else None
             return Lease(lease_id, self._keys[reply[1]], wanted.bot, _skipped(reply[3]), bool(reply[4]), room)
         if reply[0] == "client":
-            return ClientRefused(reply[1], int(reply[2]) / 1000)
+            return _refused(reply)
         if reply[0] == "bot":
             return BotRests(int(reply[1]) / 1000)
         if reply[0] == "none":
@@ -332,9 +380,22 @@ def _skipped(flat: Sequence[str]) -> list[tuple[str, str]]:
     return list(zip(flat[::2], flat[1::2], strict=True))
 
 
+def _refused(reply: Sequence[Any]) -> ClientRefused:
+    ms, limit, used, held, wanted, waits, ahead = (int(part) for part in reply[2:9])
+    return ClientRefused(reply[1], seconds(ms), limit, used, held, wanted, bool(waits), ahead)
+
+
 def _room(counts: Sequence[int]) -> Room:
-    limit, left, reset_ms, token_limit, tokens_left, tokens_reset_ms = (int(count) for count in counts)
-    return Room(limit, left, reset_ms / 1000, token_limit, tokens_left, tokens_reset_ms / 1000)
+    limit, left, reset_ms, token_limit, tokens_left, tokens_reset_ms, left_today, _ = (int(count) for count in counts)
+    return Room(
+        limit,
+        left,
+        reset_ms / 1000,
+        token_limit,
+        tokens_left,
+        tokens_reset_ms / 1000,
+        None if left_today < 0 else left_today,
+    )
 
 
 def _monotonic_ms() -> int:

@@ -22,6 +22,8 @@ _LEASE_KEY = Script(__package__, "lease_key")
 _SETTLE_LEASE = Script(__package__, "settle_lease")
 _TAKE_BACK_LEASES = Script(__package__, "take_back_leases")
 _RELEASE_SLOT = Script(__package__, "release_slot")
+_WITHDRAW_REQUEST = Script(__package__, "withdraw_request")
+_LEAVE_CLIENT_LINE = Script(__package__, "leave_client_line")
 _CLOSE_BREAKER = Script(__package__, "close_breaker")
 _ANNOUNCE_KEYS = Script(__package__, "announce_keys")
 _HEARTBEAT = Script(__package__, "heartbeat")
@@ -96,7 +98,7 @@ class SharedPool:
                 WINDOW_MS,
                 limits.in_flight_per_key,
                 wanted.caller.client_id if wanted.caller else "",
-                wanted.caller.slot if wanted.caller else "",
+                _wants(wanted.caller) if wanted.caller else "",
                 len(wanted.tried),
                 *wanted.tried,
                 *wanted.left_out,
@@ -145,9 +147,29 @@ class SharedPool:
         bot_hash = f"{self._store.keys.prefix}bot:{lease.bot}"
         return self._store.run(_CLOSE_BREAKER, [bot_hash], [lease.lease_id])
 
-    def release(self, caller: Caller) -> "asyncio.Future[int]":
-        """Ends what a request holds among its client's requests at once."""
-        return self._store.run(_RELEASE_SLOT, [self._store.keys.client_slots(caller.client_id)], [caller.slot])
+    def release(self, caller: Caller, *, tokens: int, more: Sequence[Caller] = ()) -> "asyncio.Future[int]":
+        """Ends what a request holds of its client; the tokens count until the ledger has them.
+
+        Args:
+            caller: the request.
+            tokens: that it has used.
+            more: what it asked for beside, which ends with it.
+        """
+        names, client_id = self._store.keys, caller.client_id
+        return self._store.run(
+            _RELEASE_SLOT,
+            [names.client_slots(client_id), names.client_held(client_id), names.client_waiting(client_id), names.clock],
+            [caller.slot, tokens, self._lease_ms, *(one.slot for one in more)],
+        )
+
+    def withdraw(self, caller: Caller) -> "asyncio.Future[int]":
+        """Undoes that a request was let in."""
+        names = self._store.keys
+        return self._store.run(_WITHDRAW_REQUEST, [names.clock], [names.prefix, caller.client_id, caller.slot])
+
+    def leave_line(self, caller: Caller) -> "asyncio.Future[int]":
+        """Has a request wait no more for a place among its client's."""
+        return self._store.run(_LEAVE_CLIENT_LINE, [self._store.keys.client_waiting(caller.client_id)], [caller.slot])
 
     async def announce(self, state_of: Callable[[str], tuple[int, str]]) -> None:
         """Makes this instance's keys known; cheap to repeat.
@@ -223,6 +245,11 @@ def pairs(flat: Any) -> list[tuple[str, str]]:
     if isinstance(flat, dict):
         return list(flat.items())
     return list(zip(flat[::2], flat[1::2], strict=True))
+
+
+def _wants(caller: Caller) -> str:
+    requests, streams, prompt_tokens, output_tokens = caller.demand
+    return f"{caller.slot} {requests} {streams} {prompt_tokens} {output_tokens} {int(caller.may_wait)}"
 
 
 def _digest(keys: Sequence[PoeKey]) -> str:

@@ -13,7 +13,7 @@ class Entry(NamedTuple):
     Attributes:
         client: the client's name.
         client_id: the public id of a managed client, "" for others.
-        slot: what the call held among the client's streams at once, "" when nothing; freed with the entry.
+        slot: what the call held of the client's limits, "" when nothing; freed with the entry.
         model: the bot; "" when none was found.
         is_listed: whether Poe lists the bot, so that its name is no invention of the caller's.
         key_ids: of each attempt, in order; the last one's answered, if any did.
@@ -22,6 +22,7 @@ class Entry(NamedTuple):
         why: the why-trail.
         failed_over: the keys of the attempts that failed and were followed by another.
         has_own_key: whether the caller brought a Poe key instead of one of our tokens.
+        uncounted: requests of a managed client that were let in while Redis was away; they count with the entry.
     """
 
     request_id: str
@@ -42,6 +43,7 @@ class Entry(NamedTuple):
     why: Mapping[str, Any] = {}
     failed_over: Sequence[str] = ()
     has_own_key: bool = False
+    uncounted: int = 0
 
     def counted_as(self) -> tuple[str, str, str]:
         """The names that the usage of client, model and key is counted under; the key's is "" when there was none.

@@ -130,6 +130,7 @@ def _values(numbered: _Numbered, now: float) -> Sequence[str | int]:
         entry.client,
         entry.client_id,
         entry.slot,
+        entry.uncounted,
         entry.model,
         entry.key_ids[-1] if entry.key_ids else "",
         "true" if entry.stream else "false",

@@ -111,6 +111,7 @@ class CallLog:
             client=client.name,
             client_id=client.client_id,
             slot=record.slot,
+            uncounted=record.uncounted,
             model=record.bot or call.request.model or "",
             is_listed=self._catalogue.lists(record.bot),
             stream=bool(call.request.stream),

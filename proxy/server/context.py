@@ -113,7 +113,9 @@ async def open_worker(settings: Settings, metrics: Metrics, drain: Drain) -> Asy
             pool=pool,
             catalogue=catalogue,
             tokens=TokenCounter(),
-            failover=Failover(settings.max_attempts, settings.failover_budget_s, settings.key_wait_s),
+            failover=Failover(
+                settings.max_attempts, settings.failover_budget_s, settings.key_wait_s, settings.client_wait_s
+            ),
         )
         clients = ClientRegistry(
             settings.access_tokens,

@@ -109,8 +109,16 @@ class KeySpace:
         return f"{self.prefix}client_minute:{client_id}"
 
     def client_slots(self, client_id: str) -> str:
-        """ZSET slot → epoch ms when it is void: the requests of a managed client that are under way."""
+        """ZSET slot → epoch ms when it is void: what a managed client's requests hold, until they are in the ledger."""
         return f"{self.prefix}client_slots:{client_id}"
+
+    def client_held(self, client_id: str) -> str:
+        """HASH slot → ``streams reserved ended``, and the sums under these names: what a client's requests hold."""
+        return f"{self.prefix}client_held:{client_id}"
+
+    def client_waiting(self, client_id: str) -> str:
+        """HASH slot → ``since until streams why``: a managed client's requests that wait for a place."""
+        return f"{self.prefix}client_waiting:{client_id}"
 
     def client_day(self, client_id: str, day: str) -> str:
         """HASH ``requests``, ``tokens``: what a managed client has used on a day (``20261120``, UTC)."""

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
-from proxy.keypool.callers import Caller, ClientLimits, ClientRefused, LocalCallers
+from proxy.keypool.callers import Caller, ClientLimits, LocalCallers
 from proxy.keypool.lease import PoolLimits, Wanted
 from proxy.keypool.shared import SharedPool
 from proxy.keypool.verdict import Cooldown
@@ -64,7 +64,7 @@ class Admissions(RuleBasedStateMachine):
             self.admitted.append(self.now)
             self.open[slot] = self.now + LEASE_S * 1000
             return
-        kind, why, wait_ms = reply
+        kind, why, wait_ms = reply[:3]
         assert (kind, why in self.hindrances(self.now)) == ("client", True)
         if why != "streams":
             assert why in self.hindrances(self.now + wait_ms - 1)
@@ -76,7 +76,7 @@ class Admissions(RuleBasedStateMachine):
         """A request ends."""
         slot = data.draw(st.sampled_from(sorted(self.open)))
         del self.open[slot]
-        self.pool.release(Caller("abc", slot, LIMITS))
+        self.pool.release(Caller("abc", slot, LIMITS), tokens=0)
 
     @rule(tokens=st.sampled_from([1, 50, 100]))
     def use(self, tokens: int) -> None:
@@ -161,7 +161,9 @@ def test_a_worker_without_redis_tells_truly_when_there_is_room() -> None:
     refusals(callers, limits, requests=1)
     clock.now += 20_000
 
-    assert callers.refusal(Caller("abc", "next", limits), workers=1) == ClientRefused("requests_per_minute", 40.0)
+    refused = callers.refusal(Caller("abc", "next", limits), workers=1)
+    assert refused
+    assert (refused.why, refused.ready_in_s) == ("requests_per_minute", 40.0)
     clock.now += 40_000
     assert callers.refusal(Caller("abc", "next", limits), workers=1) is None
 

@@ -141,10 +141,10 @@ async def test_a_caller_who_leaves_makes_room(proxy: str, admin: ClientAdmin, po
     assert after.status_code == 200
 
 
-async def test_a_request_of_several_attempts_and_choices_counts_once(
+async def test_each_choice_counts_as_a_request_and_further_attempts_do_not(
     proxy: str, admin: ClientAdmin, poe: ScriptedPoe
 ) -> None:
-    record, token = await admin.create("laptop", {"requests_per_minute": 10, "streams": 1})
+    record, token = await admin.create("laptop", {"requests_per_minute": 10, "streams": 3})
     poe.script = lambda _: failure(500) if len(poe.queries) == 1 else answer("fine")
 
     async with http(proxy, token.text) as client:
@@ -154,7 +154,7 @@ async def test_a_request_of_several_attempts_and_choices_counts_once(
     state = await admin.find(record.client_id)
     assert len(poe.queries) == 5
     assert state
-    assert (state.requests_in_minute, state.requests_today, state.under_way) == (2, 2, 0)
+    assert (state.requests_in_minute, state.requests_today, state.under_way) == (4, 4, 0)
 
 
 async def test_a_request_that_gets_no_key_is_not_counted(

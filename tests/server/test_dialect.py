@@ -391,7 +391,7 @@ async def test_what_a_caller_used_who_leaves_at_the_very_end_is_counted(
     ended: list[Ended] = []
     releasing = asyncio.Event()
 
-    async def release(_: PooledKeys) -> None:
+    async def release(_: PooledKeys, tokens: int) -> None:  # noqa: ARG001 - the real one's
         releasing.set()
         await asyncio.Event().wait()
 

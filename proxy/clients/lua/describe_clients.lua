@@ -9,6 +9,18 @@ local prefix, day = ARGV[1], ARGV[2]
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
+
+-- Streams of the requests that have not ended, each choice one.
+local function under_way(client_id)
+  local slots = redis.call('ZRANGEBYSCORE', prefix .. 'client_slots:' .. client_id, '(' .. now, '+inf', 'LIMIT', 0, 1000)
+  if #slots == 0 then return 0 end
+  local streams = 0
+  for _, held in ipairs(redis.call('HMGET', prefix .. 'client_held:' .. client_id, unpack(slots))) do
+    streams = streams + tonumber(held and string.match(held, '^%d+') or 0)
+  end
+  return streams
+end
+
 local described = {now}
 for _, client_id in ipairs(redis.call('SMEMBERS', clients)) do
   local today = redis.call('HMGET', prefix .. 'client_day:' .. client_id .. ':' .. day, 'requests', 'tokens')
@@ -16,7 +28,7 @@ for _, client_id in ipairs(redis.call('SMEMBERS', clients)) do
     client_id,
     redis.call('HGETALL', prefix .. 'client:' .. client_id),
     redis.call('ZCOUNT', prefix .. 'client_minute:' .. client_id, now - 59999, '+inf'),
-    redis.call('ZCOUNT', prefix .. 'client_slots:' .. client_id, '(' .. now, '+inf'),
+    under_way(client_id),
     tonumber(today[1] or 0) or 0,
     tonumber(today[2] or 0) or 0
   }

@@ -23,6 +23,8 @@ for i = 5, #ARGV, 2 do
   local held = prefix .. ARGV[i]
   redis.call('ZADD', held, 'XX', now + lease_ms, ARGV[i + 1])
   redis.call('PEXPIRE', held, lease_ms)
+  local client = string.match(ARGV[i], '^client_slots:(.*)$')
+  if client then redis.call('PEXPIRE', prefix .. 'client_held:' .. client, lease_ms) end
 end
 
 local rests = redis.call('ZRANGEBYSCORE', resting, now, '+inf', 'WITHSCORES', 'LIMIT', 0, 5000)

@@ -15,30 +15,35 @@
 --      6 window ms
 --      7 in flight  leases a key may have at once; 0 = no limit
 --      8 client     public id of a managed client whose limits count; '' = nobody's do
---      9 slot       what the request holds among that client's, until it ends
+--      9 wants      of that client's: 'slot requests streams prompt output wait': what the request holds things under until it
+--                   ends, how many requests and streams it counts as, the tokens of its prompts, those that its answers are
+--                   guessed to have, and 1 if it waits for a place when others of the client have to end first
 --     10 count      of the tried key ids that follow; after them come the accounts to leave out
 -- Returns {"leased", key id, turn, skipped, 1 if this request tries a bot that failed before, else 0, room}
 --                                                 skipped: key id, why, key id, why...
 --                                                 room: of the client: limit, left, ms to reset of its requests (a minute,
---                                                       or else a day), and the same of its tokens a day; 0 = no limit
+--                                                       or else a day), and the same of its tokens a day; 0 = no limit;
+--                                                       requests left of the day, -1 = no limit; workers alive
 --      or {"none", ms until a key not tried is ready, ms until any key is ready, parked, retired, skipped, bot rests}
 --                                                 -1 = no such key; parked, retired: how many of this instance's keys;
 --                                                 bot rests: 1 if rests for this bot are part of the reason, else 0
---      or {"client", why, ms}                     the client has no room ('requests_per_minute', 'streams',
---                                                 'requests_per_day', 'tokens_per_day'; ms until it has) or is 'gone'
+--      or {"client", why, ms, limit, used, held, wanted, waits, ahead, workers}
+--                                                 the client has no room ('requests_per_minute', 'streams',
+--                                                 'requests_per_day', 'tokens_per_day'; ms until it has, -1 = never; waits: 1 if
+--                                                 it stands in line, behind so many), or is 'gone'
 --      or {"bot", ms}                             the bot failed for several keys; nobody is to try before
 --      or {"unannounced"}                         Redis does not know this instance's keys; announce them, ask again
 local turn_name, ring, resting, out, keyset = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local prefix, lease_id, lease_ms, bot = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
 local rpm, window_ms, in_flight_cap = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
-local client, slot, tried_count = ARGV[8], ARGV[9], tonumber(ARGV[10])
+local client, wants, tried_count = ARGV[8], ARGV[9], tonumber(ARGV[10])
 local tried, left_out = {}, {}
 for i = 11, 10 + tried_count do tried[ARGV[i]] = true end
 for i = 11 + tried_count, #ARGV do left_out[ARGV[i]] = true end
 
 local PAGE, MAX_SKIPPED, BUSY_MS, REPEATED_WITHIN_MS = 32, 16, 25, 20000
-local MINUTE_MS, DAY_MS = 60000, 86400000
 -- include: pool_clock
+-- include: client_limits
 local now, redis_now = read_pool_clock(prefix .. 'clock')
 local function number(value) return tonumber(value or 0) or 0 end
 
@@ -47,46 +52,22 @@ local answer_name = prefix .. 'lease:' .. lease_id
 local answer = redis.call('GET', answer_name)
 if answer then return cjson.decode(answer) end
 
--- 20260131 for the number of a day since 1970 (https://howardhinnant.github.io/date_algorithms.html#civil_from_days).
-local function day_name(days)
-  local from_march = days + 719468
-  local era = math.floor(from_march / 146097)
-  local of_era = from_march - era * 146097
-  local year = math.floor((of_era - math.floor(of_era / 1460) + math.floor(of_era / 36524) - math.floor(of_era / 146096)) / 365)
-  local of_year = of_era - (365 * year + math.floor(year / 4) - math.floor(year / 100))
-  local month = math.floor((5 * of_year + 2) / 153)
-  local day = of_year - math.floor((153 * month + 2) / 5) + 1
-  year, month = year + era * 400, month < 10 and month + 3 or month - 9
-  if month <= 2 then year = year + 1 end
-  return string.format('%04d%02d%02d', year, month, day)
-end
-
 if redis.call('EXISTS', keyset) == 0 then return {'unannounced'} end
 
--- The client: is there room for one more? Nothing is written before a key is found.
-local client_minute, client_slots = prefix .. 'client_minute:' .. client, prefix .. 'client_slots:' .. client
-local midnight = (math.floor(redis_now / DAY_MS) + 1) * DAY_MS
-local client_day, limits, used_in_minute, used_in_day, tokens_in_day
+-- The client: is there room for one more? Nothing but its line is written before a key is found.
+local state, want, line, reserve
 if client ~= '' then
-  local record = redis.call('HMGET', prefix .. 'client:' .. client, 'name', 'disabled', 'expires_at_ms',
-    'requests_per_minute', 'streams', 'requests_per_day', 'tokens_per_day')
-  local expires_at = number(record[3])
-  if not record[1] or record[2] == '1' or (expires_at > 0 and expires_at <= redis_now) then return {'client', 'gone', 0} end
-  limits = {minute = number(record[4]), streams = number(record[5]), day = number(record[6]), tokens = number(record[7])}
-  client_day = prefix .. 'client_day:' .. client .. ':' .. day_name(math.floor(redis_now / DAY_MS))
-  local used = redis.call('HMGET', client_day, 'requests', 'tokens')
-  used_in_day, tokens_in_day = number(used[1]), number(used[2])
-  redis.call('ZREMRANGEBYSCORE', client_minute, '-inf', now - MINUTE_MS)
-  redis.call('ZREMRANGEBYSCORE', client_slots, '-inf', now)
-  used_in_minute = redis.call('ZCARD', client_minute)
-  if limits.tokens > 0 and tokens_in_day >= limits.tokens then return {'client', 'tokens_per_day', midnight - redis_now} end
-  if limits.day > 0 and used_in_day >= limits.day then return {'client', 'requests_per_day', midnight - redis_now} end
-  if limits.minute > 0 and used_in_minute >= limits.minute then
-    local frees = redis.call('ZRANGE', client_minute, used_in_minute - limits.minute, used_in_minute - limits.minute, 'WITHSCORES')
-    return {'client', 'requests_per_minute', tonumber(frees[2]) + MINUTE_MS - now}
-  end
-  if limits.streams > 0 and redis.call('ZCARD', client_slots) >= limits.streams then
-    return {'client', 'streams', 1000}
+  local slot, requests, streams, prompt, output, may_wait = string.match(wants, '^(%S+) (%d+) (%d+) (%d+) (%d+) (%d)$')
+  want = {requests = tonumber(requests), streams = tonumber(streams), prompt = tonumber(prompt), output = tonumber(output),
+    may_wait = may_wait == '1'}
+  state = read_client(prefix, client, slot, now, redis_now)
+  if not state then return {'client', 'gone', 0, 0, 0, 0, 0, 0, 0, 0} end
+  line, reserve = look_at_line(state), reserve_for(state, want)
+  local refusal = not state.is_in and lacking(state, want, line, reserve)
+  if refusal then
+    stand_in_line(state, want, line, refusal)
+    refusal[10] = redis.call('ZCARD', prefix .. 'workers')
+    return refusal
   end
 end
 
@@ -204,22 +185,10 @@ if chosen then
   if open_until > 0 then
     redis.call('HSET', bot_hash, 'probing_until_ms', now + lease_ms, 'probing_lease', lease_id)
   end
-  local room = {0, 0, 0, 0, 0, 0}
-  if client ~= '' then
-    redis.call('ZADD', client_minute, now, slot)
-    redis.call('PEXPIRE', client_minute, MINUTE_MS + 1)
-    if limits.minute > 0 then
-      room[1], room[2], room[3] = limits.minute, limits.minute - used_in_minute - 1, MINUTE_MS
-    elseif limits.day > 0 then
-      room[1], room[2], room[3] = limits.day, limits.day - used_in_day - 1, midnight - redis_now
-    end
-    if limits.tokens > 0 then
-      room[4], room[5], room[6] = limits.tokens, limits.tokens - tokens_in_day, midnight - redis_now
-    end
-    redis.call('ZADD', client_slots, now + lease_ms, slot)
-    redis.call('PEXPIRE', client_slots, lease_ms)
-    redis.call('HINCRBY', client_day, 'requests', 1)
-    redis.call('PEXPIRE', client_day, 2 * DAY_MS)
+  local room = {0, 0, 0, 0, 0, 0, -1, 0}
+  if state then
+    room = admit(state, want, line, reserve, lease_ms)
+    room[8] = redis.call('ZCARD', prefix .. 'workers')
   end
   local leased = {'leased', chosen, turn, skipped, open_until > 0 and 1 or 0, room}
   redis.call('SET', answer_name, cjson.encode(leased), 'PX', REPEATED_WITHIN_MS)

@@ -1,7 +1,33 @@
--- Ends what a request holds among its client's requests at once.
+-- Ends what a request holds of its client: its place among the requests at once, and the tokens reserved for it. What it has used
+-- counts from now on, until the ledger has it.
 --
 -- KEYS 1 slots      zset slot -> epoch ms when it is void
+--      2 held       hash slot -> what it holds
+--      3 waiting    hash slot -> its place in the line of its client
+--      4 clock      hash of the pool's clock
 -- ARGV 1 slot
+--      2 tokens     that the request has used
+--      3 keep ms    how long these count if the ledger never has them
+--      4.. further slots of the request, which end with it
 -- Returns 1 if it was held, else 0
-local slots, slot = KEYS[1], ARGV[1]
-return redis.call('ZREM', slots, slot)
+local slots, held, waiting, clock = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local slot, tokens, keep_ms = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+
+-- include: pool_clock
+-- include: client_limits
+local now = read_pool_clock(clock, true)
+
+for i = 4, #ARGV do
+  redis.call('ZREM', slots, ARGV[i])
+  drop_held(held, ARGV[i])
+end
+redis.call('HDEL', waiting, slot)
+local was_held = redis.call('ZREM', slots, slot)
+if drop_held(held, slot) and tokens > 0 then
+  redis.call('ZADD', slots, now + keep_ms, slot)
+  redis.call('PEXPIRE', slots, keep_ms)
+  redis.call('HINCRBY', held, 'ended', tokens)
+  redis.call('HSET', held, slot, string.format('0 0 %d', tokens))
+  redis.call('PEXPIRE', held, keep_ms)
+end
+return was_held

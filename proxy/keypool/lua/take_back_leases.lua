@@ -4,6 +4,10 @@
 --      2.. lease id, bot, client, slot, lease id...   client and slot of a caller who left before the answer, or ''
 -- Returns how many leases there were
 local prefix = ARGV[1]
+
+-- include: pool_clock
+-- include: client_limits
+local _, redis_now = read_pool_clock(prefix .. 'clock', true)
 local found = 0
 
 for i = 2, #ARGV, 4 do
@@ -16,7 +20,7 @@ for i = 2, #ARGV, 4 do
     if redis.call('HGET', bot_hash, 'probing_lease') == lease_id then
       redis.call('HDEL', bot_hash, 'probing_until_ms', 'probing_lease')
     end
-    if slot ~= '' then redis.call('ZREM', prefix .. 'client_slots:' .. client, slot) end
+    if slot ~= '' then withdraw(prefix, client, slot, redis_now) end
     found = found + 1
   end
 end

@@ -4,7 +4,6 @@ import time
 
 from sanic import Blueprint, HTTPResponse, Request
 
-from proxy.errors import ProxyError
 from proxy.openai_api.images import ImageRequest, images_body, parse_image_request
 from proxy.server.auth import authenticate
 from proxy.server.context import Worker
@@ -23,13 +22,9 @@ async def create_image(request: Request) -> HTTPResponse:
     call = request.ctx.call = await worker.images.plan(client, wanted)
     with logged(request, call):
         with worker.drain.call():
-            urls = await worker.images.create(call)
+            urls, usage = await worker.images.create(call)
             contents = await worker.images.as_base64(urls) if _wants_base64(wanted) else []
-        if call.record.usage is None:
-            raise ProxyError
-        body = images_body(
-            created=int(time.time()), urls=[] if contents else urls, base64=contents, usage=call.record.usage
-        )
+        body = images_body(created=int(time.time()), urls=[] if contents else urls, base64=contents, usage=usage)
     return HTTPResponse(body, content_type="application/json")
 
 
