@@ -196,8 +196,8 @@ class Settings(BaseSettings):
     )
     client_wait_s: Annotated[float, Field(ge=0, le=3600)] = Field(
         default=10,
-        description="Seconds a managed client's request waits for one of its others to end, when it may have no more at "
-        "once; 0 answers 429 at once.",
+        description="Seconds a managed client's request waits for one of its others to end, when it may have no more "
+        "at once; 0 answers 429 at once.",
     )
     rpm_per_account: int = Field(
         default=500, ge=0, le=100_000, description="Requests a minute that one account may make; 0 = no limit."

@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import time
 from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
 from typing import Any, Final
 
 import httpx
@@ -322,22 +323,25 @@ async def test_they_get_in_in_the_order_of_arrival(settings: Settings, admin: Cl
 
     poe.script = note
     waiting = settings.model_copy(update={"client_wait_s": 10})
-    async with serving(waiting) as base_url, serving(waiting) as other_url:
-        async with http(base_url, token.text) as one, http(other_url, token.text) as other:
-            store = RedisStore(settings.redis_url, settings.redis_namespace)
-            name = store.keys.client_waiting((await state_of(admin)).record.client_id)
-            calls = []
-            for number in range(6):
-                body = BODY | {"messages": [{"role": "user", "content": str(number)}]}
-                calls.append(asyncio.create_task((one, other)[number % 2].post(CHAT, json=body)))
+    async with AsyncExitStack() as stack:
+        one, other = [
+            await stack.enter_async_context(http(await stack.enter_async_context(serving(waiting)), token.text))
+            for _ in range(2)
+        ]
+        store = RedisStore(settings.redis_url, settings.redis_namespace)
+        name = store.keys.client_waiting((await state_of(admin)).record.client_id)
+        calls = []
+        for number in range(6):
+            body = BODY | {"messages": [{"role": "user", "content": str(number)}]}
+            calls.append(asyncio.create_task((one, other)[number % 2].post(CHAT, json=body)))
 
-                async def stands(number: int = number) -> bool:
-                    return len(await store.get_hash(name)) == number and len(order) == 1
+            async def stands(number: int = number) -> bool:
+                return len(await store.get_hash(name)) == number and len(order) == 1
 
-                await wait_until(stands, "it stands in line")
-            go_on.set()
-            answers = await asyncio.gather(*calls)
-            await store.close()
+            await wait_until(stands, "it stands in line")
+        go_on.set()
+        answers = await asyncio.gather(*calls)
+        await store.close()
 
     assert [one.status_code for one in answers] == [200] * 6
     assert order == ["0", "1", "2", "3", "4", "5"]
@@ -350,15 +354,17 @@ async def test_one_that_waits_in_vain_is_told_which_limit(
     go_on = asyncio.Event()
     poe.script = lambda _: Reply([text("fine"), go_on, DONE])
 
-    async with serving(settings.model_copy(update={"client_wait_s": 0.3})) as base_url:
-        async with http(base_url, token.text) as client:
-            first = asyncio.create_task(client.post(CHAT, json=BODY))
-            await wait_until(lambda: bool(poe.queries), "Poe has been asked")
-            began_at_s = time.monotonic()
-            second = await client.post(CHAT, json=BODY)
-            took_s = time.monotonic() - began_at_s
-            go_on.set()
-            await first
+    async with (
+        serving(settings.model_copy(update={"client_wait_s": 0.3})) as base_url,
+        http(base_url, token.text) as client,
+    ):
+        first = asyncio.create_task(client.post(CHAT, json=BODY))
+        await wait_until(lambda: bool(poe.queries), "Poe has been asked")
+        began_at_s = time.monotonic()
+        second = await client.post(CHAT, json=BODY)
+        took_s = time.monotonic() - began_at_s
+        go_on.set()
+        await first
 
     assert second.status_code == 429
     assert took_s >= 0.25
@@ -382,17 +388,19 @@ async def test_one_that_leaves_the_line_leaves_no_trace(
     async def has_one() -> bool:
         return await in_line() == 1
 
-    async with serving(settings.model_copy(update={"client_wait_s": 10})) as base_url:
-        async with http(base_url, token.text) as client:
-            first = asyncio.create_task(client.post(CHAT, json=BODY))
-            await wait_until(lambda: bool(poe.queries), "Poe has been asked")
-            leaves = asyncio.create_task(client.post(CHAT, json=BODY))
-            await wait_until(has_one, "it stands in line")
-            leaves.cancel()
-            await wait_until(is_empty, "it has left the line", within_s=1.5)
-            go_on.set()
-            assert (await first).status_code == 200
-            state = await state_of(admin)
+    async with (
+        serving(settings.model_copy(update={"client_wait_s": 10})) as base_url,
+        http(base_url, token.text) as client,
+    ):
+        first = asyncio.create_task(client.post(CHAT, json=BODY))
+        await wait_until(lambda: bool(poe.queries), "Poe has been asked")
+        leaves = asyncio.create_task(client.post(CHAT, json=BODY))
+        await wait_until(has_one, "it stands in line")
+        leaves.cancel()
+        await wait_until(is_empty, "it has left the line", within_s=1.5)
+        go_on.set()
+        assert (await first).status_code == 200
+        state = await state_of(admin)
     await store.close()
 
     assert (state.requests_today, state.under_way) == (1, 0)
