@@ -43,6 +43,8 @@ the operator's log.
 from enum import StrEnum
 from typing import ClassVar
 
+from proxy.durations import in_words
+
 
 class Blame(StrEnum):
     """Who a failure is charged to."""
@@ -72,10 +74,19 @@ class ProxyError(Exception):
         retry_after_s: float | None = None,
     ) -> None:
         """Args: ``param`` the request field at fault; ``retry_after_s`` when trying again may help."""
-        self.message = message or self.default_message
+        self._words = message or self.default_message
         self.param = param
         self.retry_after_s = retry_after_s
-        super().__init__(self.message)
+        super().__init__(self._words)
+
+    @property
+    def message(self) -> str:
+        """What the caller is told: what happened and, where waiting helps, for how long. Few programs show headers."""
+        when = self._when()
+        return f"{self._words} {when}" if when else self._words
+
+    def _when(self) -> str:
+        return "" if self.retry_after_s is None else f"Try again in {in_words(self.retry_after_s)}."
 
     @property
     def another_key_may_help(self) -> bool:
@@ -171,18 +182,26 @@ class HeadTooLarge(ProxyError):
 
 
 class ClientLimited(ProxyError):
-    """The client has used what its token allows; ``retry_after_s`` is when it may go on."""
+    """The client has used what its token allows; ``retry_after_s`` is when it may go on, None when it never may."""
 
     status = 429
     type = "requests"
     code = "rate_limit_exceeded"
     blame = Blame.CALLER
+    resets_at_midnight: bool = False
 
-    def __init__(self, limit: str, *, retry_after_s: float) -> None:
-        """Args: ``limit`` which one, such as ``requests_per_minute``."""
-        words = {"streams": "requests at once"}.get(limit, limit.replace("_", " "))
-        super().__init__(f"Rate limit reached for this token: {words}.", retry_after_s=retry_after_s)
+    def __init__(
+        self, message: str, *, limit: str, retry_after_s: float | None, resets_at_midnight: bool = False
+    ) -> None:
+        """Args: ``limit`` which one, as ``requests_per_minute``; ``resets_at_midnight`` when only that helps (UTC)."""
+        super().__init__(message, retry_after_s=retry_after_s)
         self.limit = limit
+        self.resets_at_midnight = resets_at_midnight
+
+    def _when(self) -> str:
+        if self.resets_at_midnight and self.retry_after_s is not None:
+            return f"Resets at 00:00 UTC, in {in_words(self.retry_after_s)}."
+        return super()._when()
 
 
 class AdminLimited(ProxyError):
@@ -192,7 +211,7 @@ class AdminLimited(ProxyError):
     type = "requests"
     code = "rate_limit_exceeded"
     blame = Blame.CALLER
-    default_message = "Too many at once. Try again later."
+    default_message = "Too many at once."
 
 
 class NoKeyReady(ProxyError):
@@ -201,7 +220,7 @@ class NoKeyReady(ProxyError):
     status = 429
     type = "requests"
     code = "rate_limit_exceeded"
-    default_message = "No Poe key is ready to serve this request."
+    default_message = "All Poe accounts of this proxy that could serve this request are busy or cooling down."
 
 
 class StoreUnavailable(ProxyError):
@@ -278,7 +297,7 @@ class RateLimited(PoeError):
     type = "requests"
     code = "rate_limit_exceeded"
     blame = Blame.ACCOUNT
-    default_message = "Poe is rate limiting the keys that could serve this request."
+    default_message = "Poe's rate limit is reached."
 
 
 class OutOfPoints(PoeError):
@@ -288,7 +307,9 @@ class OutOfPoints(PoeError):
     type = "insufficient_quota"
     code = "insufficient_quota"
     blame = Blame.ACCOUNT
-    default_message = "The Poe accounts that could serve this request are out of points."
+    default_message = (
+        "This proxy has no Poe points left for this model: its operator has to buy some, or wait for Poe's next grant."
+    )
 
 
 class SubscriptionRequired(PoeError):

@@ -28,7 +28,8 @@ BELOW_THE_GATEWAY: Final = {
 #: ``proxy`` is the package itself, which holds the version.
 LAYERS: Final[dict[str, set[str]]] = {
     "proxy": set(),
-    "errors": set(),
+    "durations": set(),
+    "errors": {"durations"},
     "urls": set(),
     "tokens": set(),
     "credentials": {"tokens"},

@@ -10,25 +10,20 @@ from dataclasses import dataclass
 
 from proxy.errors import (
     Blame,
-    ClientLimited,
     FeatureRefused,
-    InvalidToken,
-    KeyRefused,
-    NoKeyReady,
-    OutOfPoints,
     PoeError,
     PoeFailed,
     PoeTimeout,
     RateLimited,
     StreamCut,
-    SubscriptionRequired,
 )
 from proxy.gateway.call import AttemptRecord, ChatCall, Push, Show
 from proxy.gateway.keyring import Keyring, PooledKeys
 from proxy.gateway.off_loop import OffLoop
+from proxy.gateway.refusals import refusal_of
 from proxy.gateway.uploads import Uploads
 from proxy.keypool.callers import ClientRefused
-from proxy.keypool.lease import RESTS_FOR_BOT, BotRests, Lease, LeaseReply, NoneReady, Wanted
+from proxy.keypool.lease import BotRests, Lease, LeaseReply, NoneReady, Wanted
 from proxy.keypool.verdict import (
     ABANDONED,
     ANSWERED,
@@ -300,18 +295,7 @@ class Attempts:
             self._call.record.skipped = reply.skipped
         if failure is not None:
             return await self._final(failure)
-        match reply:
-            case ClientRefused(why="gone"):
-                return InvalidToken()
-            case ClientRefused():
-                return ClientLimited(reply.why, retry_after_s=reply.ready_in_s or 0)
-            case BotRests():
-                return PoeFailed(
-                    "This model failed for several keys in a row; it is tried again soon.",
-                    retry_after_s=reply.ready_in_s,
-                )
-            case NoneReady():
-                return _none_ready(reply)
+        return refusal_of(reply)
 
     async def _final(self, failure: PoeError) -> Exception:
         """The last failure as the caller sees it, with the true time to wait where waiting helps."""
@@ -320,19 +304,6 @@ class Attempts:
         if isinstance(failure, RateLimited) and isinstance(self._keyring, PooledKeys):
             failure.retry_after_s = await self._keyring.ready_in_s() or _SOONEST_RETRY_S
         return self._keyring.as_seen_by_caller(failure)
-
-
-def _none_ready(reply: NoneReady) -> Exception:
-    """Why no key of the pool can serve the request now."""
-    if reply.skipped and all(why == RESTS_FOR_BOT for _, why in reply.skipped):
-        return SubscriptionRequired(
-            "No account of this proxy may use this model now.", retry_after_s=reply.any_ready_in_s
-        )
-    if reply.any_ready_in_s is not None:
-        return NoKeyReady(retry_after_s=reply.any_ready_in_s)
-    if reply.parked:
-        return OutOfPoints()
-    return KeyRefused() if reply.retired else NoKeyReady("There is no Poe key that could serve this request.")
 
 
 def _ms_since(started_at: float) -> int:

@@ -2,6 +2,7 @@
 
 import logging
 import math
+from typing import Final
 
 from sanic import HTTPResponse, Request
 from sanic.exceptions import (
@@ -21,6 +22,9 @@ from proxy.server.limits import note_refusal
 
 _log = logging.getLogger(__name__)
 
+#: Programs that must wait longer than this are told not to try again by themselves.
+_LONGEST_RETRY_S: Final = 60.0
+
 
 def install_error_handlers(app: App) -> None:
     """On the app, not on blueprints: those miss 404 and 405."""
@@ -33,11 +37,20 @@ def error_response(error: errors.ProxyError) -> HTTPResponse:
     if error.retry_after_s is not None:
         headers["retry-after"] = str(max(1, math.ceil(error.retry_after_s)))
         headers["retry-after-ms"] = str(max(1, math.ceil(error.retry_after_s * 1000)))
+    if _is_hopeless(error):
+        headers["x-should-retry"] = "false"
     if isinstance(error, errors.InvalidToken):
         headers["www-authenticate"] = "Bearer"
     if isinstance(error, errors.UnsupportedEncoding):
         headers["accept-encoding"] = ACCEPTED
     return HTTPResponse(error_body(error), status=error.status, headers=headers, content_type="application/json")
+
+
+def _is_hopeless(error: errors.ProxyError) -> bool:
+    """Whether no program should try again by itself: OpenAI's libraries, which obey this, would sleep for hours."""
+    if error.retry_after_s is None:
+        return isinstance(error, errors.ClientLimited)
+    return error.retry_after_s > _LONGEST_RETRY_S
 
 
 def _answer_error(request: Request, error: Exception) -> HTTPResponse:

@@ -18,7 +18,7 @@ _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 _LIMITS: Final = [
     f"x-ratelimit-{what}-{of}" for of in ("requests", "tokens") for what in ("limit", "remaining", "reset")
 ]
-_EXPOSED: Final = ", ".join(("x-request-id", "retry-after", "retry-after-ms", *_LIMITS))
+_EXPOSED: Final = ", ".join(("x-request-id", "retry-after", "retry-after-ms", "x-should-retry", *_LIMITS))
 
 
 def install_headers(app: App, *more: Callable[[Request, BaseHTTPResponse], None]) -> None:

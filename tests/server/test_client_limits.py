@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import re
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
@@ -428,3 +429,61 @@ async def test_so_many_wait_and_the_rest_are_refused_at_once(
     assert statuses.count(200) == counting.came >= 33
     assert counting.most == 1
     assert set(statuses) == {200, 429}
+
+
+@pytest.mark.parametrize(
+    ("limits", "outcome", "message", "should_retry"),
+    [
+        (
+            {"requests_per_minute": 1},
+            "over_requests_per_minute",
+            r"1 requests per minute, 1 used\. Try again in (\d+ s|1 min)\.",
+            None,
+        ),
+        (
+            {"requests_per_day": 1},
+            "over_requests_per_day",
+            r"1 requests per day, 1 used\. Resets at 00:00 UTC, in .+\.",
+            "false",
+        ),
+        (
+            {"tokens_per_day": 8},
+            "over_tokens_per_day",
+            r"8 tokens per day, \d+ used.*\. Resets at 00:00 UTC, in .+\.",
+            "false",
+        ),
+    ],
+)
+async def test_a_refusal_names_the_limit_to_the_client_and_to_the_operator(
+    proxy: str,
+    admin: ClientAdmin,
+    settings: Settings,
+    limits: dict[str, int],
+    outcome: str,
+    message: str,
+    should_retry: str | None,
+) -> None:
+    """A program that obeys the headers sleeps for a minute at most."""
+    _, token = await admin.create("laptop", limits)
+
+    async with http(proxy, token.text) as client:
+        await client.post(CHAT, json=BODY)
+        refused = await client.post(CHAT, json=BODY)
+
+        store = RedisStore(settings.redis_url, settings.redis_namespace)
+
+        async def told() -> list[str]:
+            return [facts["outcome"] for _, facts in await store.get_newest(store.keys.trail, 5)]
+
+        async def is_told() -> bool:
+            return len(await told()) == 2
+
+        await wait_until(is_told, "both are in the trail")
+        outcomes = await told()
+        await store.close()
+
+    assert refused.status_code == 429
+    assert re.fullmatch(f"Rate limit reached for this token: {message}", refused.json()["error"]["message"])
+    if int(refused.headers["retry-after"]) > 60 or should_retry is None:
+        assert refused.headers.get("x-should-retry") == should_retry
+    assert outcomes == [outcome, "answered"]

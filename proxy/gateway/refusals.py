@@ -1,0 +1,75 @@
+"""What a caller is told when no key is to be had: why, how much, and until when. Pure.
+
+Callers may be guests, who know nothing of keys: they are told what it means for them.
+"""
+
+from typing import Final
+
+from proxy.errors import (
+    ClientLimited,
+    InvalidToken,
+    KeyRefused,
+    NoKeyReady,
+    OutOfPoints,
+    PoeFailed,
+    ProxyError,
+    SubscriptionRequired,
+)
+from proxy.keypool.callers import ClientRefused
+from proxy.keypool.lease import RESTS_FOR_BOT, BotRests, NoneReady
+
+_LIMITS: Final = {
+    "requests_per_minute": "requests per minute",
+    "requests_per_day": "requests per day",
+    "tokens_per_day": "tokens per day",
+    "streams": "requests at once",
+}
+
+
+def refusal_of(reply: NoneReady | BotRests | ClientRefused) -> ProxyError:
+    """The error for a lease that was not given."""
+    match reply:
+        case ClientRefused(why="gone"):
+            return InvalidToken()
+        case ClientRefused():
+            return ClientLimited(
+                f"Rate limit reached for this token: {_limit_in_words(reply)}.",
+                limit=reply.why,
+                retry_after_s=reply.ready_in_s,
+                resets_at_midnight=reply.why.endswith("_per_day") and not _has_room_when_others_end(reply),
+            )
+        case BotRests():
+            return PoeFailed(
+                "This model failed several times in a row and is left alone for a while.",
+                retry_after_s=reply.ready_in_s,
+            )
+        case NoneReady():
+            return _none_ready(reply)
+
+
+def _limit_in_words(reply: ClientRefused) -> str:
+    """``60 requests per minute, 55 used, and this request asks for 10``."""
+    used = f"{reply.held:,} under way" if reply.why == "streams" else f"{reply.used:,} used"
+    words = f"{reply.limit:,} {_LIMITS[reply.why]}, {used}"
+    if reply.held and reply.why != "streams":
+        words += f", {reply.held:,} reserved for requests under way"
+    if reply.part:
+        words += f", {reply.part:,} to be used here while the proxy's shared state is away"
+    return f"{words}, and this request asks for {reply.wanted:,}" if reply.wanted > 1 else words
+
+
+def _has_room_when_others_end(reply: ClientRefused) -> bool:
+    return reply.held > 0 and reply.used + reply.wanted <= (reply.part or reply.limit)
+
+
+def _none_ready(reply: NoneReady) -> ProxyError:
+    """Why no key of the pool can serve the request now."""
+    if reply.skipped and all(why == RESTS_FOR_BOT for _, why in reply.skipped):
+        return SubscriptionRequired(
+            "No account of this proxy may use this model now.", retry_after_s=reply.any_ready_in_s
+        )
+    if reply.any_ready_in_s is not None:
+        return NoKeyReady(retry_after_s=reply.any_ready_in_s)
+    if reply.parked:
+        return OutOfPoints()
+    return KeyRefused() if reply.retired else NoKeyReady("This proxy has no Poe account that could serve this request.")
