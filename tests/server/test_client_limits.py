@@ -197,7 +197,7 @@ async def test_calls_at_once_pass_the_tokens_of_a_day_by_no_more_than_their_rese
 
 
 async def test_what_is_reserved_is_what_answers_usually_have(proxy: str, admin: ClientAdmin, poe: ScriptedPoe) -> None:
-    """After a few answers of 100 tokens, the tokens of 10 such calls let in 10 at once."""
+    """After a few answers of 100 tokens, the tokens of 10 such calls let in 10, and one more may have the rest."""
     _, other = await admin.create("other", {})
     _, token = await admin.create("laptop", {"tokens_per_day": 1_100})
     poe.script = counting = Counting(lambda _: answer("word " * 100))
@@ -210,8 +210,8 @@ async def test_what_is_reserved_is_what_answers_usually_have(proxy: str, admin: 
         answers = await asyncio.gather(*(client.post(CHAT, json=BODY) for _ in range(30)))
 
     used = sum(one.json()["usage"]["total_tokens"] for one in answers if one.status_code == 200)
-    assert counting.came - learned >= 9
-    assert used <= 1_100
+    assert counting.came - learned in (10, 11)
+    assert used <= 1_100 + 101
 
 
 async def test_max_tokens_caps_what_is_reserved(proxy: str, admin: ClientAdmin, poe: ScriptedPoe) -> None:
