@@ -65,6 +65,8 @@ class ProxyError(Exception):
     code: ClassVar[str] = "internal_error"
     blame: ClassVar[Blame] = Blame.NOBODY
     default_message: ClassVar[str] = "The proxy failed to handle this request."
+    #: When waiting helps, in other words than its duration.
+    when: str = ""
 
     def __init__(
         self,
@@ -82,11 +84,9 @@ class ProxyError(Exception):
     @property
     def message(self) -> str:
         """What the caller is told: what happened and, where waiting helps, for how long. Few programs show headers."""
-        when = self._when()
-        return f"{self._words} {when}" if when else self._words
-
-    def _when(self) -> str:
-        return "" if self.retry_after_s is None else f"Try again in {in_words(self.retry_after_s)}."
+        if self.retry_after_s is None:
+            return self._words
+        return f"{self._words} {self.when or f'Try again in {in_words(self.retry_after_s)}.'}"
 
     @property
     def another_key_may_help(self) -> bool:
@@ -188,20 +188,11 @@ class ClientLimited(ProxyError):
     type = "requests"
     code = "rate_limit_exceeded"
     blame = Blame.CALLER
-    resets_at_midnight: bool = False
 
-    def __init__(
-        self, message: str, *, limit: str, retry_after_s: float | None, resets_at_midnight: bool = False
-    ) -> None:
-        """Args: ``limit`` which one, as ``requests_per_minute``; ``resets_at_midnight`` when only that helps (UTC)."""
-        super().__init__(message, retry_after_s=retry_after_s)
-        self.limit = limit
-        self.resets_at_midnight = resets_at_midnight
-
-    def _when(self) -> str:
-        if self.resets_at_midnight and self.retry_after_s is not None:
-            return f"Resets at 00:00 UTC, in {in_words(self.retry_after_s)}."
-        return super()._when()
+    def __init__(self, limit: str, *, retry_after_s: float | None, said: str = "", when: str = "") -> None:
+        """Args: ``limit`` which one, as ``requests_per_minute``; ``said`` the limit and its use, in words."""
+        super().__init__(f"Rate limit reached for this token: {said or limit}.", retry_after_s=retry_after_s)
+        self.limit, self.when = limit, when
 
 
 class AdminLimited(ProxyError):
@@ -307,9 +298,7 @@ class OutOfPoints(PoeError):
     type = "insufficient_quota"
     code = "insufficient_quota"
     blame = Blame.ACCOUNT
-    default_message = (
-        "This proxy has no Poe points left for this model: its operator has to buy some, or wait for Poe's next grant."
-    )
+    default_message = "This proxy has no Poe points left for this model. Its operator has to add some."
 
 
 class SubscriptionRequired(PoeError):

@@ -13,6 +13,7 @@ MODULES: Final = {str(path.relative_to(ROOT)): path for path in sorted((ROOT / "
 MAX_LINES: Final = 400
 
 BELOW_THE_GATEWAY: Final = {
+    "durations",
     "errors",
     "settings",
     "openai_api",

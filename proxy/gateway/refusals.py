@@ -5,6 +5,7 @@ Callers may be guests, who know nothing of keys: they are told what it means for
 
 from typing import Final
 
+from proxy.durations import in_words
 from proxy.errors import (
     ClientLimited,
     InvalidToken,
@@ -33,10 +34,7 @@ def refusal_of(reply: NoneReady | BotRests | ClientRefused) -> ProxyError:
             return InvalidToken()
         case ClientRefused():
             return ClientLimited(
-                f"Rate limit reached for this token: {_limit_in_words(reply)}.",
-                limit=reply.why,
-                retry_after_s=reply.ready_in_s,
-                resets_at_midnight=reply.why.endswith("_per_day") and not _has_room_when_others_end(reply),
+                reply.why, retry_after_s=reply.ready_in_s, said=_limit_in_words(reply), when=_reset_in_words(reply)
             )
         case BotRests():
             return PoeFailed(
@@ -58,8 +56,12 @@ def _limit_in_words(reply: ClientRefused) -> str:
     return f"{words}, and this request asks for {reply.wanted:,}" if reply.wanted > 1 else words
 
 
-def _has_room_when_others_end(reply: ClientRefused) -> bool:
-    return reply.held > 0 and reply.used + reply.wanted <= (reply.part or reply.limit)
+def _reset_in_words(reply: ClientRefused) -> str:
+    """When a limit of a day is used up for good; "" for those that are free again after some seconds."""
+    has_room_when_others_end = reply.held > 0 and reply.used + reply.wanted <= (reply.part or reply.limit)
+    if reply.ready_in_s is None or not reply.why.endswith("_per_day") or has_room_when_others_end:
+        return ""
+    return f"Resets at 00:00 UTC, in {in_words(reply.ready_in_s)}."
 
 
 def _none_ready(reply: NoneReady) -> ProxyError:

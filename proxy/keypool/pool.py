@@ -19,12 +19,13 @@ from itertools import islice
 from typing import Any, Final
 
 from proxy.errors import StoreUnavailable
-from proxy.keypool.callers import Caller, ClientRefused, LocalCallers, Room
+from proxy.keypool.callers import Caller, ClientRefused, LocalCallers
 from proxy.keypool.client_line import ClientLine
 from proxy.keypool.clock_watch import ClockWatch
-from proxy.keypool.lease import BotRests, KeyCount, Lease, LeaseReply, NoneReady, PoolLimits, Wanted
+from proxy.keypool.lease import KeyCount, Lease, LeaseReply, NoneReady, PoolLimits, Wanted
 from proxy.keypool.model import ModelPool
-from proxy.keypool.shared import ProbeAnswer, Settlement, SharedPool, Unanswered, seconds
+from proxy.keypool.replies import read_lease_reply, workers_in
+from proxy.keypool.shared import ProbeAnswer, Settlement, SharedPool, Unanswered
 from proxy.keypool.verdict import ABANDONED, HARMLESS, Cooldown, Verdict
 from proxy.keypool.wait_queue import WaitQueue
 from proxy.settings import PoeKey
@@ -246,7 +247,7 @@ class KeyPool:
         except StoreUnavailable:
             return self._lease_alone(lease_id, wanted)
         self._alone = False
-        answer = self._read(lease_id, wanted, reply)
+        answer = read_lease_reply(reply, lease_id, wanted, self._keys)
         if isinstance(answer, Lease):
             self._model.note_lease(answer.key.key_id)
             self._note_held(answer, wanted)
@@ -256,13 +257,11 @@ class KeyPool:
 
     def _note_client(self, caller: Caller, answer: LeaseReply, reply: list[Any]) -> None:
         """Keeps what Redis said of a client, and of the fleet, for when it is away."""
+        self._workers = workers_in(reply) or self._workers
         if isinstance(answer, Lease) and answer.room is not None:
             self._callers.note_left(caller, answer.room)
-            self._workers = int(reply[5][7]) or self._workers
-        elif isinstance(answer, ClientRefused) and answer.why != "gone":
-            self._workers = int(reply[9]) or self._workers
-            if not answer.waits:
-                self._callers.note_refused(caller, answer)
+        elif isinstance(answer, ClientRefused) and not answer.waits:
+            self._callers.note_refused(caller, answer)
 
     def _note_held(self, lease: Lease, wanted: Wanted) -> None:
         self._held[lease.lease_id] = lease
@@ -300,7 +299,7 @@ class KeyPool:
         if asking.cancelled() or asking.exception() is not None:
             self._unanswered.append(Unanswered(lease_id, wanted.bot, wanted.caller))
             return
-        lease = self._read(lease_id, wanted, asking.result())
+        lease = read_lease_reply(asking.result(), lease_id, wanted, self._keys)
         if isinstance(lease, Lease):
             if wanted.caller is not None:
                 self._shared.withdraw(wanted.caller).add_done_callback(_take_outcome)
@@ -308,19 +307,6 @@ class KeyPool:
             self._untold.append(Settlement(self._settled, lease, ABANDONED, 0, time.monotonic()))
             if not self._behind.is_set():
                 self._send(self._untold[-1], age_s=0.0)
-
-    def _read(self, lease_id: str, wanted: Wanted, reply: list[Any]) -> LeaseReply:
-        if reply[0] == "leased":
-            room = _room(reply[5]) if wanted.caller else None
-            return Lease(lease_id, self._keys[reply[1]], wanted.bot, _skipped(reply[3]), bool(reply[4]), room)
-        if reply[0] == "client":
-            return _refused(reply)
-        if reply[0] == "bot":
-            return BotRests(int(reply[1]) / 1000)
-        if reply[0] == "none":
-            soonest, anyone, parked, retired = (int(part) for part in reply[1:5])
-            return NoneReady(seconds(soonest), seconds(anyone), parked, retired, _skipped(reply[5]), bool(reply[6]))
-        return NoneReady(ready_in_s=None)
 
     async def _tell(self, settlement: Settlement) -> None:
         """Tells Redis of a settlement; when it is away the worker is behind until it has caught up."""
@@ -374,28 +360,6 @@ class KeyPool:
                 if isinstance(outcome, StoreUnavailable):
                     raise outcome
         self._alone = False
-
-
-def _skipped(flat: Sequence[str]) -> list[tuple[str, str]]:
-    return list(zip(flat[::2], flat[1::2], strict=True))
-
-
-def _refused(reply: Sequence[Any]) -> ClientRefused:
-    ms, limit, used, held, wanted, waits, ahead = (int(part) for part in reply[2:9])
-    return ClientRefused(reply[1], seconds(ms), limit, used, held, wanted, bool(waits), ahead)
-
-
-def _room(counts: Sequence[int]) -> Room:
-    limit, left, reset_ms, token_limit, tokens_left, tokens_reset_ms, left_today, _ = (int(count) for count in counts)
-    return Room(
-        limit,
-        left,
-        reset_ms / 1000,
-        token_limit,
-        tokens_left,
-        tokens_reset_ms / 1000,
-        None if left_today < 0 else left_today,
-    )
 
 
 def _monotonic_ms() -> int:

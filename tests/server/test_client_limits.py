@@ -436,19 +436,19 @@ async def test_so_many_wait_and_the_rest_are_refused_at_once(
     [
         (
             {"requests_per_minute": 1},
-            "over_requests_per_minute",
+            "requests_per_minute",
             r"1 requests per minute, 1 used\. Try again in (\d+ s|1 min)\.",
             None,
         ),
         (
             {"requests_per_day": 1},
-            "over_requests_per_day",
+            "requests_per_day",
             r"1 requests per day, 1 used\. Resets at 00:00 UTC, in .+\.",
             "false",
         ),
         (
             {"tokens_per_day": 8},
-            "over_tokens_per_day",
+            "tokens_per_day",
             r"8 tokens per day, \d+ used.*\. Resets at 00:00 UTC, in .+\.",
             "false",
         ),

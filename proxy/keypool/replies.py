@@ -1,0 +1,50 @@
+"""What ``lease_key.lua`` replies, in the pool's terms. Pure."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from proxy.keypool.callers import ClientRefused, Room
+from proxy.keypool.lease import BotRests, Lease, LeaseReply, NoneReady, Wanted
+from proxy.keypool.shared import seconds
+from proxy.settings import PoeKey
+
+
+def read_lease_reply(reply: Sequence[Any], lease_id: str, wanted: Wanted, keys: Mapping[str, PoeKey]) -> LeaseReply:
+    """The lease, or why there is none."""
+    match reply[0]:
+        case "leased":
+            room = _room(reply[5]) if wanted.caller else None
+            return Lease(lease_id, keys[reply[1]], wanted.bot, _skipped(reply[3]), bool(reply[4]), room)
+        case "client":
+            ms, limit, used, held, wants, waits, ahead = (int(part) for part in reply[2:9])
+            return ClientRefused(reply[1], seconds(ms), limit, used, held, wants, bool(waits), ahead)
+        case "bot":
+            return BotRests(int(reply[1]) / 1000)
+        case "none":
+            soonest, anyone, parked, retired = (int(part) for part in reply[1:5])
+            return NoneReady(seconds(soonest), seconds(anyone), parked, retired, _skipped(reply[5]), bool(reply[6]))
+    return NoneReady(ready_in_s=None)
+
+
+def workers_in(reply: Sequence[Any]) -> int:
+    """How many workers are alive, as a reply to a managed client's request says; 0 when it does not."""
+    if reply[0] == "leased":
+        return int(reply[5][7])
+    return int(reply[9]) if reply[0] == "client" else 0
+
+
+def _skipped(flat: Sequence[str]) -> list[tuple[str, str]]:
+    return list(zip(flat[::2], flat[1::2], strict=True))
+
+
+def _room(counts: Sequence[int]) -> Room:
+    limit, left, reset_ms, token_limit, tokens_left, tokens_reset_ms, left_today, _ = (int(count) for count in counts)
+    return Room(
+        limit,
+        left,
+        reset_ms / 1000,
+        token_limit,
+        tokens_left,
+        tokens_reset_ms / 1000,
+        None if left_today < 0 else left_today,
+    )
