@@ -215,11 +215,19 @@ class NoKeyReady(ProxyError):
 
 
 class StoreUnavailable(ProxyError):
-    """Redis did not answer, or not in time."""
+    """Redis did not answer, or not in time, or refused.
+
+    Attributes:
+        reason: what Redis said or what was waited for, for operators; never part of the message.
+    """
 
     status = 503
     code = "store_unavailable"
     default_message = "The shared state of the proxy is unavailable."
+
+    def __init__(self, message: str | None = None, *, reason: str = "") -> None:
+        self.reason = reason
+        super().__init__(message)
 
 
 class TooManyBodies(ProxyError):

@@ -38,6 +38,7 @@ DEFAULTS: Final[dict[str, Any]] = {
     "allow_caller_keys": None,
     "redis_url": "embedded",
     "redis_namespace": "poe",
+    "redis_timeout_s": 2,
     "data_dir": Path("data"),
     "host": "0.0.0.0",
     "port": 10_000,
@@ -93,6 +94,7 @@ RANGES: Final[dict[str, tuple[float, float]]] = {
     "MAX_ATTACHMENT_BYTES": (1024, 1 << 30),
     "KEY_WAIT_S": (0, 3600),
     "CLIENT_WAIT_S": (0, 3600),
+    "REDIS_TIMEOUT_S": (0.001, 10),
     "POINTS_EVERY_S": (0, 86_400),
     "DRAIN_NOTICE_S": (0, 3600),
     "KEY_WAIT_QUEUE": (0, 100_000),
@@ -101,7 +103,8 @@ RANGES: Final[dict[str, tuple[float, float]]] = {
     **{
         name.upper(): (0.001, 86_400)
         for name in DEFAULTS
-        if name.endswith("_s") and name not in ("key_wait_s", "client_wait_s", "points_every_s", "drain_notice_s")
+        if name.endswith("_s")
+        and name not in ("key_wait_s", "client_wait_s", "points_every_s", "drain_notice_s", "redis_timeout_s")
     },
 }
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 from proxy.clients.record import LIMIT_NAMES, ClientRecord, Token, digest_of, new_token, record_of
 from proxy.errors import InvalidRequest
 from proxy.keypool.shared import pairs
-from proxy.store.redis import RedisStore
+from proxy.store.reports import ScriptRunner
 from proxy.store.script import Script
 
 _WRITE_CLIENT = Script(__package__, "write_client")
@@ -53,7 +53,7 @@ class ClientAdmin:
         taken: names of configured tokens; the ledger goes by names, so no managed client may have one of them.
     """
 
-    def __init__(self, store: RedisStore, *, taken: Collection[str] = ()) -> None:
+    def __init__(self, store: ScriptRunner, *, taken: Collection[str] = ()) -> None:
         self._store = store
         self._taken = frozenset(taken)
 

@@ -6,7 +6,7 @@ from typing import Final, Literal
 from proxy.keypool.model import WINDOW_MS
 from proxy.keypool.shared import KEEP_MS, ms, pairs
 from proxy.outcomes import is_failure, refusals_in
-from proxy.store.redis import RedisStore
+from proxy.store.reports import ScriptRunner
 from proxy.store.script import Script
 
 _DESCRIBE_KEYS = Script(__package__, "describe_keys")
@@ -69,7 +69,7 @@ class KeyState:
 class KeyAdmin:
     """Looks at keys and moves them between states. Every method may raise StoreUnavailable."""
 
-    def __init__(self, store: RedisStore) -> None:
+    def __init__(self, store: ScriptRunner) -> None:
         self._store = store
 
     async def describe(self) -> list[KeyState]:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from proxy.store.redis import RedisStore
+from proxy.store.reports import Reports
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +25,8 @@ class Told:
 class NewestReader:
     """Reads what is newest. Every method may raise StoreUnavailable."""
 
-    def __init__(self, store: RedisStore) -> None:
-        self._store = store
+    def __init__(self, reports: Reports) -> None:
+        self._reports = reports
 
     async def requests(self, count: int, *, before: str = "", failed_only: bool = False) -> list[Told]:
         """The newest requests, newest first.
@@ -36,15 +36,15 @@ class NewestReader:
             before: an ``entry_id``: only requests older than that one.
             failed_only: without those that were answered, or whose client left.
         """
-        names = self._store.keys
+        names = self._reports.keys
         return await self._read(names.failures if failed_only else names.trail, count, before)
 
     async def events(self, count: int, *, before: str = "") -> list[Told]:
         """The newest events, newest first, as ``requests``."""
-        return await self._read(self._store.keys.events, count, before)
+        return await self._read(self._reports.keys.events, count, before)
 
     async def _read(self, stream: str, count: int, before: str) -> list[Told]:
-        found = await self._store.get_newest(stream, count, before=f"({before}" if before else "+")
+        found = await self._reports.get_newest(stream, count, before=f"({before}" if before else "+")
         return [_told(entry_id, facts) for entry_id, facts in found]
 
 

@@ -5,8 +5,10 @@ they were spent for Poe does not say: a client is given its part of a bot's poin
 period by period, and a key its part of its account's.
 """
 
+import asyncio
+import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final, Literal
@@ -14,12 +16,27 @@ from typing import Final, Literal
 from proxy.ledger.entry import name_in_ledger
 from proxy.ledger.periods import Per, periods_between
 from proxy.ledger.row import UsageRow, row_of
-from proxy.store.redis import RedisStore
+from proxy.store.reports import Reports
+from proxy.store.script import Script
 
 Dimension = Literal["all", "client", "model", "key", "account"]
 
 #: Redis's clock, which sorts requests into hours, may be so far ahead of ours.
 _AHEAD: Final = timedelta(minutes=5)
+
+#: What is kept of a client on a model.
+_COUNTED: Final = ("requests", "errors", "left", "prompt_tokens", "completion_tokens", "reasoning_tokens")
+#: Dimensions for which it has to be known whose account a key is of.
+_OF_ACCOUNTS: Final = ("key", "account")
+#: Periods that are read together, models of a client, and rows that are made without a pause.
+_PERIODS: Final = 8
+_MODELS: Final = 50
+_ROWS: Final = 100
+
+#: Stands in the set of a client's models when no other has to be looked for.
+_COMPLETE: Final = ""
+
+_ADD_MODELS = Script(__package__, "add_models")
 
 #: name → metric → count.
 _Counts = dict[str, Counter[str]]
@@ -47,28 +64,29 @@ class _Period:
 
 @dataclass(frozen=True, slots=True)
 class Month:
-    """What clients used since the first of the month (UTC).
+    """What one client used since the first of the month (UTC).
 
     Attributes:
-        days: client → a row for each day, in order.
-        models: client → a row for each model; times and points are not kept by client and model.
+        days: a row for each day on which it used something, in order.
+        models: a row for each model, most tokens first.
+
+    Rows have counts of requests, errors and tokens only.
     """
 
     since: datetime
-    days: Mapping[str, Sequence[UsageRow]]
-    models: Mapping[str, Sequence[UsageRow]]
-
-    def of(self, client: str) -> tuple[Sequence[UsageRow], Sequence[UsageRow]]:
-        """One client's days and models."""
-        name = name_in_ledger(client)
-        return self.days.get(name, ()), self.models.get(name, ())
+    days: Sequence[UsageRow]
+    models: Sequence[UsageRow]
 
 
 class UsageReader:
-    """Reads what was used. Every method may raise StoreUnavailable."""
+    """Reads what was used. Every method may raise StoreUnavailable.
 
-    def __init__(self, store: RedisStore) -> None:
-        self._store = store
+    Long reports let others run: the event loop is never held for longer than it takes to read a slice of a hash, add up
+    one period or make a hundred rows.
+    """
+
+    def __init__(self, reports: Reports) -> None:
+        self._reports = reports
 
     async def by(
         self, dimension: Dimension, since: datetime, until: datetime | None = None, *, per: Per = "total"
@@ -82,46 +100,81 @@ class UsageReader:
             per: whether each row is of an hour, of a day, or of the whole time.
         """
         wanted = periods_between(since, until or datetime.now(UTC) + _AHEAD, per=per)
-        account_of = await self._accounts() if dimension in ("key", "account") else {}
-        read = await self._read([name for _, names in wanted for name in names], dimension)
+        account_of = await self._reports.get_hash(self._reports.keys.account_of) if dimension in _OF_ACCOUNTS else {}
         rows: list[UsageRow] = []
         for label, names in wanted:
             sums = _Sums()
-            for name in names:
-                _add(sums, read[name], dimension, account_of)
-            rows += _rows(sums, label, dimension)
+            for first in range(0, len(names), _PERIODS):
+                for period in await self._read(names[first : first + _PERIODS], dimension):
+                    _add(sums, period, dimension, account_of)
+                    await asyncio.sleep(0)
+            rows += await _rows(sums, label, dimension)
         return rows
 
-    async def month(self) -> "Month":
-        """What every client used this month."""
+    async def month_of(self, client: str) -> Month:
+        """What one client used this month. Reads nothing of any other client."""
+        keys, name = self._reports.keys, name_in_ledger(client)
         since = datetime.now(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-        days: dict[str, list[UsageRow]] = defaultdict(list)
-        for row in await self.by("client", since, per="day"):
-            days[row.name].append(row)
-        names = [name for _, names in periods_between(since, datetime.now(UTC) + _AHEAD, per="day") for name in names]
-        hashes = await self._store.get_hashes([self._store.keys.usage(name, "client_model") for name in names])
-        models: dict[str, list[UsageRow]] = defaultdict(list)
-        for pair, counts in _merged(_parse(hash_) for hash_ in hashes).items():
-            client, _, model = pair.partition("|")
-            models[client].append(row_of(model, "", counts))
-        return Month(since, days, {client: sorted(rows, key=_most_first) for client, rows in models.items()})
+        wanted = periods_between(since, datetime.now(UTC) + _AHEAD, per="day")
+        periods = [period for _, periods in wanted for period in periods]
+        models = await self._models_of(name, periods)
+        of_days = await self._reports.get_fields(
+            [(keys.usage(period, "client"), [f"{name}|{metric}" for metric in _COUNTED]) for period in periods]
+        )
+        days = [
+            row_of(name, label, counts)
+            for (label, _), found in zip(wanted, of_days, strict=True)
+            if (counts := _counted(found)).get("requests")
+        ]
+        sums = [Counter[str]() for _ in models]
+        for first in range(0, len(models), _MODELS):
+            some = models[first : first + _MODELS]
+            fields = [f"{name}|{model}|{metric}" for model in some for metric in _COUNTED]
+            of_models = await self._reports.get_fields(
+                [(keys.usage(period, "client_model"), fields) for period in periods]
+            )
+            for found in of_models:
+                for number in range(len(some)):
+                    at = number * len(_COUNTED)
+                    sums[first + number].update(_counted(found[at : at + len(_COUNTED)]))
+        used = [row_of(model, "", counts) for model, counts in zip(models, sums, strict=True) if counts["requests"]]
+        return Month(since, days, sorted(used, key=_most_first))
 
-    async def _accounts(self) -> Mapping[str, str]:
-        [accounts] = await self._store.get_hashes([self._store.keys.account_of])
-        return accounts
+    async def _models_of(self, name: str, periods: Sequence[str]) -> list[str]:
+        """The models that a client has used. Looked up among all clients' once, for what older releases counted."""
+        keys = self._reports.keys
+        models = await self._reports.get_set(keys.client_models(name))
+        if _COMPLETE not in models:
+            pattern = re.sub(r"([*?\[\]\\])", r"\\\1", name) + "|*|requests"
+            hashes = [keys.usage(period, "client_model") for period in periods]
+            async for _, fields in self._reports.slices(hashes, match=pattern):
+                models |= {field.removeprefix(f"{name}|").removesuffix("|requests") for field in fields}
+            for first in range(0, len(models) + 1, _MODELS):
+                some = [_COMPLETE, *models][first : first + _MODELS]
+                await self._reports.run(_ADD_MODELS, [keys.client_models(name)], some)
+        return sorted(models - {_COMPLETE})
 
-    async def _read(self, names: Sequence[str], dimension: Dimension) -> dict[str, _Period]:
-        keys = self._store.keys
+    async def _read(self, names: Sequence[str], dimension: Dimension) -> list[_Period]:
+        """What is kept of these hours and days."""
+        keys = self._reports.keys
         kept_as = "key" if dimension == "account" else dimension
-        wanted = [(keys.usage(name, kept_as), keys.points(name)) for name in names]
-        hashes = await self._store.get_hashes([name for both in wanted for name in both])
-        pairs: list[dict[str, str]] = [{}] * len(names)
+        counts: dict[str, _Counts] = {keys.usage(name, kept_as): defaultdict(Counter) for name in names}
         if dimension == "client":
-            pairs = await self._store.get_hashes([keys.usage(name, "client_model") for name in names])
-        found = zip(names, hashes[::2], hashes[1::2], pairs, strict=True)
-        return {
-            name: _Period(_parse(counts), _parse_points(points), _parse(pair)) for name, counts, points, pair in found
-        }
+            counts |= {keys.usage(name, "client_model"): defaultdict(Counter) for name in names}
+        points: dict[str, dict[str, str]] = {keys.points(name): {} for name in names}
+        async for name, fields in self._reports.slices([*counts, *points]):
+            if name in counts:
+                _take(counts[name], fields)
+            else:
+                points[name].update(fields)
+        return [
+            _Period(
+                counts[keys.usage(name, kept_as)],
+                _parse_points(points[keys.points(name)]),
+                counts.get(keys.usage(name, "client_model"), {}),
+            )
+            for name in names
+        ]
 
 
 def _add(sums: _Sums, period: _Period, dimension: Dimension, account_of: Mapping[str, str]) -> None:
@@ -143,19 +196,22 @@ def _add(sums: _Sums, period: _Period, dimension: Dimension, account_of: Mapping
         sums.points.update({spelled.get(bot, bot): points for bot, points in _sum_by(period.points, 1).items()})
 
 
-def _rows(sums: _Sums, period: str, dimension: Dimension) -> list[UsageRow]:
+async def _rows(sums: _Sums, period: str, dimension: Dimension) -> list[UsageRow]:
     is_estimate = dimension in ("client", "key")
     names = {*sums.counts, *(() if is_estimate else (name for name, points in sums.points.items() if points))}
-    rows = [
-        row_of(
-            name,
-            period,
-            sums.counts.get(name, {}),
-            points=None if is_estimate else sums.points[name],
-            points_estimated=round(sums.estimated.get(name, 0.0), 1) if is_estimate else None,
+    rows = []
+    for number, name in enumerate(names):
+        rows.append(
+            row_of(
+                name,
+                period,
+                sums.counts.get(name, {}),
+                points=None if is_estimate else sums.points[name],
+                points_estimated=round(sums.estimated.get(name, 0.0), 1) if is_estimate else None,
+            )
         )
-        for name in names
-    ]
+        if number % _ROWS == _ROWS - 1:
+            await asyncio.sleep(0)
     return sorted(rows, key=_most_first)
 
 
@@ -194,22 +250,18 @@ def _sum_by(points: Mapping[tuple[str, str], int], part: int) -> Counter[str]:
     return sums
 
 
-def _merged(many: Iterable[_Counts]) -> _Counts:
-    merged: _Counts = defaultdict(Counter)
-    for one in many:
-        for name, counts in one.items():
-            merged[name].update(counts)
-    return merged
-
-
-def _parse(fields: Mapping[str, str]) -> _Counts:
-    """``<name>|<metric>`` → count. What somebody else put there is passed over."""
-    counts: _Counts = defaultdict(Counter)
+def _take(counts: _Counts, fields: Mapping[str, str]) -> None:
+    """Takes in ``<name>|<metric>`` → count; the same again changes nothing. Other values are passed over."""
     for name_and_metric, count in fields.items():
         name, _, metric = name_and_metric.rpartition("|")
         if count.lstrip("-").isdigit():
-            counts[name][metric] += int(count)
-    return counts
+            counts[name][metric] = int(count)
+
+
+def _counted(values: Sequence[str | None]) -> Counter[str]:
+    """The values of the fields in ``_COUNTED``, as counts."""
+    pairs = zip(_COUNTED, values, strict=True)
+    return Counter({metric: int(value) for metric, value in pairs if value and value.lstrip("-").isdigit()})
 
 
 def _parse_points(fields: Mapping[str, str]) -> dict[tuple[str, str], int]:

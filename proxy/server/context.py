@@ -32,7 +32,7 @@ from proxy.poe_api.upload import UploadClient
 from proxy.server.bodies import Bodies
 from proxy.server.call_log import CallLog
 from proxy.server.drain import Drain
-from proxy.server.fresh import Fresh
+from proxy.server.fresh import Fresh, FreshByName
 from proxy.server.metrics import Metrics
 from proxy.server.sampling import Sampler
 from proxy.settings import Settings
@@ -63,7 +63,7 @@ class Worker:
     images: ImageMaker
     calls: CallLog
     events: EventLog
-    month: Fresh[Month]
+    month: FreshByName[Month]
     key_count: Fresh[KeyCount]
     admin_digests: frozenset[bytes]
     metrics: Metrics
@@ -72,11 +72,12 @@ class Worker:
 
 @asynccontextmanager
 async def open_worker(settings: Settings, metrics: Metrics, drain: Drain) -> AsyncIterator[Worker]:
-    """A worker's resources. Talks to nobody while opening: neither Redis nor Poe can delay or fail a start."""
+    """A worker's resources. Waits for nothing while opening: neither Redis nor Poe can delay or fail a start."""
     async with AsyncExitStack() as stack:
         stack.callback(metrics.write)
-        store = RedisStore(settings.redis_url, settings.redis_namespace)
+        store = RedisStore(settings.redis_url, settings.redis_namespace, timeout_s=settings.redis_timeout_s)
         stack.push_async_callback(store.close)
+        store.connect()
         store.on_exchange(metrics.record_exchange)
         recorder = Recorder(store)
         stack.push_async_callback(recorder.close)
@@ -137,7 +138,7 @@ async def open_worker(settings: Settings, metrics: Metrics, drain: Drain) -> Asy
             images=ImageMaker(relay, catalogue, poe, max_bytes=settings.max_attachment_bytes),
             calls=calls,
             events=EventLog(store),
-            month=Fresh(UsageReader(store).month),
+            month=FreshByName(UsageReader(store.reports).month_of),
             key_count=Fresh(pool.count),
             admin_digests=frozenset(token.digest for token in settings.admin_tokens),
             metrics=metrics,

@@ -2,12 +2,15 @@
 
 import asyncio
 import time
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from typing import Final, Generic, TypeVar
 
 T = TypeVar("T")
 
 _FRESH_S: Final = 1.0
+#: Most values that are kept of one kind.
+_MAX_KEPT: Final = 1000
 
 
 class Fresh(Generic[T]):
@@ -25,3 +28,19 @@ class Fresh(Generic[T]):
             self._began_at = now
             self._computing = asyncio.ensure_future(self._compute())
         return await asyncio.shield(self._computing)
+
+
+class FreshByName(Generic[T]):
+    """As ``Fresh``, for each name."""
+
+    def __init__(self, compute: Callable[[str], Awaitable[T]]) -> None:
+        self._compute = compute
+        self._values: OrderedDict[str, Fresh[T]] = OrderedDict()
+
+    async def get(self, name: str) -> T:
+        """The value of this name. Raises what ``compute`` raised."""
+        value = self._values.setdefault(name, Fresh(lambda: self._compute(name)))
+        self._values.move_to_end(name)
+        if len(self._values) > _MAX_KEPT:
+            self._values.popitem(last=False)
+        return await value.get()

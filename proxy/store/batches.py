@@ -1,79 +1,92 @@
-"""Script calls on their way to Redis: those of one turn of the event loop in one batch, one batch at a time.
+"""Calls on their way to Redis over one connection: those of one turn of the event loop in one batch.
 
-While a batch is under way the next gathers: a busy worker makes fewer, larger round trips instead of opening more
-connections, and a call costs less. The usual exchange is two callbacks on a connection that
-is open (``_begin``, ``_on_replies``). Whatever is not usual, a new connection, a script that Redis does not know, a
-connection that is lost, takes the long way (``_exchange``), and the next batch waits for it: calls are carried out in
-the order in which they were made.
+Near Redis one batch is under way at a time, and the next gathers meanwhile: a busy worker makes fewer, larger round
+trips, and a call costs less. Far from Redis a call that waited for the batch before it would take two round trips, so
+batches follow each other every two milliseconds. Either way calls are carried out in the order in which they were made.
+
+An exchange is two callbacks (``_begin``, ``_on_replies``). A script that the server has not been sent over this
+connection goes in front of the calls, in the same write. Connections are made elsewhere (``redis.py``): calls wait for
+one here, and fail together when there is none.
 """
 
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import lru_cache
 from operator import itemgetter
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import hiredis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import MovedError, ReadOnlyError, RedisError
 
 from proxy.errors import StoreUnavailable
-from proxy.store.deadline import DEADLINE_S, Clock, by_deadline
-from proxy.store.pipe import Pipe, Pool
-from proxy.store.script import Call, Script, deliver
+from proxy.store.deadline import Clock, RoundTrip
+from proxy.store.pipe import Pipe
+from proxy.store.script import COMMANDS, Call, Command, deliver, raise_first
 
 _log = logging.getLogger(__name__)
 
 #: Most calls in one batch: bounds how long Redis is kept from other workers.
 _MAX_BATCH: Final = 128
-#: How long a call waits at most for others to go with, when it may.
+#: How long a call waits at most for others to go with, when it may; and how often batches leave for a far Redis.
 _MOMENT_S: Final = 0.002
-#: A batch is sent anew this often at most when its connection is lost, or leads to a server that is no primary: kept
-#: connections are stale after a restart of Redis, or on a resumed machine.
-_TRIES: Final = 2
 
-#: What a server says that is not, or not any more, the one who holds our keys.
+#: Replies of a server that is not, or no longer, the primary for our keys.
 _FROM_ELSEWHERE: Final = frozenset({MovedError, ReadOnlyError})
 
 _pack: Final[Callable[[Any], bytes]] = hiredis.pack_command
-_script_of: Final[Callable[[Call], Script]] = itemgetter(0)
+_command_of: Final[Callable[[Call], Command]] = itemgetter(0)
+
+
+class _Sent(NamedTuple):
+    """A batch under way.
+
+    Attributes:
+        loads: scripts that were sent in front of the calls.
+        goes_alone: whether the next batch waits for its replies.
+    """
+
+    calls: Sequence[Call]
+    loads: Collection[Command]
+    goes_alone: bool
+    at_s: float
 
 
 class Batches:
-    """The script calls of one worker. Call it from within the event loop.
+    """The calls of one worker. Call it from within the event loop.
 
     Args:
-        pool: where connections come from.
-        load: has Redis know scripts.
-        on_lost: told when Redis did not answer in time, or would not work; every call that waits fails then.
+        round_trip: what is measured here, and the deadline of a batch.
+        connect: asked for a connection, which comes with ``attach``.
+        on_broken: told why Redis cannot be used; every call that waits fails then.
 
     Attributes:
         on_exchange: told of each batch that was answered, how many seconds that took.
     """
 
     def __init__(
-        self,
-        pool: Pool,
-        *,
-        load: Callable[[Iterable[Script]], Awaitable[None]],
-        on_lost: Callable[[Exception], None],
+        self, round_trip: RoundTrip, *, connect: Callable[[], None], on_broken: Callable[[Exception], None]
     ) -> None:
-        self._pool = pool
-        self._load = load
-        self.on_exchange: Callable[[float], object] = _tell_nobody
-        self._on_lost = on_lost
+        self._round_trip = round_trip
+        self._connect = connect
+        self._on_broken = on_broken
+        self.on_exchange: Callable[[float], object] = _ignore
         self._waiting: list[Call] = []
-        self._under_way: Sequence[Call] = ()
-        self._is_busy = self._is_closed = False
-        self._began_at = 0.0
+        self._under_way: deque[_Sent] = deque()
+        self._missing: list[Call] = []
+        #: Whether something will call ``_begin``: the replies of the batch under way, a timer, or ``attach``.
+        self._is_busy = False
+        self._is_closed = False
+        #: Whether calls were sent a second time since the last reply. They are not sent a third time.
+        self._is_repeating = False
         self._pipe: Pipe | None = None
-        self._clock: Clock | None = None
-        #: Scripts that the server at the pipe's other end has been told. One that it does not know is told before any
-        #: call of its batch: carried out later than those behind it, a settlement would come after the next lease.
-        self._told: set[Script] = set()
-        self._long_way: asyncio.Task[None] | None = None
+        self._clock = Clock(lambda: self._break(TimeoutError("no answer in time")))
+        #: What the server knows: scripts that were sent over this connection. Sent later than the calls behind it, a
+        #: script would have a settlement carried out after the next lease.
+        self._known: set[Command] = set()
         self._leaves_at: asyncio.TimerHandle | None = None
 
     def add(self, call: Call, *, may_wait: bool = False) -> None:
@@ -84,7 +97,7 @@ class Batches:
             may_wait: a moment for others to go with, if there are none yet. They keep their order.
         """
         if self._is_closed:
-            self._fail([call])
+            _fail([call])
             return
         self._waiting.append(call)
         if self._is_busy:
@@ -95,19 +108,33 @@ class Batches:
         elif self._leaves_at is None:
             self._leaves_at = asyncio.get_running_loop().call_later(_MOMENT_S, self._leave)
 
+    def attach(self, pipe: Pipe, scripts: Iterable[Command]) -> None:
+        """Goes on over this connection, whose server knows these scripts."""
+        self._drop_pipe()
+        self._pipe = pipe
+        self._known = {*COMMANDS, *scripts}
+        pipe.on_lost = self._reconnect
+        self._begin_soon()
+
+    def fail(self) -> None:
+        """Fails everything that waits, and gives up the connection."""
+        self._drop_pipe()
+        calls = [call for sent in self._under_way for call in sent.calls] + self._missing + self._waiting
+        self._under_way.clear()
+        self._missing, self._waiting = [], []
+        self._is_busy = self._is_repeating = False
+        _fail(calls)
+
     async def close(self) -> None:
         """Waits for the calls so far, no longer than two deadlines; the rest fail, and all that come later."""
         self._leave()
-        replies = [call.reply for call in (*self._under_way, *self._waiting)]
+        replies = [call.reply for sent in self._under_way for call in sent.calls]
+        replies += [call.reply for call in (*self._missing, *self._waiting)]
         if replies:
-            await asyncio.wait(replies, timeout=2 * DEADLINE_S)
+            await asyncio.wait(replies, timeout=2 * self._round_trip.allowed_s)
         self._is_closed = True
-        if self._long_way is not None:
-            self._long_way.cancel()
-            await asyncio.gather(self._long_way, return_exceptions=True)
-        self._end()
-        if self._clock is not None:
-            self._clock.close()
+        self.fail()
+        self._clock.close()
 
     def _leave(self) -> None:
         """Those that could wait have waited."""
@@ -118,142 +145,157 @@ class Batches:
             self._is_busy = True
             self._begin()
 
+    def _begin_soon(self) -> None:
+        """After the callbacks of calls that have just failed or been answered."""
+        self._is_busy = True
+        asyncio.get_running_loop().call_soon(self._begin)
+
     def _begin(self) -> None:
-        """Sends what waits. Whatever ends a batch calls this again, after those who waited for its replies."""
+        """Sends what waits."""
         calls, self._waiting = self._waiting, []
         if len(calls) > _MAX_BATCH:
             calls, self._waiting = calls[:_MAX_BATCH], calls[_MAX_BATCH:]
-        self._under_way = calls
         if not calls:
             self._is_busy = False
             return
-        self._began_at = time.perf_counter()
-        pipe, clock = self._pipe, self._clock
-        if pipe is None or clock is None or not pipe.is_open or not self._told.issuperset(map(_script_of, calls)):
-            self._take_the_long_way(calls, _TRIES)
+        pipe = self._pipe
+        if pipe is None or self._missing:  # the first is awaited; the second is sent again before anything else
+            self._waiting = [*calls, *self._waiting]
+            if pipe is None:
+                self._connect()
             return
         try:
-            clock.start()
-            pipe.send(_packed(calls), len(calls), self._on_replies)
-        except Exception:  # noqa: BLE001 - whatever it is, calls behind it must not wait for ever
+            self._send(pipe, calls)
+        except Exception as error:  # noqa: BLE001 - whatever it is, calls behind it must not wait for ever
             _log.exception("calls that cannot be sent to redis")
-            clock.stop()
-            self._fail(calls)
-            asyncio.get_running_loop().call_soon(self._begin)
+            self._waiting = [*calls, *self._waiting]
+            self._break(error)
 
-    def _on_replies(self, replies: list[Any] | None) -> None:
-        calls = self._under_way
-        if self._clock is not None:
-            self._clock.stop()
-        if replies is None or _are_from_elsewhere(replies):
-            self._drop_pipe()
-            self._take_the_long_way(calls, _TRIES - 1)
+    def _send(self, pipe: Pipe, calls: list[Call]) -> None:
+        known, scripts = self._known, frozenset[Command]()
+        try:
+            packed = _packed(calls)
+        except UnicodeError:
+            calls = _without_unsendable(calls)
+            packed = _packed(calls)
+        if not known.issuperset(map(_command_of, calls)):
+            scripts = frozenset({call.command for call in calls} - known)
+            packed = b"".join([_pack(("SCRIPT", "LOAD", script.source)) for script in scripts]) + packed
+            known |= scripts
+        if not self._under_way:
+            self._clock.start(self._round_trip.allowed_s)
+        goes_alone = self._round_trip.is_near
+        self._under_way.append(_Sent(calls, scripts, goes_alone, time.perf_counter()))
+        pipe.send(packed, len(scripts) + len(calls), self._on_replies)
+        if not goes_alone:
+            asyncio.get_running_loop().call_later(_MOMENT_S, self._begin)
+
+    def _on_replies(self, replies: list[Any]) -> None:
+        calls, loads, goes_alone, sent_at_s = self._under_way[0]
+        took_s = time.perf_counter() - sent_at_s
+        if not _FROM_ELSEWHERE.isdisjoint(map(type, replies)):
+            self._reconnect()
             return
         try:
-            missing = deliver(calls, replies)
+            if loads:
+                raise_first(replies[: len(loads)])
+                replies = replies[len(loads) :]
+            missing = deliver(calls, replies, loaded=loads)
         except RedisError as error:
-            self._lose(error)
+            self._break(error)
             return
-        if missing:
-            self._take_the_long_way(missing, _TRIES)
+        self._under_way.popleft()
+        self._is_repeating = False
+        self._round_trip.note(took_s)
+        if self._under_way:
+            self._clock.start(self._round_trip.allowed_s)
         else:
-            self._note_exchange()
-
-    def _note_exchange(self) -> None:
-        asyncio.get_running_loop().call_soon(self._begin)
-        self.on_exchange(time.perf_counter() - self._began_at)
-
-    def _take_the_long_way(self, calls: Sequence[Call], tries: int) -> None:
-        self._long_way = asyncio.get_running_loop().create_task(self._go_the_long_way(calls, tries))
-
-    async def _go_the_long_way(self, calls: Sequence[Call], tries: int) -> None:
-        try:
-            await by_deadline(self._exchange(calls, tries))
-        except (RedisError, OSError) as error:
-            self._lose(error)
-        except Exception:  # noqa: BLE001 - whatever it is, calls behind it must not wait for ever
-            _log.exception("calls that cannot be sent to redis")
-            self._drop_pipe()
+            self._clock.stop()
+        if missing or self._missing:
+            self._repeat(missing)
+        elif goes_alone:
             asyncio.get_running_loop().call_soon(self._begin)
-        else:
-            self._note_exchange()
-        finally:  # nobody waits for ever, whatever happened here
-            self._fail(calls)
+        self.on_exchange(took_s)
 
-    async def _exchange(self, calls: Sequence[Call], tries: int) -> None:
-        missing = deliver(calls, await self._sent(calls, tries))
-        if missing:
-            await self._load({call.script for call in missing})
-            deliver(missing, await self._sent(missing, tries), final=True)
+    def _repeat(self, missing: list[Call]) -> None:
+        """Sends calls again whose script the server does not know, in order, once no other batch is under way."""
+        self._missing += missing
+        if self._under_way:
+            return
+        self._known = set(COMMANDS)
+        self._waiting, self._missing = [*self._missing, *self._waiting], []
+        self._begin_soon()
 
-    async def _sent(self, calls: Sequence[Call], tries: int) -> list[Any]:
-        """The replies, over a new connection if need be. Raises RedisError, OSError."""
-        packed = _packed(calls)
-        for _ in range(tries):
-            if self._pipe is None or not self._pipe.is_open:
-                self._told.clear()
-                self._pipe = await Pipe.open(self._pool)
-            if self._clock is None:
-                self._clock = Clock(lambda: self._lose(TimeoutError()))
-            if untold := {call.script for call in calls} - self._told:
-                await self._load(untold)
-                self._told |= untold
-            replies = await self._pipe.sent(packed, len(calls))
-            if replies is not None and not _are_from_elsewhere(replies):
-                return replies
-            self._drop_pipe()
-        raise RedisConnectionError("the connection was lost, or the server is not the primary any more")
+    def _reconnect(self) -> None:
+        """The connection is lost. Calls under way are sent again, once, if a new connection takes no time to speak of.
 
-    def _lose(self, error: Exception) -> None:
-        """Everything that waits fails."""
-        self._end()
-        self._on_lost(error)
-        asyncio.get_running_loop().call_soon(self._begin)
-
-    def _end(self) -> None:
+        From afar it would take several round trips: they fail now, and a worker goes by what it knows meanwhile.
+        """
+        if self._is_repeating or not self._round_trip.is_near:
+            self._break(RedisConnectionError("the connection was closed, or leads to a server that is not the primary"))
+            return
         self._drop_pipe()
-        self._fail(self._under_way)
-        self._fail(self._waiting)
-        self._under_way = self._waiting = []
+        calls = [call for sent in self._under_way for call in sent.calls]
+        self._under_way.clear()
+        self._waiting, self._missing = [*self._missing, *calls, *self._waiting], []
+        self._is_repeating = bool(self._waiting)
+        if self._waiting:
+            self._is_busy = True  # until ``attach``
+        self._connect()
+
+    def _break(self, error: Exception) -> None:
+        """Everything that waits fails. Told first: who calls now must not overtake who fails now."""
+        self._on_broken(error)
+        self.fail()
 
     def _drop_pipe(self) -> None:
         """What comes over it now is nobody's."""
+        self._clock.stop()
         if self._pipe is not None:
             self._pipe.close()
             self._pipe = None
-            self._told.clear()
 
-    @staticmethod
-    def _fail(calls: Sequence[Call]) -> None:
-        for call in calls:
-            if not call.reply.done():
-                call.reply.set_exception(StoreUnavailable())
+
+def _fail(calls: Iterable[Call]) -> None:
+    for call in calls:
+        if not call.reply.done():
+            call.reply.set_exception(StoreUnavailable())
 
 
 def _packed(calls: Sequence[Call]) -> bytes:
     """All of them, for one write."""
-    return b"".join([_packed_call(script.sha, tuple(keys), tuple(arguments)) for script, keys, arguments, _ in calls])
+    return b"".join([_packed_call(command, tuple(keys), tuple(arguments)) for command, keys, arguments, _ in calls])
 
 
-def _packed_call(sha: str, keys: tuple[str, ...], arguments: tuple[str | int, ...]) -> bytes:
-    count = 3 + len(keys) + len(arguments)
+def _packed_call(command: Command, keys: tuple[str, ...], arguments: tuple[str | int, ...]) -> bytes:
     packed = _pack(arguments)
-    return b"*%d\r\n%b%b" % (count, _packed_beginning(sha, keys), packed[packed.index(b"\r\n") + 2 :])
+    count = command.words + len(keys) + len(arguments)
+    return b"*%d\r\n%b%b" % (count, _packed_beginning(command, keys), packed[packed.index(b"\r\n") + 2 :])
 
 
 @lru_cache(maxsize=256)
-def _packed_beginning(sha: str, keys: tuple[str, ...]) -> bytes:
+def _packed_beginning(command: Command, keys: tuple[str, ...]) -> bytes:
     """What most calls of a script have alike: to pack it anew is half of what a call takes (``request`` in bench).
 
     Without the line that says how many parts there are.
     """
-    return _pack(("EVALSHA", sha, len(keys), *keys)).partition(b"\r\n")[2]
+    return _pack(command.beginning(keys)).partition(b"\r\n")[2]
 
 
-def _tell_nobody(_: float) -> None:
-    """Nobody listens."""
+def _without_unsendable(calls: Iterable[Call]) -> list[Call]:
+    """The calls but those whose text no bytes can stand for; these fail, each by itself."""
+    sendable = []
+    for call in calls:
+        try:
+            _packed([call])
+        except UnicodeError as error:
+            _log.exception("a call that cannot be sent to redis", extra={"command": call.command.name})
+            if not call.reply.done():
+                call.reply.set_exception(error)
+        else:
+            sendable.append(call)
+    return sendable
 
 
-def _are_from_elsewhere(replies: Sequence[Any]) -> bool:
-    """Whether the wrong server answered."""
-    return not _FROM_ELSEWHERE.isdisjoint(map(type, replies))
+def _ignore(_: float) -> None:
+    """No listener."""

@@ -17,8 +17,8 @@ from redis.crc import key_slot
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import MovedError, ReadOnlyError, RedisError
 
-#: For the servers that only say where the primary is: two that are silent fit into the store's deadline.
-_ASK_TIMEOUT_S: Final = 0.1
+#: For the servers that only say where the primary is, each step: four of them that are silent fit into joining.
+_ASK_TIMEOUT_S: Final = 1.0
 _MAX_CONNECTIONS: Final = 8
 _SENTINEL_PORT: Final = 26379
 _REDIS_PORT: Final = 6379
@@ -27,21 +27,24 @@ Address = tuple[str, int]
 Locate = Callable[[], Awaitable[Address]]
 
 
-def open_client(url: str, key: str) -> "Redis":
+def open_client(
+    url: str, key: str, *, timeout_s: float | None = None, max_connections: int = _MAX_CONNECTIONS
+) -> "Redis":
     """A client of whoever holds ``key``. Connects at the first use.
 
     Args:
         url: ``redis://``, ``rediss://``, ``unix://``, ``redis+sentinel://[user:password@]host[:port],…/name[?db=0]``
             or ``redis+cluster://[user:password@]host[:port],…``; the login is Redis's, not a Sentinel's.
         key: one key of ours; the others have its hash tag.
+        timeout_s: how long connecting, each answer and a free connection may take. None: the caller has deadlines of
+            its own; redis-py's cost a task or a timer for each write and each reply.
+        max_connections: at once.
     """
     options: dict[str, Any] = {
-        "max_connections": _MAX_CONNECTIONS,
-        # No timeouts of redis-py's: the store has one deadline for all, which knows a busy loop from a silent server.
-        # They would cost a task or a timer for each write and each reply.
-        "timeout": None,
-        "socket_timeout": None,
-        "socket_connect_timeout": None,
+        "max_connections": max_connections,
+        "timeout": timeout_s,
+        "socket_timeout": timeout_s,
+        "socket_connect_timeout": timeout_s,
         "decode_responses": True,
         # One retry without delay: after a restart of Redis, or a resumed machine, pooled sockets are stale.
         "retry": Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),

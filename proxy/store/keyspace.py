@@ -78,6 +78,10 @@ class KeySpace:
         """HASH ``<name>|<metric>`` → count: what was used in a day (``20261120``, UTC) or an hour (``2026112014``)."""
         return f"{self.prefix}usage:{_kind_of(period)}:{period}:{dimension}"
 
+    def client_models(self, client: str) -> str:
+        """SET of the models that a client, by its name in the ledger, has used in the last weeks."""
+        return f"{self.prefix}client_models:{client}"
+
     def points(self, period: str) -> str:
         """HASH ``<account>|<bot>`` → points that the account spent on the bot in a day or an hour, as ``usage``."""
         return f"{self.prefix}points:{_kind_of(period)}:{period}"

@@ -5,14 +5,16 @@ task several times a batch, behind locks (``request`` in bench; ADR 11).
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from typing import Any, Final, Protocol, Self, cast
 
 import hiredis
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import InvalidResponse
 
-#: What becomes of a batch: its replies, errors among them; or None when the connection was lost before they came.
-Take = Callable[[list[Any] | None], None]
+#: Takes the replies to what was sent in one write, errors among them.
+Take = Callable[[list[Any]], None]
 
 #: What the reader says of a reply of which more is to come.
 _NOT_ALL: Final = object()
@@ -32,7 +34,12 @@ class Pool(Protocol):
 
 
 class Pipe(asyncio.Protocol):
-    """One batch at a time."""
+    """Commands in, replies out, in order. Several batches may be under way at once.
+
+    Attributes:
+        is_open: whether it can be sent to.
+        on_lost: called once when the connection is lost; replies that were missing then never come.
+    """
 
     def __init__(self, connection: Any) -> None:
         """Args: ``connection`` one of redis-py's that is connected and idle; it is of no other use from now on."""
@@ -44,9 +51,9 @@ class Pipe(asyncio.Protocol):
             notEnoughData=_NOT_ALL,
         )
         self._replies: list[Any] = []
-        self._missing = 0
-        self._take: Take | None = None
+        self._under_way: deque[tuple[int, Take]] = deque()
         self.is_open = True
+        self.on_lost: Callable[[], None] | None = None
         self._writer: asyncio.StreamWriter = connection._writer  # noqa: SLF001 - kept: it closes when nobody has it
         self._transport = cast(asyncio.Transport, self._writer.transport)
         self._before = cast(asyncio.Protocol, self._transport.get_protocol())
@@ -57,7 +64,7 @@ class Pipe(asyncio.Protocol):
         """A new one, over a connection of the pool's that does not go back there.
 
         Raises:
-            RedisError, OSError: Redis cannot be reached.
+            RedisError, OSError: Redis cannot be reached, or refuses the login.
         """
         await pool.disconnect(inuse_connections=False)  # kept ones may lead to where the primary was
         connection = await pool.get_connection()
@@ -68,47 +75,58 @@ class Pipe(asyncio.Protocol):
             await pool.release(connection)
 
     def send(self, packed: bytes, count: int, take: Take) -> None:
-        """Sends ``count`` commands; ``take`` is called once, with what becomes of them."""
-        self._missing, self._take = count, take
+        """Sends ``count`` commands; ``take`` is called with their replies, unless the connection is lost before."""
+        self._under_way.append((count, take))
         self._transport.write(packed)
 
-    async def sent(self, packed: bytes, count: int) -> list[Any] | None:
-        """The same, for one who waits."""
-        whole: asyncio.Future[list[Any] | None] = asyncio.get_running_loop().create_future()
-        self.send(packed, count, lambda replies: None if whole.done() else whole.set_result(replies))
-        return await whole
+    async def ask(self, packed: bytes, count: int) -> list[Any]:
+        """The same, for one caller who waits and is alone on this connection. Raises RedisError."""
+        whole: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
+
+        def lose() -> None:
+            if not whole.done():
+                whole.set_exception(RedisConnectionError("Redis closed the connection"))
+
+        self.on_lost = lose
+        try:
+            self.send(packed, count, lambda replies: None if whole.done() else whole.set_result(replies))
+            return await whole
+        finally:
+            self.on_lost = None
 
     def close(self) -> None:
         """At once. What is under way is lost, and nobody is told."""
-        self._take = None
+        self._under_way.clear()
+        self.on_lost = None
         self.is_open = False
         self._transport.abort()
 
     # asyncio calls these.
 
     def data_received(self, data: bytes) -> None:
-        reader = self._reader
+        reader, replies = self._reader, self._replies
         reader.feed(data)
-        while self._missing:
-            try:
-                reply = reader.gets()
-            except InvalidResponse:
-                self._transport.abort()
-                return
-            if reply is _NOT_ALL:
-                return
-            if not isinstance(reply, hiredis.PushNotification):
-                self._replies.append(reply)
-                self._missing -= 1
-        replies, self._replies = self._replies, []
-        self._give(replies)
-
-    def connection_lost(self, error: Exception | None) -> None:
-        self.is_open = False
-        self._before.connection_lost(error)
-        self._give(None)
-
-    def _give(self, replies: list[Any] | None) -> None:
-        take, self._take = self._take, None
-        if take is not None:
+        while self._under_way:
+            count, take = self._under_way[0]
+            while len(replies) < count:
+                try:
+                    reply = reader.gets()
+                except InvalidResponse:
+                    self._transport.abort()
+                    return
+                if reply is _NOT_ALL:
+                    return
+                if not isinstance(reply, hiredis.PushNotification):
+                    replies.append(reply)
+            self._under_way.popleft()
+            self._replies = []
             take(replies)
+            replies = self._replies
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.is_open = False
+        self._under_way.clear()
+        self._before.connection_lost(exc)
+        on_lost, self.on_lost = self.on_lost, None
+        if on_lost is not None:
+            on_lost()

@@ -3,30 +3,66 @@
 import asyncio
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from importlib.resources import files
 from typing import Any, Final, NamedTuple
 
 from redis.exceptions import NoScriptError, ResponseError
 
-#: Redis's words for "not now" that redis-py has no class for, or that Redis 6 wraps in the words for a script's fault.
-_REFUSES = re.compile(r"\b(OOM|READONLY|MISCONF|NOREPLICAS|BUSY|LOADING|MASTERDOWN|CLUSTERDOWN|TRYAGAIN)\b")
+#: Redis's words for "not now" or "not you" that redis-py has no class for, or that come wrapped in the words for a
+#: script's fault: Redis 6 wraps all, and every Redis words what the user's ACL forbids to a script in its own way.
+_REFUSES = re.compile(
+    r"\b(OOM|READONLY|MISCONF|NOREPLICAS|BUSY|LOADING|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|NOPERM|NOAUTH"
+    r"|can't run this command|can't access at least one|no permissions|unknown command)\b"
+)
 
 
 #: A line of a script that stands for a file that scripts share, in ``store/lua``.
 _INCLUDE: Final = re.compile(r"^-- include: (\w+)$", re.MULTILINE)
 
 
-class Script:
+class Command:
+    """A command of Redis that is sent as it is.
+
+    Attributes:
+        words: how many words stand before its keys.
+    """
+
+    words = 1
+    source = ""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def beginning(self, keys: Sequence[str]) -> tuple[str | int, ...]:
+        """What is sent before the arguments."""
+        return (self.name, *keys)
+
+
+class Script(Command):
     """A Lua script of the package that owns it; file name = script name. Sent by digest, loaded when missing.
 
     A line ``-- include: name`` stands for ``store/lua/name.lua``.
     """
 
+    words = 3
+
     def __init__(self, package: str, name: str) -> None:
-        self.name = name
+        super().__init__(name)
         self.source = _INCLUDE.sub(lambda include: _read_lua(__package__, include[1]), _read_lua(package, name))
         self.sha = hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()
+
+    def beginning(self, keys: Sequence[str]) -> tuple[str | int, ...]:
+        return ("EVALSHA", self.sha, len(keys), *keys)
+
+
+GET: Final = Command("GET")
+MGET: Final = Command("MGET")
+HGETALL: Final = Command("HGETALL")
+SET: Final = Command("SET")
+
+#: What needs no loading.
+COMMANDS: Final = frozenset({GET, MGET, HGETALL, SET})
 
 
 def _read_lua(package: str, name: str) -> str:
@@ -65,9 +101,9 @@ class Reply(asyncio.Future[Any]):
 
 
 class Call(NamedTuple):
-    """A script call that waits for its reply."""
+    """A call that waits for its reply."""
 
-    script: Script
+    command: Command
     keys: Sequence[str]
     arguments: Sequence[str | int]
     reply: Reply
@@ -84,26 +120,43 @@ def reply_of(call: Reply) -> asyncio.Future[Any]:
     return call.waiting
 
 
-def deliver(calls: Sequence[Call], replies: Sequence[Any], *, final: bool = False) -> list[Call]:
+def deliver(calls: Sequence[Call], replies: Sequence[Any], *, loaded: Collection[Command] = ()) -> list[Call]:
     """Hands out the replies; returns the calls whose script Redis does not have yet.
 
+    Args:
+        calls: the calls.
+        replies: to each, in order.
+        loaded: scripts that Redis was sent just before.
+
     Raises:
-        RedisError: Redis refuses to work (full, read-only, loading): a server that is away, to us.
+        RedisError: Redis refuses to work (full, read-only, loading, no permission, or it forgets scripts at once).
     """
     missing = []
     for call, reply in zip(calls, replies, strict=True):
         if not isinstance(reply, Exception):
             if not call.reply.done():
                 call.reply.set_result(reply)
-        elif isinstance(reply, NoScriptError) and not final:
+        elif isinstance(reply, NoScriptError) and call.command not in loaded:
             missing.append(call)
-        elif not is_of_the_script(reply):
+        elif not is_of_the_call(reply):
             raise reply
         elif not call.reply.done():
             call.reply.set_exception(reply)
     return missing
 
 
-def is_of_the_script(error: Exception) -> bool:
-    """A script that fails is our bug, and is not taken for a Redis that is away."""
-    return type(error) is ResponseError and "script" in str(error) and not _REFUSES.search(str(error))
+def raise_first(replies: Iterable[Any]) -> None:
+    """Raises the first error among them."""
+    for reply in replies:
+        if isinstance(reply, Exception):
+            raise reply
+
+
+def is_of_the_call(error: Exception) -> bool:
+    """Whether an error speaks of one call, not of a Redis that refuses to work.
+
+    A script that fails is our bug; a key that holds another type is somebody's mistake.
+    """
+    if type(error) is not ResponseError or _REFUSES.search(str(error)):
+        return False
+    return "script" in str(error) or str(error).startswith("WRONGTYPE")

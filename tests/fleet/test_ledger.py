@@ -124,7 +124,7 @@ async def test_the_ledger_is_what_poe_served_and_what_the_clients_saw(
         stack.push_async_callback(store.close)
         instances = [await stack.enter_async_context(running_instance(tmp_path, **environment)) for _ in range(2)]
         seen = await ask_all(instances)
-        usage = UsageReader(store)
+        usage = UsageReader(store.reports)
 
         async def has_all() -> bool:
             return sum(row.requests for row in await usage.by("all", since)) >= REQUESTS
@@ -136,7 +136,7 @@ async def test_the_ledger_is_what_poe_served_and_what_the_clients_saw(
         by_key = {row.name: row for row in await usage.by("key", since)}
         [everybody] = await usage.by("all", since)
         days = await usage.by("all", since, per="day")
-        trail = await NewestReader(store).requests(REQUESTS + 100)
+        trail = await NewestReader(store.reports).requests(REQUESTS + 100)
 
     usages = [one.usage for one in seen if one.usage is not None]
     [prompt] = {one["prompt_tokens"] for one in usages}

@@ -42,7 +42,7 @@ class Pools:
 
     async def events(self) -> list[dict[str, Any]]:
         """All of them, oldest first."""
-        return [dict(event.facts) for event in reversed(await NewestReader(self.store).events(100))]
+        return [dict(event.facts) for event in reversed(await NewestReader(self.store.reports).events(100))]
 
     async def kinds(self) -> list[str]:
         return [event["kind"] for event in await self.events()]

@@ -118,7 +118,7 @@ async def test_rows_are_by_name_with_most_tokens_first(store: RedisStore) -> Non
         recorder.record(new_entry(client=client, prompt_tokens=tokens, completion_tokens=0))
     recorder.record(new_entry(client="carol", key_ids=[], outcome="rate_limit_exceeded", prompt_tokens=0))
     await recorder.close()
-    usage, since = UsageReader(store), datetime.now(UTC) - HOUR
+    usage, since = UsageReader(store.reports), datetime.now(UTC) - HOUR
 
     assert [(row.name, row.requests) for row in await usage.by("client", since)] == [
         ("bob", 1),
@@ -135,14 +135,29 @@ async def test_a_month_has_days_and_models_of_each_client(store: RedisStore) -> 
     for client, model in (("alice", "Echo"), ("bob", "Echo"), ("alice", "Opus"), ("a|b", "x|y"), ("alice", "Opus")):
         recorder.record(new_entry(client=client, model=model))
     await recorder.close()
-    month = await UsageReader(store).month()
+    usage = UsageReader(store.reports)
+    alice, odd, nobody = [await usage.month_of(client) for client in ("alice", "a|b", "nobody")]
 
-    days, models = month.of("alice")
-    assert [(row.period, row.requests) for row in days] == [(f"{datetime.now(UTC):%Y-%m-%d}", 3)]
-    assert [(row.name, row.requests, row.tokens) for row in models] == [("Opus", 2, 24), ("Echo", 1, 12)]
-    assert [row.name for row in month.of("a|b")[1]] == ["x/y"]
-    assert month.of("nobody") == ((), ())
-    assert month.since.day == 1
+    assert [(row.period, row.requests) for row in alice.days] == [(f"{datetime.now(UTC):%Y-%m-%d}", 3)]
+    assert [(row.name, row.requests, row.tokens) for row in alice.models] == [("Opus", 2, 24), ("Echo", 1, 12)]
+    assert [row.name for row in odd.models] == ["x/y"]
+    assert (nobody.days, nobody.models) == ([], [])
+    assert alice.since.day == 1
+
+
+async def test_a_month_has_the_models_that_an_older_release_counted(store: RedisStore, raw: Any) -> None:
+    """It kept no list of a client's models; they are looked for once, whatever characters are in its name."""
+    today = f"{datetime.now(UTC):%Y%m%d}"
+    counts = {"[a]*|Opus|requests": 2, "[a]*|Opus|prompt_tokens": 7, "a|Echo|requests": 1, "[a]*b|Echo|requests": 1}
+    await raw.hset(store.keys.usage(today, "client_model"), mapping=counts)
+    usage = UsageReader(store.reports)
+
+    first, again = [await usage.month_of("[a]*") for _ in range(2)]
+
+    assert [(row.name, row.requests, row.tokens) for row in first.models] == [("Opus", 2, 7)]
+    assert again == first
+    assert await raw.smembers(store.keys.client_models("[a]*")) == {"", "Opus"}
+    assert 0 < await raw.ttl(store.keys.client_models("[a]*")) <= 40 * 86400
 
 
 async def test_points_are_poes_for_a_model_and_parts_for_a_client(store: RedisStore, raw: Any) -> None:
@@ -157,7 +172,7 @@ async def test_points_are_poes_for_a_model_and_parts_for_a_client(store: RedisSt
         await raw.hset(names.usage(hour, "model"), mapping={"Echo|requests": 2})
         await raw.hset(names.usage(hour, "all"), mapping={"requests": 2})
         await raw.hset(names.points(hour), mapping={"me|echo": points, "other|Echo": 0, "me|Elsewhere": 7})
-    usage, since = UsageReader(store), NOW - HOUR
+    usage, since = UsageReader(store.reports), NOW - HOUR
 
     by_client = {row.name: row for row in await usage.by("client", since, NOW)}
     by_model = {row.name: row for row in await usage.by("model", since, NOW)}
@@ -177,7 +192,7 @@ async def test_points_of_an_account_are_parted_among_its_keys(store: RedisStore,
         mapping={"k1|prompt_tokens": 75, "k2|prompt_tokens": 25, "k3|prompt_tokens": 5, "k3|requests": 1},
     )
     await raw.hset(names.points("2026112014"), mapping={"me|Echo": 1000, "k3|Echo": 10})
-    usage, since = UsageReader(store), NOW - timedelta(minutes=1)
+    usage, since = UsageReader(store.reports), NOW - timedelta(minutes=1)
 
     assert {row.name: row.points_estimated for row in await usage.by("key", since, NOW)} == {
         "k1": 750,
@@ -194,7 +209,7 @@ async def test_what_somebody_else_wrote_is_passed_over(store: RedisStore, raw: A
     await raw.hset(store.keys.usage("20261120", "client"), mapping={"alice|requests": "many", "bob|requests": 2})
     await raw.set(store.keys.usage("20261119", "client"), "what is this")
 
-    rows = await UsageReader(store).by("client", NOW - DAY, NOW, per="day")
+    rows = await UsageReader(store.reports).by("client", NOW - DAY, NOW, per="day")
 
     assert {row.name: row.requests for row in rows if row.requests} == {"bob": 2}
     assert store.available
@@ -205,7 +220,7 @@ async def test_the_newest_requests_come_in_pages(store: RedisStore) -> None:
     for number in range(5):
         recorder.record(new_entry(request_id=str(number), outcome=("answered", "upstream_error")[number % 2]))
     await recorder.close()
-    newest = NewestReader(store)
+    newest = NewestReader(store.reports)
     first = await newest.requests(2)
     rest = await newest.requests(9, before=first[-1].entry_id)
 

@@ -369,7 +369,7 @@ async def test_what_a_caller_used_who_left_midway_is_recorded(
     entries: list[Told] = []
 
     async def recorded() -> bool:
-        entries[:] = await NewestReader(store).requests(1)
+        entries[:] = await NewestReader(store.reports).requests(1)
         return bool(entries)
 
     try:

@@ -214,7 +214,7 @@ async def test_at_the_deadline_streams_end_with_an_error_event(
         leases = [await client.zcard(f"{namespace}:1:{{pool}}:leases:{fingerprint(key)}") for key in KEYS]
     assert leases == [0, 0]
     store = RedisStore(redis_url, namespace)
-    [row] = await UsageReader(store).by("all", datetime.now(UTC) - timedelta(hours=1))
+    [row] = await UsageReader(store.reports).by("all", datetime.now(UTC) - timedelta(hours=1))
     await store.close()
     assert row.error_counts == {"draining": STREAMS}
     assert row.completion_tokens > 0

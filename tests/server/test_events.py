@@ -14,7 +14,7 @@ CHAT: dict[str, Any] = {"model": "Echo", "messages": [{"role": "user", "content"
 
 async def test_a_worker_notes_its_begin_its_drain_and_once_who_is_limited(settings: Settings) -> None:
     store = RedisStore(settings.redis_url, settings.redis_namespace)
-    newest = NewestReader(store)
+    newest = NewestReader(store.reports)
 
     async def has(count: int) -> bool:
         return len(await newest.events(9)) == count

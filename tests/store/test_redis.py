@@ -16,7 +16,7 @@ from cluster.processes import free_port
 from proxy.errors import StoreUnavailable
 from proxy.store import redis as store_module
 from proxy.store.redis import RedisStore
-from proxy.store.script import Script, is_of_the_script
+from proxy.store.script import Script, is_of_the_call
 from tests.support.redis_servers import breakable_redis, cluster_setup, sentinel_setup
 from tests.support.waiting import wait_until
 
@@ -186,7 +186,7 @@ def test_a_refusal_is_no_fault_of_the_script(refusal: str) -> None:
     """Redis words them alike; the last is Redis 6's way. A fault of the script would fail requests."""
     error = redis.ResponseError(refusal)
 
-    assert not is_of_the_script(error)
+    assert not is_of_the_call(error)
 
 
 def made(source: str) -> Script:

@@ -16,6 +16,7 @@ local trail, failures = KEYS[1], KEYS[2]
 local prefix, worker, newest = ARGV[1], ARGV[2], tonumber(ARGV[3])
 
 local HOUR_KEPT_MS, DAY_KEPT_MS, CLIENT_DAY_KEPT_MS, WORKER_KEPT_MS = 3456000000, 34560000000, 172800000, 86400000
+local CLIENT_MODELS_KEPT_MS = 3456000000
 local TRAIL_LENGTH, FAILURES_LENGTH, LATE_MS = 10000, 2000, 1000
 local BOUNDS_MS = {100, 250, 500, 1000, 2500, 5000, 10000, 30000, 60000, 120000, 300000}
 local OF_A_CLIENTS_MODEL = {requests = true, errors = true, left = true, prompt_tokens = true, completion_tokens = true,
@@ -29,7 +30,7 @@ local last = tonumber(redis.call('GET', recorded) or 0)
 if last >= newest then return 0 end
 redis.call('SET', recorded, ARGV[3], 'PX', WORKER_KEPT_MS)
 
-local faults, periods = 0, {}
+local faults, periods, models_of = 0, {}, {}
 local function is_fault(reply)
   local failed = type(reply) == 'table' and reply.err
   if failed then faults = faults + 1 end
@@ -110,6 +111,8 @@ while at < #ARGV do
       counts[bucket('first_text_le:', tonumber(first_text))] = 1
     end
 
+    models_of[counted_client] = models_of[counted_client] or {}
+    models_of[counted_client][counted_model] = true
     local sums = period.sums
     for metric, by in pairs(counts) do
       if by ~= 0 then
@@ -164,6 +167,12 @@ local function write(name, keep_ms, fields)
     told[2 * i - 1], told[2 * i] = field, string.format('%d', (before[i] or 0) + fields[field])
   end
   if redis.call('HSET', name, unpack(told)) > 0 then redis.call('PEXPIRE', name, keep_ms) end
+end
+
+for client, models in pairs(models_of) do
+  local name, names = prefix .. 'client_models:' .. client, {}
+  for model in pairs(models) do names[#names + 1] = model end
+  if not is_fault(redis.pcall('SADD', name, unpack(names))) then redis.call('PEXPIRE', name, CLIENT_MODELS_KEPT_MS) end
 end
 
 for _, period in pairs(periods) do

@@ -30,10 +30,11 @@ class Desk:
     def __init__(self, worker: Worker) -> None:
         self.worker = worker
         self.sign_ins = SignIns(worker.admin_digests)
-        self.keys = KeyAdmin(worker.store)
-        self.clients = ClientAdmin(worker.store, taken=[token.name for token in worker.settings.access_tokens])
-        self.usage = UsageReader(worker.store)
-        self.newest = NewestReader(worker.store)
+        reports = worker.store.reports
+        self.keys = KeyAdmin(reports)
+        self.clients = ClientAdmin(reports, taken=[token.name for token in worker.settings.access_tokens])
+        self.usage = UsageReader(reports)
+        self.newest = NewestReader(reports)
         self.minutes = Minutes(self.newest)
         self.fresh_minutes = Fresh(self.minutes.refresh)
         self.live_state = Fresh(self._look)
@@ -74,7 +75,8 @@ class Desk:
             keys = await self.key_states()
             minutes = (await self.fresh_minutes.get()).newest(2)
         except StoreUnavailable:
-            overview = {**overview, "redis": "away"}
+            if overview["redis"] == "ok":
+                overview = {**overview, "redis": "away"}
         state = {"at_ms": time.time_ns() // 1_000_000, "overview": overview, "keys": keys, "minutes": minutes}
         return b"event: state\ndata: %b\n\n" % orjson.dumps(state)
 

@@ -27,10 +27,12 @@ async def ready(request: Request) -> HTTPResponse:
 async def ready_state(worker: Worker) -> dict[str, Any]:
     """What ``/ready`` tells of a worker."""
     count = await worker.key_count.get()
-    available = worker.store.available
+    store = worker.store
+    redis = "ok" if store.available else "refuses" if store.refusal else "away"
     return {
-        "status": "draining" if worker.drain.begun else "ok" if available else "degraded",
-        "redis": "ok" if available else "away",
+        "status": "draining" if worker.drain.begun else "ok" if store.available else "degraded",
+        "redis": redis,
+        **({"redis_says": store.refusal} if redis == "refuses" else {}),
         "keys": {
             "ready": count.ready,
             "cooling": count.cooling,

@@ -21,8 +21,8 @@ async def retrieve_usage(request: Request) -> HTTPResponse:
     """Today, each day of this month, and the month's models, all in UTC; ``docs/dialect.md`` has the shape."""
     client = await authenticate(request)
     worker: Worker = request.app.ctx.worker
-    month = await worker.month.get()
-    days, models = month.of(client.name)
+    month = await worker.month.get(client.name)
+    days, models = month.days, month.models
     body = {
         "object": "usage",
         "client": client.name,

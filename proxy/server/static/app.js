@@ -151,7 +151,7 @@ function update() {
 
 function drawBanner() {
   const banner = frame.banner;
-  const what = store.lost ? "lost" : store.overview?.redis === "away" ? "redis" : store.overview?.status === "draining" ? "draining" : "";
+  const what = store.lost ? "lost" : ["away", "refuses"].includes(store.overview?.redis) ? "redis" : store.overview?.status === "draining" ? "draining" : "";
   if (banner.dataset.what === what) return;
   banner.dataset.what = what;
   banner.hidden = !what;

@@ -28,7 +28,7 @@ export function keysPanel() {
     list.hidden = !keys?.length;
     empty.hidden = Boolean(keys?.length);
     if (keys && !keys.length) setText(empty, t("keys.none"));
-    if (!keys && store.overview?.redis === "away") setText(empty, t("error.redis"));
+    if (!keys && ["away", "refuses"].includes(store.overview?.redis)) setText(empty, t("error.redis"));
     if (keys) keyed(body, rows, keys, { id: (key) => key.key_id, make: makeRow, update: updateRow });
     tick();
   }
