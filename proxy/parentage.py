@@ -5,13 +5,14 @@ import signal
 from typing import Final
 
 _PR_SET_PDEATHSIG: Final = 1
+#: Loaded here: a child of a process with several threads must not load anything between fork and exec.
+_LIBC: Final = ctypes.CDLL(None)
 
 
 def end_with_parent() -> None:
     """Asks the kernel to send this process SIGTERM when its parent dies, even by SIGKILL.
 
-    Called in the child. The parent's *thread* that started it is what counts, so start children from the main thread.
+    Called in the child. The parent's *thread* that started it is what counts: it has to live as long as the child.
     """
-    libc = ctypes.CDLL(None)
-    if hasattr(libc, "prctl"):
-        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if hasattr(_LIBC, "prctl"):
+        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -61,9 +61,13 @@ class Recorder:
         self._untold: deque[_Numbered] = deque()
         self._telling: asyncio.Task[None] | None = None
         self._is_losing = False
+        self._is_closed = False
 
     def record(self, entry: Entry) -> None:
-        """Takes a call that has just ended. Returns at once and never fails."""
+        """Takes a call that has just ended. Returns at once and never fails. After ``close`` it takes none."""
+        if self._is_closed:
+            _log.error("requests are missing from the ledger", extra={"requests": 1, "request_id": entry.request_id})
+            return
         self._number += 1
         if len(self._untold) >= MAX_UNTOLD:
             self._lose_oldest()
@@ -73,6 +77,7 @@ class Recorder:
 
     async def close(self) -> None:
         """Tells what is left, for a second at most."""
+        self._is_closed = True
         if self._telling is None:
             return
         await asyncio.wait({self._telling}, timeout=_CLOSE_S)

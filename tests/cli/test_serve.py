@@ -218,6 +218,34 @@ async def test_what_it_knows_survives_a_restart(home: Path, poe: ScriptedPoe, wo
     assert [poe.keys_used().count(key) for key in KEYS] == [2, 2]
 
 
+@both_ways
+async def test_a_valkey_that_is_killed_runs_again_on_what_it_knew(home: Path, poe: ScriptedPoe, workers: int) -> None:
+    """Nobody else would start it: managed clients would get 503 until the server is started anew."""
+    async with running_instance(home, **POOL, WORKERS=str(workers), POE_BASE_URL=poe.base_url) as instance:
+        await all_workers_serve(instance, workers)
+        await chat(instance, times=3)
+        async with Redis(unix_socket_path=str(home / "data" / "valkey.sock")) as redis:
+            assert await redis.waitaof(1, 0, 5000) == [1, 0]
+        killed = valkey_of(instance)
+        killed.kill()
+        during = await chat(instance)
+        await wait_until(lambda: "the embedded valkey runs again" in instance.log.read_text(), "it runs again")
+
+        async def is_used() -> bool:
+            before = await leases_given(home)
+            return await chat(instance) == ["Hello"] and await leases_given(home) > before
+
+        await wait_until(is_used, "leases are given by it")
+        given, again = await leases_given(home), valkey_of(instance)
+        code = await instance.stop()
+
+    assert during == ["Hello"]
+    assert given > 3
+    assert again.pid != killed.pid
+    assert code == 0
+    await wait_until(lambda: is_gone(again), "it has ended with the server", within_s=5)
+
+
 async def test_a_second_start_on_the_same_data_dir_is_refused(home: Path, poe: ScriptedPoe) -> None:
     """With a way out in the message; the first goes on undisturbed."""
     async with running_instance(home, **POOL, WORKERS="1", POE_BASE_URL=poe.base_url) as instance:

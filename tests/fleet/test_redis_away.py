@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import aiohttp
 import httpx
@@ -20,6 +20,7 @@ from proxy.keypool.pool import KeyPool
 from proxy.keypool.verdict import ANSWERED, POE_FAILED_HERE_ONLY, Cooldown
 from proxy.settings import PoeKey, Settings, fingerprint
 from proxy.store import redis as store_module
+from proxy.store.pipe import Pipe
 from tests.support.fleet import Instance, running_instance
 from tests.support.redis_servers import Server, breakable_redis, cluster_setup, sentinel_setup
 from tests.support.scripted_poe import Asked, Reply, ScriptedPoe, echo, failure
@@ -321,6 +322,33 @@ async def test_a_settlement_never_overtakes_one_that_redis_has_not_heard_of(tmp_
             await pool.settle(leases[1], ANSWERED)
 
             await wait_until(lambda: answered(server) == 2, "both are counted", within_s=3)
+
+
+async def test_a_settlement_never_overtakes_one_that_could_not_be_sent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the reason: Redis would leave the first out afterwards, and with it a cooldown."""
+    send, broken = Pipe.send, list[bytes]()
+
+    def breaks_once(self: Pipe, packed: bytes, *arguments: Any) -> None:
+        if not broken:
+            broken.append(packed)
+            raise ZeroDivisionError
+        send(self, packed, *arguments)
+
+    with breakable_redis(tmp_path) as server:
+        async with pool_on(server) as (pool, _):
+            cooled, other = await leased(pool), await leased(pool)
+            monkeypatch.setattr(Pipe, "send", breaks_once)
+            first = asyncio.create_task(pool.settle(cooled, POE_FAILED_HERE_ONLY))
+            await asyncio.sleep(0)  # the second settlement is made in the turn in which the first fails
+            second = asyncio.create_task(pool.settle(other, ANSWERED))
+            await asyncio.gather(first, second)
+            client = server.client()
+
+            await wait_until(lambda: answered(server) == 1, "the second is counted", within_s=5)
+            assert client.zrange(f"{PREFIX}resting", 0, -1) == [cooled.key.key_id]
+            assert broken
 
 
 async def test_a_settlement_that_redis_cannot_apply_holds_up_no_other(tmp_path: Path) -> None:

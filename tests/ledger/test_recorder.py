@@ -169,8 +169,8 @@ async def test_workers_at_once_lose_nothing_and_keep_their_order(ledger: Ledger)
 
 async def test_many_calls_at_once_take_few_trips(ledger: Ledger) -> None:
     """Thirty-two in one call of the script, so that a busy worker keeps up."""
+    await record_all(ledger.recorder()[0], [new_entry()])
     recorder, _ = ledger.recorder()
-    await record_all(recorder, [new_entry()])
     before = (await ledger.redis.info("commandstats"))["cmdstat_evalsha"]["calls"]
     await record_all(recorder, [new_entry()] * 320)
     after = (await ledger.redis.info("commandstats"))["cmdstat_evalsha"]["calls"]
@@ -299,6 +299,21 @@ async def test_a_worker_that_ends_waits_for_redis_a_second_at_most(
         await asyncio.wait_for(recorder.close(), 5)
 
     assert caplog.records[-1].message == "requests are missing from the ledger"
+
+
+async def test_what_ends_after_the_recorder_has_closed_is_refused_with_a_line(
+    ledger: Ledger, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A task that told a closed store for ever would be left behind."""
+    recorder, _ = ledger.recorder()
+    await record_all(recorder, [new_entry()])
+    before = asyncio.all_tasks()
+    with caplog.at_level(logging.ERROR, logger=recorder_module.__name__):
+        recorder.record(new_entry(request_id="late"))
+
+    assert asyncio.all_tasks() == before
+    assert [record.__dict__["request_id"] for record in caplog.records] == ["late"]
+    assert len(await ledger.trail()) == 1
 
 
 async def test_a_call_frees_what_its_client_holds_and_counts_against_its_day(ledger: Ledger) -> None:

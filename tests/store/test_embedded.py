@@ -8,7 +8,9 @@ import psutil
 import pytest
 import redis
 
+from proxy.store import embedded
 from proxy.store.embedded import EmbeddedError, embedded_valkey
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture(name="home")
@@ -78,6 +80,51 @@ def test_its_data_survives_being_killed(home: Path) -> None:
         value = got(url)
 
     assert value == "kept"
+
+
+async def runs_again(caplog: pytest.LogCaptureFixture, times: int) -> None:
+    await wait_until(lambda: caplog.text.count("runs again") == times, "it runs again")
+
+
+async def test_one_that_is_killed_is_started_again_on_its_data(home: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Twice in a row, at the same URL; and it ends with the block all the same."""
+    with embedded_valkey(home) as url:
+        put(url, "kept")
+        with redis.Redis.from_url(url) as client:
+            assert client.waitaof(1, 0, 5000) == [1, 0]
+        for deaths in (1, 2):
+            [valkey] = valkeys(home)
+            valkey.kill()
+            await runs_again(caplog, deaths)
+
+            assert got(url) == "kept"
+
+    assert valkeys(home) == []
+    assert caplog.text.count("died and is started again") == 2
+
+
+async def test_one_that_cannot_start_again_is_tried_again(
+    home: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With pauses, and not for ever once the server ends."""
+    monkeypatch.setattr(embedded, "_PAUSES_S", (0.0, 0.05))
+    with embedded_valkey(home) as url:
+        put(url, "value")
+        manifest = home / "appendonlydir" / "appendonly.aof.manifest"
+        good = manifest.read_text()
+        manifest.write_text("nonsense\n")
+        [valkey] = valkeys(home)
+        valkey.kill()
+        await wait_until(lambda: caplog.text.count("does not start") >= 2, "it was tried twice")
+        manifest.write_text(good)
+        await wait_until(lambda: "runs again" in caplog.text, "it runs again")
+
+        assert got(url) == "value"
+        manifest.write_text("nonsense\n")
+        [valkey] = valkeys(home)
+        valkey.kill()
+
+    assert valkeys(home) == []
 
 
 def test_it_never_throws_data_away_to_make_room(home: Path) -> None:
