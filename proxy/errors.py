@@ -215,11 +215,7 @@ class NoKeyReady(ProxyError):
 
 
 class StoreUnavailable(ProxyError):
-    """Redis did not answer, or not in time, or refused.
-
-    Attributes:
-        reason: what Redis said or what was waited for, for operators; never part of the message.
-    """
+    """Redis did not answer, or not in time, or refused; ``reason``, for operators alone, has what it said."""
 
     status = 503
     code = "store_unavailable"

@@ -1,4 +1,4 @@
-"""``python -m proxy check``: is this configuration sound, and does Poe accept the keys?"""
+"""``python -m proxy check``: is this configuration sound, does Redis work, and does Poe accept the keys?"""
 
 import asyncio
 import sys
@@ -10,7 +10,8 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from proxy.cli.configuration import settings_or_exit
-from proxy.errors import PoeError
+from proxy.cli.shared_state import open_reports
+from proxy.errors import PoeError, StoreUnavailable
 from proxy.poe_api.client import PoeClient, Timeouts
 from proxy.server.startup import warnings_of
 from proxy.settings import PoeKey, Settings
@@ -25,22 +26,41 @@ class _KeyReport:
 
 @click.command()
 def check() -> None:
-    """Check the settings, and each Poe key (by its id): accepted or not, and its points. Spends none.
+    """Check the settings, Redis, and each Poe key (by its id): accepted or not, and its points. Spends none.
 
-    Exits with 2 when the settings cannot be used, with 1 when Poe does not accept a key or cannot be asked.
+    Exits with 2 when the settings cannot be used, with 1 when Redis does not work or refuses, or when Poe does not
+    accept a key or cannot be asked.
     """
     settings = settings_or_exit()
-    reports = asyncio.run(_ask_poe(settings))
+    reports, (redis, redis_works) = asyncio.run(_ask_all(settings))
     console = Console()
     console.print("Settings: [green]ok[/green]")
     for warning in warnings_of(settings):
         console.print(f"[yellow]Warning:[/yellow] {escape(warning)}", soft_wrap=True, highlight=False)
+    console.print(f"Redis: {redis}", soft_wrap=True, highlight=False)
     if reports:
         console.print(_table(reports))
     else:
         console.print("No Poe keys: callers bring their own.")
-    if any(report.problem for report in reports):
+    if not redis_works or any(report.problem for report in reports):
         sys.exit(1)
+
+
+async def _ask_all(settings: Settings) -> tuple[list[_KeyReport], tuple[str, bool]]:
+    return await asyncio.gather(_ask_poe(settings), _ask_redis(settings))
+
+
+async def _ask_redis(settings: Settings) -> tuple[str, bool]:
+    """What to say of Redis, and whether it works."""
+    if settings.redis_url == "embedded":
+        return "embedded; `serve` starts it", True
+    redis = open_reports(settings)
+    try:
+        return f"[green]ok[/green], {await redis.check() * 1000:.1f} ms away", True
+    except StoreUnavailable as error:
+        return f"[red]{escape(error.reason or str(error))}[/red]", False
+    finally:
+        await redis.close()
 
 
 async def _ask_poe(settings: Settings) -> list[_KeyReport]:

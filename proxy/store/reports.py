@@ -7,6 +7,7 @@ event loop is free for requests.
 
 import asyncio
 import logging
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from typing import Any, Final, Protocol
@@ -28,6 +29,8 @@ _MAX_CONNECTIONS: Final = 4
 #: Hashes that are read at once, and fields of each in one slice: 16,000 fields take some 10 ms to take in.
 _HASHES: Final = 8
 _FIELDS: Final = 2000
+#: A script that does what most of ours do, and changes nothing.
+_NO_SCRIPT: Final = "redis.call('TIME') return redis.call('SETRANGE', KEYS[1], 0, '')"
 #: Most commands in one round trip.
 _COMMANDS: Final = 100
 
@@ -62,6 +65,15 @@ class Reports:
         except NoScriptError:
             await self._ask(client.script_load(script.source), script.name)
             return await self._ask(client.evalsha(*call), script.name)
+
+    async def check(self) -> float:
+        """How long a round trip takes, in seconds, to a Redis that does what the server needs: writes and scripts."""
+        await self._ask(self._redis.setrange(self.keys.turn, 0, ""), "a write")  # changes nothing
+        client: Any = self._redis
+        await self._ask(client.script_load(_NO_SCRIPT), "loading a script")
+        began_at_s = time.perf_counter()
+        await self._ask(client.eval(_NO_SCRIPT, 1, self.keys.turn), "a script")
+        return time.perf_counter() - began_at_s
 
     async def get_hash(self, name: str) -> dict[str, str]:
         """A hash, however large; empty when there is none."""

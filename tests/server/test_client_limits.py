@@ -473,7 +473,7 @@ async def test_a_refusal_names_the_limit_to_the_client_and_to_the_operator(
         store = RedisStore(settings.redis_url, settings.redis_namespace)
 
         async def told() -> list[str]:
-            return [facts["outcome"] for _, facts in await store.get_newest(store.keys.trail, 5)]
+            return [facts["outcome"] for _, facts in await store.reports.get_newest(store.keys.trail, 5)]
 
         async def is_told() -> bool:
             return len(await told()) == 2

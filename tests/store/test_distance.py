@@ -1,7 +1,6 @@
 """Redis far away: behind a pipe that delays, cuts, stalls and comes back, plain and with TLS."""
 
 import asyncio
-import hashlib
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, ExitStack
@@ -16,21 +15,13 @@ from proxy.store.redis import RedisStore
 from proxy.store.script import Script
 from tests.support.certificates import Certificate, self_signed
 from tests.support.redis_servers import Server, breakable_redis
+from tests.support.scripts import made_script
 from tests.support.tcp_pipe import TcpPipe, tcp_pipe
 from tests.support.waiting import wait_until
 
 COUNT_KEYS: Final = Script("proxy.keypool", "count_keys")
-CLAIM: Final = Script("proxy.keypool", "claim_probe")
-
-
-def made(source: str) -> Script:
-    script = Script.__new__(Script)
-    script.name, script.source = "made", source
-    script.sha = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
-    return script
-
-
-APPEND: Final = made("return redis.call('APPEND', KEYS[1], ARGV[1])")
+OTHER: Final = made_script("return redis.call('ZCARD', KEYS[1])")
+APPEND: Final = made_script("return redis.call('APPEND', KEYS[1], ARGV[1])")
 
 
 @pytest.fixture(scope="module")
@@ -77,8 +68,8 @@ async def stores(namespace: str) -> AsyncIterator[Any]:
 
 def run(store: RedisStore, script: Script = COUNT_KEYS) -> "asyncio.Future[Any]":
     keys = store.keys
-    if script is CLAIM:
-        return store.run(CLAIM, [keys.probes, keys.keyset("none")], [1000])
+    if script is OTHER:
+        return store.run(OTHER, [keys.probes], [])
     return store.run(COUNT_KEYS, [keys.resting, keys.out, keys.keyset("none")], [])
 
 
@@ -94,7 +85,7 @@ async def test_the_first_calls_wait_for_the_first_connection(stores: Any, far: F
     far.pipe.delay(round_trip_ms, jitter=0.3)
     store = stores(far.url)
 
-    await asyncio.gather(run(store), run(store, CLAIM), store.get("x"), store.get_hash("y"))
+    await asyncio.gather(run(store), run(store, OTHER), store.get("x"), store.get_hash("y"))
 
     assert store.available
     assert store.losses == 0
@@ -104,7 +95,7 @@ async def test_a_call_takes_one_round_trip_also_where_others_are_under_way(store
     """One batch at a time would have a call wait for the one before it: two round trips."""
     far.pipe.delay(100)
     store = stores(far.url)
-    await asyncio.gather(run(store), run(store, CLAIM))
+    await asyncio.gather(run(store), run(store, OTHER))
     took: list[float] = []
 
     async def call(after_s: float) -> None:
@@ -240,7 +231,7 @@ async def test_a_silent_redis_holds_the_first_calls_no_longer_than_the_setting_a
 
 async def test_scripts_are_loaded_in_one_round_trip(stores: Any, server: Server) -> None:
     """One after another, twenty scripts would take three seconds from afar."""
-    scripts = [made(f"return {number}") for number in range(20)]
+    scripts = [made_script(f"return {number}") for number in range(20)]
     with tcp_pipe(server.url) as pipe:
         store = stores(pipe.url("redis"))
         await asyncio.gather(*(store.run(script, [], []) for script in scripts))

@@ -1,7 +1,6 @@
 """The way to Redis on real servers: where it finds them, and what it does when they are not what they were."""
 
 import asyncio
-import hashlib
 import socket
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -18,6 +17,7 @@ from proxy.store import redis as store_module
 from proxy.store.redis import RedisStore
 from proxy.store.script import Script, is_of_the_call
 from tests.support.redis_servers import breakable_redis, cluster_setup, sentinel_setup
+from tests.support.scripts import made_script
 from tests.support.waiting import wait_until
 
 #: A script of the product that runs on an empty Redis.
@@ -190,11 +190,8 @@ def test_a_refusal_is_no_fault_of_the_script(refusal: str) -> None:
 
 
 def made(source: str) -> Script:
-    """A script of its own, which no server has seen before."""
-    script = Script.__new__(Script)
-    script.name, script.source = "made", f"-- {uuid.uuid4()}\n{source}"
-    script.sha = hashlib.sha1(script.source.encode(), usedforsecurity=False).hexdigest()
-    return script
+    """A script that no server has seen before."""
+    return made_script(f"-- {uuid.uuid4()}\n{source}")
 
 
 @pytest.mark.parametrize("loses", [False, True], ids=["at first", "after its connections and scripts were lost"])
