@@ -32,12 +32,13 @@ ProxyError             500    server_error           internal_error          nob
    ├─ RefusedByBot     400    invalid_request_error  invalid_value           caller      no
    └─ PoeFailed        502    server_error           upstream_error          upstream    yes
       ├─ StreamCut     502    server_error           upstream_error          upstream    yes
-      └─ PoeTimeout    504    server_error           upstream_timeout        upstream    yes
+      │  └─ Dropped    502    server_error           upstream_error          upstream    yes   (poe_api/unreached.py)
+      ├─ PoeTimeout    504    server_error           upstream_timeout        upstream    yes
+      └─ PoeUnreachable 502   server_error           upstream_unreachable    nobody      no    (poe_api/unreached.py)
 ====================== ====== ====================== ======================= =========== ==============
 
-What a blame does to a key is the key pool's business (``keypool/verdict.py``). Messages are ours: no
-upstream body, key or token is ever part of one. What Poe itself said is kept apart, in ``said``, for
-the operator's log.
+Blame becomes a rest in ``keypool/verdict.py``. No key or token is ever part of a message; ``poe_api/wording.py`` puts
+Poe's words into some. Agents go by words such as "connection lost", "timed out", "server error".
 """
 
 from enum import StrEnum
@@ -242,7 +243,7 @@ class Draining(ProxyError):
 
     status = 503
     code = "draining"
-    default_message = "This instance is shutting down and could not finish the answer. Please send the request again."
+    default_message = "Connection lost: this instance is shutting down (server error). Please send the request again."
 
     def __init__(self) -> None:
         super().__init__(retry_after_s=1.0)
@@ -341,7 +342,7 @@ class PromptTooLong(PoeError):
     type = "invalid_request_error"
     code = "context_length_exceeded"
     blame = Blame.CALLER
-    default_message = "The messages are too long for this model."
+    default_message = "This model's maximum context length is exceeded. Please reduce the length of the messages."
 
 
 class RefusedByPolicy(PoeError):
@@ -380,18 +381,18 @@ class PoeFailed(PoeError):
     status = 502
     code = "upstream_error"
     blame = Blame.UPSTREAM
-    default_message = "Poe failed to answer this request."
+    default_message = "Poe failed to answer this request (server error)."
 
 
 class StreamCut(PoeFailed):
     """The answer ended before Poe said it was done."""
 
-    default_message = "The answer was cut off by Poe before it was complete."
+    default_message = "Connection lost: Poe cut the answer off before it was complete (server error)."
 
 
 class PoeTimeout(PoeFailed):
-    """Poe did not answer in time."""
+    """Poe was connected and did not answer in time."""
 
     status = 504
     code = "upstream_timeout"
-    default_message = "Poe did not answer in time."
+    default_message = "Request timed out: Poe did not answer in time (server error)."

@@ -224,6 +224,10 @@ class Settings(BaseSettings):
     cooldown_base_s: Seconds = Field(default=5, description="First guessed cooldown of a key, in seconds; doubles.")
     cooldown_cap_s: Seconds = Field(default=300, description="Longest guessed cooldown, in seconds.")
     connect_timeout_s: Seconds = Field(default=5, description="Seconds to connect to Poe.")
+    connect_patience_s: Annotated[float, Field(ge=0, le=60)] = Field(
+        default=5,
+        description="Seconds a request waits for a connection while none to Poe can be made; 0 = one try.",
+    )
     first_event_s: Seconds = Field(default=120, description="Seconds Poe may take until its first event.")
     upstream_idle_s: Seconds = Field(default=120, description="Seconds of silence allowed within an answer.")
     upstream_total_s: Seconds = Field(default=600, description="Seconds a whole answer may take.")

@@ -72,6 +72,7 @@ DEFAULTS: Final[dict[str, Any]] = {
     "cooldown_base_s": 5,
     "cooldown_cap_s": 300,
     "connect_timeout_s": 5,
+    "connect_patience_s": 5,
     "first_event_s": 120,
     "upstream_idle_s": 120,
     "upstream_total_s": 600,
@@ -97,6 +98,7 @@ RANGES: Final[dict[str, tuple[float, float]]] = {
     "REDIS_TIMEOUT_S": (0.001, 10),
     "POINTS_EVERY_S": (0, 86_400),
     "DRAIN_NOTICE_S": (0, 3600),
+    "CONNECT_PATIENCE_S": (0, 60),
     "KEY_WAIT_QUEUE": (0, 100_000),
     "RPM_PER_ACCOUNT": (0, 100_000),
     "MAX_IN_FLIGHT_PER_KEY": (0, 100_000),
@@ -104,7 +106,11 @@ RANGES: Final[dict[str, tuple[float, float]]] = {
         name.upper(): (0.001, 86_400)
         for name in DEFAULTS
         if name.endswith("_s")
-        and name not in ("key_wait_s", "client_wait_s", "points_every_s", "drain_notice_s", "redis_timeout_s")
+        and name
+        not in (
+            *("key_wait_s", "client_wait_s", "points_every_s", "drain_notice_s", "redis_timeout_s"),
+            "connect_patience_s",
+        )
     },
 }
 

@@ -7,6 +7,7 @@ again. Whole (non-streamed) answers fail over until they are whole.
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from proxy.errors import (
     Blame,
@@ -29,6 +30,7 @@ from proxy.keypool.verdict import (
     ANSWERED,
     BOT_FAILED,
     POE_FAILED_HERE_ONLY,
+    UNREACHED,
     UPLOAD_FAILED,
     Verdict,
     judge,
@@ -38,6 +40,7 @@ from proxy.openai_api.response import Batch, ContentDeltas, Delta
 from proxy.poe_api.client import Answer, PoeClient
 from proxy.poe_api.events import Event, Texts
 from proxy.poe_api.query import Query, build_query_body
+from proxy.poe_api.unreached import Dropped, PoeUnreachable
 from proxy.settings import PoeKey
 from proxy.translator.reply import Reply
 
@@ -71,6 +74,13 @@ class Upstream:
     poe: PoeClient
     uploads: Uploads
     off_loop: OffLoop
+
+
+class _Suspect(NamedTuple):
+    """A lease whose attempt Poe failed, and how many outages of the way to Poe there had been by then."""
+
+    lease: Lease
+    outages: int
 
 
 class Attempts:
@@ -112,13 +122,14 @@ class Attempts:
         self._push = push
         self._keyring = keyring
         self._upstream = upstream
+        self._reach = upstream.poe.reach
         self._failover = failover
         self._trusted = trusted
         self.body = b""
         self._started_at = time.monotonic()
         self._tried: list[str] = []
         self._left_out: list[str] = []
-        self._suspects: list[Lease] = []
+        self._suspects: list[_Suspect] = []
         self._committed = False
         self._uploading = False
         self._rpm = 0
@@ -144,6 +155,8 @@ class Attempts:
         failure: PoeError | None = None
         try:
             while failure is None or self._may_try_again(failure):
+                if not self._reach.is_up:  # no key is leased that nothing could be sent with
+                    await self._reach.until_up()
                 lease = await self._lease()
                 if not isinstance(lease, Lease):
                     raise await self._no_key(failure, lease)
@@ -192,20 +205,33 @@ class Attempts:
 
     async def _clear_the_bot(self) -> None:
         """Where one key failed and another was answered, it was the key."""
-        if len(self._suspects) == 1:
-            await self._keyring.settle(self._suspects[0], POE_FAILED_HERE_ONLY)
+        suspects = self._credible_suspects()
+        if len(suspects) == 1:
+            await self._keyring.settle(suspects[0].lease, POE_FAILED_HERE_ONLY)
+
+    def _credible_suspects(self) -> list[_Suspect]:
+        """Where the way to Poe went away after an attempt had failed, that may have been why."""
+        return [suspect for suspect in self._suspects if suspect.outages == self._reach.outages]
 
     def _judge(self, error: PoeError, lease: Lease) -> Verdict:
         """The verdict on a failed attempt. The same failure with a second key is the bot's."""
         if error.blame in (Blame.ACCOUNT, Blame.ACCOUNT_BOT):
             self._left_out.append(lease.key.account_id)
+        if self._says_nothing(error):
+            return UNREACHED
         if self._uploading and isinstance(error, PoeFailed):
             return UPLOAD_FAILED
         if not isinstance(error, PoeFailed):
             is_poes_word = self._uploading or error.http_status is not None or self._trusted
             return judge(error) if is_poes_word or error.blame is Blame.CALLER else judge_hearsay(error)
-        self._suspects.append(lease)
+        self._suspects = [*self._credible_suspects(), _Suspect(lease, self._reach.outages)]
         return BOT_FAILED if len(self._suspects) == _KEYS_TO_BLAME_A_BOT else judge(error)
+
+    def _says_nothing(self, error: PoeError) -> bool:
+        """Whether it tells of the way to Poe alone: no connection, or one that broke while none can be made."""
+        if isinstance(error, PoeUnreachable | Dropped):
+            return True
+        return isinstance(error, PoeFailed) and error.http_status is None and not self._reach.is_up
 
     async def _carry_out(self, lease: Lease, show: Show) -> None:
         """Shows what Poe says, as far as it may be shown already. A whole answer is shown when it is whole."""

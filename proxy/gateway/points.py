@@ -51,7 +51,7 @@ class PointsReader:
     async def read_all(self) -> None:
         """Reads the accounts that are due. Raises StoreUnavailable."""
         for account, keys in self._accounts.items():
-            if not await self._ledger.claim(account, for_s=self._every_s):
+            if not self._poe.reach.is_up or not await self._ledger.claim(account, for_s=self._every_s):
                 continue
             try:
                 await self._read(account, keys)

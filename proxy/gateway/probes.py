@@ -11,6 +11,7 @@ from proxy.errors import KeyRefused, PoeError, StoreUnavailable
 from proxy.keypool.pool import KeyPool
 from proxy.keypool.shared import ProbeAnswer
 from proxy.poe_api.client import PoeClient
+from proxy.poe_api.unreached import PoeUnreachable
 from proxy.settings import PoeKey
 
 #: How often a worker looks whether a probe is due, in seconds; trouble with a key wakes it at once.
@@ -19,6 +20,8 @@ _LOOK_EVERY_S = 10.0
 _CLAIM_S = 60.0
 #: How soon a key in trouble, or an unanswered probe, is looked at again, in seconds.
 _SOON_S = 300.0
+#: The same where no connection to Poe could be made.
+_UNREACHED_S = 1.0
 
 
 class Prober:
@@ -37,7 +40,7 @@ class Prober:
         """Probes whatever is due, for as long as the worker lives. Cancel it to end."""
         while True:
             with contextlib.suppress(StoreUnavailable):
-                while key := await self._pool.claim_probe(claim_s=_CLAIM_S):
+                while self._poe.reach.is_up and (key := await self._pool.claim_probe(claim_s=_CLAIM_S)):
                     await self._probe(key)
             self._pool.probe_wanted.clear()
             with contextlib.suppress(TimeoutError):
@@ -45,7 +48,11 @@ class Prober:
                     await self._pool.probe_wanted.wait()
 
     async def _probe(self, key: PoeKey) -> None:
-        answer, points = await self._ask(key)
+        try:
+            answer, points = await self._ask(key)
+        except PoeUnreachable:  # the next worker that can ask shall do it
+            await self._pool.record_probe(key, "nothing", 0, next_s=_UNREACHED_S)
+            return
         is_well = answer == "points" and points > 0
         next_s = self._every_s if is_well else min(self._every_s, _SOON_S)
         await self._pool.record_probe(key, answer, points, next_s=next_s)
@@ -55,5 +62,7 @@ class Prober:
             return "points", await self._poe.fetch_balance(key.secret)
         except KeyRefused:
             return "refused", 0
+        except PoeUnreachable:
+            raise
         except PoeError:
             return "nothing", 0

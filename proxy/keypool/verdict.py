@@ -12,6 +12,7 @@ PoeFailed, StreamCut, PoeTimeout none                  until it is known who was
 – another key was answered then  rest key              a guess that doubles (``POE_FAILED_HERE_ONLY``)
 – another key failed the same    blame bot             its breaker opens at the third time in a row
 – it failed to take the files    none                  neither key nor bot had a part in it (``UPLOAD_FAILED``)
+PoeUnreachable, Dropped          none                  nothing was answered, so nothing is known (``UNREACHED``)
 any of the first four, said by   rest account for bot  1 minute (``judge_hearsay``)
 a bot that Poe does not list
 anything else                    none
@@ -61,6 +62,7 @@ ANSWERED: Final = Verdict("answered", "clear")
 ABANDONED: Final = Verdict("abandoned")
 POE_FAILED_HERE_ONLY: Final = Verdict("failed_here_only", "rest key")
 UPLOAD_FAILED: Final = Verdict("upload_failed")
+UNREACHED: Final = Verdict("unreached")
 BOT_FAILED: Final = Verdict("bot_failed", "blame bot")
 
 _SUBSCRIPTION_REST_S: Final = 3600.0

@@ -6,10 +6,11 @@ Knows keys only as the string it is handed. fastapi-poe's types describe what is
 (``query.py``); its client is not used, and ADR 1 says why.
 """
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Final, Self, TypeVar
 from urllib.parse import quote
 
@@ -27,11 +28,13 @@ from proxy.poe_api.network import (
     fault_of,
     in_our_terms,
     open_session,
+    patiently,
     read_capped,
     read_fault,
     read_object,
 )
 from proxy.poe_api.points import SpentPage, parse_spent_page
+from proxy.poe_api.unreached import Dropped, PoeUnreachable
 
 _MAX_CATALOGUE_BYTES: Final = 32 * 1024 * 1024
 _MAX_HISTORY_BYTES: Final = 1024 * 1024
@@ -47,12 +50,16 @@ _KEY: Final = re.compile(r"[!-~]{1,4096}")
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """Seconds allowed to connect, until the first event, between two reads, and for a whole answer."""
+    """Seconds allowed until the first event, between two reads, for a whole answer, and to connect.
+
+    ``patience_s`` is how long a query waits for a connection when none can be made.
+    """
 
     connect_s: float
     first_event_s: float
     idle_s: float
     total_s: float
+    patience_s: float = 5.0
 
 
 class Answer:
@@ -147,7 +154,11 @@ class Answer:
 
 
 class Asking:
-    """A query and its answer, as a context manager."""
+    """A query and its answer, as a context manager.
+
+    Poe may close a connection that was kept at the very moment it is used again. A query that met a closed connection
+    was read by no one, and goes out once more over a new one. See ADR 17.
+    """
 
     def __init__(self, pool: ConnectionPool, request: Sequence[bytes], key: str, timeouts: Timeouts) -> None:
         self._pool = pool
@@ -158,13 +169,25 @@ class Asking:
         self._connection: Connection | None = None
 
     async def __aenter__(self) -> Answer:
-        connection = self._connection = self._pool.take_idle() or await self._pool.open()
+        try:
+            idle = self._pool.take_idle()
+            if idle is not None:
+                try:
+                    return await self._ask(idle)
+                except Dropped:
+                    if not idle.was_stale:
+                        raise
+            return await self._ask(await self._pool.open())
+        finally:
+            self._request = ()  # an answer may take long, and what was asked may be large
+
+    async def _ask(self, connection: Connection) -> Answer:
+        self._connection = connection
         timeouts = self._timeouts
         try:
             connection.send(
                 self._request, first_s=timeouts.first_event_s, idle_s=timeouts.idle_s, total_s=timeouts.total_s
             )
-            self._request = ()  # an answer may take long, and what was asked may be large
             await connection.head()
             if connection.status != 200 or _content_type(connection) != "text/event-stream":
                 # Without a name here: an error that is raised knows this frame, and would know itself by it.
@@ -186,13 +209,18 @@ class Asking:
 
 
 class PoeClient:
-    """Poe's API. Open it inside a running event loop and close it after the last answer."""
+    """Poe's API. Open it inside a running event loop and close it after the last answer.
+
+    Attributes:
+        reach: whether connections to Poe can be made.
+    """
 
     def __init__(self, base_url: str, timeouts: Timeouts) -> None:
         self._base_url = base_url
         self._timeouts = timeouts
         self._session = open_session()
-        self._streams = ConnectionPool(base_url, connect_s=timeouts.connect_s)
+        self._streams = ConnectionPool(base_url, connect_s=timeouts.connect_s, patience_s=timeouts.patience_s)
+        self.reach = self._streams.dialer
         url = URL(base_url)
         self._path = url.raw_path.rstrip("/")
         self._head = "".join(f"{name}: {value}\r\n" for name, value in _stream_headers(url).items())
@@ -205,7 +233,7 @@ class PoeClient:
 
     async def close(self) -> None:
         """Closes every connection to Poe."""
-        self._streams.close()
+        await self._streams.close()
         await self._session.close()
 
     def ask(self, *, bot: str, body: bytes, key: str) -> "Asking":
@@ -277,6 +305,9 @@ class PoeClient:
             raise PoeFailed(
                 "The file is not at Poe, so it cannot be fetched; ask for its URL.", said="a file elsewhere"
             )
+        return await patiently(partial(self._fetch_file, target, max_bytes), patience_s=self._timeouts.patience_s)
+
+    async def _fetch_file(self, target: URL, max_bytes: int) -> bytes:
         timeout = aiohttp.ClientTimeout(total=_FILE_S, sock_connect=self._timeouts.connect_s)
         with in_our_terms():
             async with self._session.get(target, allow_redirects=False, timeout=timeout) as response:
@@ -288,11 +319,16 @@ class PoeClient:
         url = URL(self._base_url + path, encoded=True)
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         timeout = aiohttp.ClientTimeout(total=20, sock_connect=self._timeouts.connect_s)
-        with in_our_terms():
-            async with self._session.get(url, headers=headers, allow_redirects=False, timeout=timeout) as response:
-                if response.status != 200:
-                    raise await read_fault(response, key)
-                return await read_object(response, max_bytes)
+        began_at = asyncio.get_running_loop().time()
+        try:
+            with in_our_terms():
+                async with self._session.get(url, headers=headers, allow_redirects=False, timeout=timeout) as response:
+                    if response.status != 200:
+                        raise await read_fault(response, key)
+                    return await read_object(response, max_bytes)
+        except PoeUnreachable as failure:
+            self.reach.note_failure(failure, began_at=began_at)
+            raise
 
 
 def _absolute(url: str) -> URL | None:

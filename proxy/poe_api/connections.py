@@ -1,6 +1,7 @@
 """The connections to one server, for streams: kept for the next answer when one has ended, made when there is none.
 
-aiohappyeyeballs connects, the event loop does TLS; what is said over a connection is ``http1.py``'s business.
+aiohappyeyeballs connects, the event loop does TLS; ``dialing.py`` decides when, and what is said over a connection is
+``http1.py``'s business.
 """
 
 import asyncio
@@ -12,20 +13,33 @@ from typing import Final, cast
 from aiohappyeyeballs import start_connection
 from yarl import URL
 
-from proxy.errors import PoeFailed, PoeTimeout
+from proxy.poe_api.dialing import Dialer
 from proxy.poe_api.http1 import Connection
+from proxy.poe_api.unreached import PoeUnreachable
 
 #: A POST on a connection that the server has just closed fails, so idle ones are given up early.
 _KEEPALIVE_S: Final = 15.0
 #: Other addresses of a host are tried beside the first when it takes longer than this (RFC 8305).
 _HAPPY_EYEBALLS_S: Final = 0.25
 _ADDRESSES_KEEP_S: Final = 300.0
+_OLD_ADDRESSES_KEEP_S: Final = 5.0
+
+#: Why a connection could not be made, in words that can be counted.
+REASONS: Final = ("refused", "dns", "tls", "timeout", "other")
 
 
 class ConnectionPool:
-    """The connections to one server. Open it inside a running event loop, and close it after the last answer."""
+    """The connections to one server. Open it inside a running event loop, and close it after the last answer.
 
-    def __init__(self, base_url: str, *, connect_s: float) -> None:
+    Args:
+        connect_s: how long one connection may take to be made.
+        patience_s: how long somebody waits for one when none can be made; 0 = no longer than one dial takes.
+
+    Attributes:
+        dialer: knows whether connections can be made.
+    """
+
+    def __init__(self, base_url: str, *, connect_s: float, patience_s: float) -> None:
         url = URL(base_url)
         self._host, self._port = url.host or "", url.port or 443
         self._tls = ssl.create_default_context() if url.scheme == "https" else None
@@ -37,6 +51,7 @@ class ConnectionPool:
         self._addresses_until = 0.0
         self._look_up: asyncio.Task[None] | None = None
         self._sweep: asyncio.TimerHandle | None = None
+        self.dialer: Dialer[Connection] = Dialer(self._host, self._dial, self._keep, patience_s=patience_s)
 
     def take_idle(self) -> Connection | None:
         """A connection that no one uses: the one freed last; None when there is none."""
@@ -48,27 +63,27 @@ class ConnectionPool:
         return None
 
     async def open(self) -> Connection:
-        """A new connection.
+        """A connection that was just made, or just became free. Raises PoeUnreachable: there is none to be had."""
+        return await self.dialer.connect()
 
-        Raises:
-            PoeTimeout, PoeFailed: there is none to be had.
-        """
+    async def close(self) -> None:
+        """Closes every connection."""
+        await self.dialer.close()
+        if self._sweep is not None:
+            self._sweep.cancel()
+        for connection in list(self._open):
+            connection.close()
+
+    async def _dial(self) -> Connection:
         try:
             async with asyncio.timeout(self._connect_s):
                 return await self._connect()
         except TimeoutError:
             self._addresses_until = 0.0
-            raise PoeTimeout(said="no connection in time") from None
-        except OSError as error:
+            raise PoeUnreachable(said="no connection in time", reason="timeout") from None
+        except (OSError, UnicodeError) as error:  # the second: a host that cannot be looked up
             self._addresses_until = 0.0
-            raise PoeFailed(said=f"no connection: {type(error).__name__}") from error
-
-    def close(self) -> None:
-        """Closes every connection."""
-        if self._sweep is not None:
-            self._sweep.cancel()
-        for connection in list(self._open):
-            connection.close()
+            raise PoeUnreachable(said=f"no connection: {type(error).__name__}", reason=reason_of(error)) from error
 
     async def _connect(self) -> Connection:
         sock = await start_connection(
@@ -91,11 +106,24 @@ class ConnectionPool:
         return self._addresses
 
     async def _look_up_addresses(self) -> None:
-        found = await self._loop.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
-        self._addresses = cast("Sequence[tuple[int, int, int, str, tuple[str, int]]]", found)
-        self._addresses_until = self._loop.time() + _ADDRESSES_KEEP_S
+        """The server's addresses. A resolver that fails leaves those that are known."""
+        keep_s = _ADDRESSES_KEEP_S
+        try:
+            found = await self._loop.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
+        except OSError:
+            if not self._addresses:
+                raise
+            keep_s = _OLD_ADDRESSES_KEEP_S
+        else:
+            self._addresses = cast("Sequence[tuple[int, int, int, str, tuple[str, int]]]", found)
+        self._addresses_until = self._loop.time() + keep_s
 
     def _on_free(self, connection: Connection) -> None:
+        if not self.dialer.offer(connection):
+            self._keep(connection)
+
+    def _keep(self, connection: Connection) -> None:
+        connection.idle_since = self._loop.time()
         self._idle.append(connection)
         if self._sweep is None:
             self._sweep = self._loop.call_later(_KEEPALIVE_S, self._close_idle)
@@ -112,3 +140,17 @@ class ConnectionPool:
         if self._idle:
             due = self._idle[0].idle_since + _KEEPALIVE_S
             self._sweep = self._loop.call_at(due, self._close_idle)
+
+
+def reason_of(error: BaseException) -> str:
+    """Why a connection could not be made: one of ``REASONS``."""
+    match error:
+        case TimeoutError():
+            return "timeout"
+        case ssl.SSLError():
+            return "tls"
+        case socket.gaierror() | UnicodeError():
+            return "dns"
+        case ConnectionRefusedError():
+            return "refused"
+    return "other"

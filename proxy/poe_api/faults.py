@@ -30,10 +30,14 @@ from proxy.errors import (
     SubscriptionRequired,
 )
 from proxy.poe_api.events import EventDecoder, Failure
+from proxy.poe_api.wording import message_of
 
 #: Longest Retry-After believed.
 MAX_RETRY_AFTER_S: Final = 86_400.0
 _MAX_SAID = 300
+#: Whose words a caller reads. What comes as an event may be the bot's author's.
+_POE: Final = "Poe"
+_THE_BOT: Final = "the bot"
 
 _BY_TYPE: Final[dict[str, type[PoeError]]] = {
     "insufficient_fund": OutOfPoints,
@@ -59,6 +63,11 @@ _BY_TYPE: Final[dict[str, type[PoeError]]] = {
     "timeout_error": PoeTimeout,
 }
 
+#: Without words of Poe's: what the kind's own message would not say.
+_MESSAGES: Final = {
+    "privacy_authorization_error": "This model needs an authorization that the Poe account has not given.",
+}
+
 _BY_WORDS: Final[tuple[tuple[re.Pattern[str], type[PoeError]], ...]] = tuple(
     (re.compile(words, re.IGNORECASE), fault)
     for words, fault in (
@@ -69,7 +78,7 @@ _BY_WORDS: Final[tuple[tuple[re.Pattern[str], type[PoeError]], ...]] = tuple(
         (r"bot does not exist|cannot access private bots|does not support api access", ModelNotFound),
         (r"does not exist or you do not have access|^model \S+ not found", ModelNotFound),
         (r"does not support (tool|function)|(tool|function) calling is not supported", FeatureRefused),
-        (r"message (is )?too long|maximum context length|context window", PromptTooLong),
+        (r"(message|prompt|input) (is )?too long|maximum context length|context window", PromptTooLong),
     )
 )
 
@@ -100,10 +109,11 @@ class RateLimits:
 def fault_of_event(failure: Failure, *, key: str = "") -> PoeError:
     """The fault that an ``error`` event stands for. ``key`` is kept out of what Poe said.
 
-    The event's text may be the bot's author's and may quote the conversation, so only its type is kept.
+    The event's text may be the bot's author's and may quote the conversation, so for the log only its type is kept.
     """
     kind = _kind((failure.error_type,), failure.text, status=500)
-    return kind(said=_said(failure.error_type, key=key))
+    message = message_of(kind, failure.text, speaker=_THE_BOT, key=key) or _MESSAGES.get(failure.error_type)
+    return kind(message, said=_said(failure.error_type, key=key))
 
 
 def fault_of_response(status: int, headers: Mapping[str, str], body: bytes, *, key: str = "") -> PoeError:
@@ -111,9 +121,10 @@ def fault_of_response(status: int, headers: Mapping[str, str], body: bytes, *, k
 
     ``key`` is kept out of what Poe said.
     """
-    types, words = _reading(body)
+    types, words, speaker = _reading(body)
     kind = _kind(types, words, status=status)
     return kind(
+        message_of(kind, words, speaker=speaker, key=key),
         said=_said(str(status), *types, words, key=key),
         retry_after_s=_stated_wait_s(kind, headers),
         http_status=status,
@@ -174,8 +185,8 @@ def _kind(types: tuple[str, ...], words: str, *, status: int) -> type[PoeError]:
     return _BY_STATUS.get(status, RefusedByBot if 400 <= status < 500 else PoeFailed)
 
 
-def _reading(body: bytes) -> tuple[tuple[str, ...], str]:
-    """(machine-readable types and codes, words) of an error body in any of the shapes Poe has sent."""
+def _reading(body: bytes) -> tuple[tuple[str, ...], str, str]:
+    """(machine-readable types and codes, words, whose they are) of an error body in any of the shapes Poe has sent."""
     try:
         error = orjson.loads(body)
     except orjson.JSONDecodeError:
@@ -183,17 +194,18 @@ def _reading(body: bytes) -> tuple[tuple[str, ...], str]:
     if isinstance(error, dict):
         error = error.get("error", error.get("detail", error))
     if not isinstance(error, dict):
-        return (), str(error)
+        return (), str(error), _POE if isinstance(error, str) else ""
     types = tuple(str(error[key]) for key in ("code", "type", "error_type") if isinstance(error.get(key), str))
-    return types, str(error.get("message") or error.get("text") or "")
+    words = error.get("message") or error.get("text") or ""
+    return types, str(words), _POE if isinstance(words, str) else ""
 
 
-def _reading_of_text(body: bytes) -> tuple[tuple[str, ...], str]:
+def _reading_of_text(body: bytes) -> tuple[tuple[str, ...], str, str]:
     """An event stream with an error event, or any other text."""
     for event in EventDecoder().feed(body + b"\n\n"):
         if isinstance(event, Failure):
-            return (event.error_type,), event.text
-    return (), body[:2000].decode(errors="replace")
+            return (event.error_type,), event.text, _THE_BOT
+    return (), body[:2000].decode(errors="replace"), ""
 
 
 def _said(*parts: str, key: str) -> str:

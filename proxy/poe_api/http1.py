@@ -4,22 +4,28 @@ aiohttp does the rest of our HTTP. Here it is left out because a stream wakes us
 and wrappers are woken with us (ADR 10 has the figures; ``lone`` and ``request`` in bench). httptools parses, and
 ``connections.py`` keeps connections.
 
-Never sends a request twice: whoever asked may have paid for the first.
+Never sends a request twice: whoever asked may have paid for the first. ``was_stale`` says when nobody can have.
 """
 
 import asyncio
+import fcntl
 import select
+import termios
+from array import array
 from collections.abc import Callable, Sequence
 from typing import Final, cast
 
 import httptools
 
 from proxy.errors import PoeFailed, PoeTimeout, StreamCut
+from proxy.poe_api.unreached import Dropped
 
 #: The head of an answer may be so large.
 _MAX_HEAD_BYTES: Final = 64 * 1024
 #: Nothing more is read from the socket while this much waits to be taken.
 _HIGH_WATER_BYTES: Final = 256 * 1024
+#: A request that meets a closed connection is refused within a round trip. What comes later has other reasons.
+_STALE_S: Final = 1.0
 #: How long, and for how much, a body that goes on after the answer's own end is waited for.
 _ENDING_S: Final = 1.0
 _MAX_ENDING_BYTES: Final = 64
@@ -32,6 +38,7 @@ class Connection(asyncio.Protocol):
         status: of the answer, once ``head`` has returned.
         headers: its headers, names in lower case; of one that came twice the last counts.
         whole: whether the body has come to its end.
+        idle_since: when whoever keeps it got it.
     """
 
     def __init__(self, on_free: Callable[["Connection"], None], on_lost: Callable[["Connection"], None]) -> None:
@@ -56,8 +63,9 @@ class Connection(asyncio.Protocol):
         self._waiter: asyncio.Future[None] | None = None
         self._consume: Callable[[bytes], bool] | None = None
         self._failure: PoeFailed | None = None
+        self._was_taken = True
         self._timer: asyncio.TimerHandle | None = None
-        self._first_until = self._total_until = self._idle_s = self._heard_at = 0.0
+        self._first_until = self._total_until = self._idle_s = self._heard_at = self._sent_at = 0.0
         self.idle_since = 0.0
         self.status = 0
         self.headers: dict[str, str] = {}
@@ -77,14 +85,14 @@ class Connection(asyncio.Protocol):
         self._has_head = self.whole = self._ends_with_connection = False
         self._ending_left = None
         self.headers = {}
-        self._heard_at = now = self._loop.time()
+        self._heard_at = self._sent_at = now = self._loop.time()
         self._first_until, self._total_until, self._idle_s = now + first_s, now + total_s, idle_s
         # Early enough for every clock, so that it need not be set anew when the first event comes.
         self._timer = self._loop.call_at(now + min(first_s, idle_s, total_s), self._on_timer)
         self._transport.writelines(request)
 
     async def head(self) -> None:
-        """Waits until status and headers have come. Raises PoeFailed, StreamCut or PoeTimeout."""
+        """Waits until status and headers have come. Raises PoeFailed, Dropped, StreamCut or PoeTimeout."""
         while not self._has_head:
             await self._news()
 
@@ -174,6 +182,15 @@ class Connection(asyncio.Protocol):
         self._transport.abort()
 
     @property
+    def was_stale(self) -> bool:
+        """Whether it had been closed when the request came, so that no one has read that and it may be sent again.
+
+        A server that closes a connection resets it when something is left to read there, or comes later. One that has
+        read all of a request, and closes then, ends it in good order: such a request may have been carried out.
+        """
+        return isinstance(self._failure, Dropped) and not self._was_taken
+
+    @property
     def is_open(self) -> bool:
         """Whether it can still be used."""
         return self._failure is None and not self._transport.is_closing()
@@ -210,7 +227,6 @@ class Connection(asyncio.Protocol):
         self._parser = None
         self._forget_parts()
         if self._may_be_kept and self.is_open:
-            self.idle_since = self._loop.time()
             self._on_free(self)
         else:
             self.close()
@@ -254,6 +270,12 @@ class Connection(asyncio.Protocol):
         if self._ending_left < 0:
             self.close()
 
+    def _has_unread(self) -> bool:
+        """Whether a part of the request is still here, or not acknowledged by the server's system."""
+        waiting = array("i", [0])
+        fcntl.ioctl(self._transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, waiting)
+        return self._transport.get_write_buffer_size() > 0 or waiting[0] > 0
+
     # asyncio calls these.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -276,12 +298,22 @@ class Connection(asyncio.Protocol):
         else:
             self._note_read(len(data))
 
+    def eof_received(self) -> None:
+        """There will be no answer any more, so what is not sent yet needs no sending."""
+        if not self._has_head and self._has_unread():
+            self._was_taken = False
+        if self._transport.get_write_buffer_size():
+            self.close()
+
     def connection_lost(self, error: Exception | None) -> None:
         self._stop_timer()
+        if isinstance(error, ConnectionError) and self._loop.time() < self._sent_at + _STALE_S:
+            self._was_taken = False
         if self._has_head and self._ends_with_connection and error is None:
             self.whole = True
         if self._failure is None:
-            self._failure = StreamCut(said=type(error).__name__ if error else "the connection closed")
+            kind = StreamCut if self._has_head or self._head_bytes else Dropped
+            self._failure = kind(said=type(error).__name__ if error else "the connection closed")
         self._wake()
         if self._consume is not None:
             self._give(self._consume)

@@ -1,15 +1,21 @@
 """What all talk with Poe over HTTP has in common: how a session is opened, and what its failures mean to us."""
 
+import asyncio
 import contextlib
-from collections.abc import Iterator, Mapping
-from typing import Any, Final
+import time
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from itertools import chain, repeat
+from typing import Any, Final, TypeVar
 
 import aiohttp
 import orjson
 
 from proxy import __version__
 from proxy.errors import PoeError, PoeFailed, PoeTimeout, StreamCut
+from proxy.poe_api.connections import reason_of
+from proxy.poe_api.dialing import PAUSES_S
 from proxy.poe_api.faults import fault_of_response
+from proxy.poe_api.unreached import PoeUnreachable
 
 #: Most that is read of a body that only says what went wrong.
 MAX_ERROR_BYTES: Final = 64 * 1024
@@ -17,6 +23,8 @@ MAX_ERROR_BYTES: Final = 64 * 1024
 USER_AGENT: Final = f"poe-proxy/{__version__}"
 #: A POST on a connection that Poe has just closed fails, so idle ones are given up early.
 _KEEPALIVE_S: Final = 15.0
+
+_T = TypeVar("_T")
 
 
 def open_session() -> aiohttp.ClientSession:
@@ -31,20 +39,47 @@ def open_session() -> aiohttp.ClientSession:
 
 @contextlib.contextmanager
 def in_our_terms() -> Iterator[None]:
-    """Turns what aiohttp raises within into PoeFailed, StreamCut or PoeTimeout."""
+    """Turns what aiohttp raises within into PoeFailed, PoeUnreachable, StreamCut or PoeTimeout."""
     try:
         yield
-    except TimeoutError:
-        raise PoeTimeout from None
     except aiohttp.ClientError as error:
         raise network_fault(error) from error
+    except TimeoutError:
+        raise PoeTimeout from None
 
 
 def network_fault(error: aiohttp.ClientError) -> PoeFailed:
     """An aiohttp failure in our terms; its text may quote the URL, so only its name is kept."""
-    was_connected = not isinstance(error, aiohttp.ClientConnectorError)
-    cut = aiohttp.ClientPayloadError | aiohttp.ServerDisconnectedError | aiohttp.ClientOSError
-    return (StreamCut if was_connected and isinstance(error, cut) else PoeFailed)(said=type(error).__name__)
+    said = type(error).__name__
+    match error:
+        case aiohttp.ConnectionTimeoutError():
+            return PoeUnreachable(said=said, reason="timeout")
+        case aiohttp.ClientConnectorError():
+            return PoeUnreachable(said=said, reason=_reason_of(error))
+        case TimeoutError():
+            return PoeTimeout(said=said)
+        case aiohttp.ClientPayloadError() | aiohttp.ServerDisconnectedError() | aiohttp.ClientOSError():
+            return StreamCut(said=said)
+    return PoeFailed(said=said)
+
+
+def _reason_of(error: aiohttp.ClientConnectorError) -> str:
+    if isinstance(error, aiohttp.ClientSSLError):
+        return "tls"
+    return "dns" if isinstance(error, aiohttp.ClientConnectorDNSError) else reason_of(error.__context__ or error)
+
+
+async def patiently(ask: Callable[[], Awaitable[_T]], *, patience_s: float) -> _T:
+    """Asks again while no connection can be made, for so long. For hosts that are asked now and then."""
+    give_up_at = time.monotonic() + patience_s
+    for pause_s in chain(PAUSES_S, repeat(PAUSES_S[-1])):
+        try:
+            return await ask()
+        except PoeUnreachable:
+            if time.monotonic() + pause_s > give_up_at:
+                raise
+        await asyncio.sleep(pause_s)
+    raise AssertionError("the pauses never end")
 
 
 async def read_fault(response: aiohttp.ClientResponse, key: str) -> PoeError:

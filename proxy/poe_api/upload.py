@@ -1,12 +1,13 @@
 """Hands files to Poe: what a caller embedded is sent, what lies elsewhere Poe fetches itself.
 
-One request a file, never a second one on its own. Knows keys only as the string it is handed. The form is the one
-that fastapi-poe's ``upload_file`` sends; a test compares the two.
+One request a file, never a second one on its own; what could not be connected was no request. Knows keys only as the
+string it is handed. The form is the one that fastapi-poe's ``upload_file`` sends; a test compares the two.
 """
 
 import re
 import secrets
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from functools import partial
 from typing import Any, Final, Self
 from urllib.parse import urlencode
 
@@ -15,6 +16,7 @@ from yarl import URL
 
 from proxy.errors import InvalidRequest, PoeError, PoeFailed
 from proxy.poe_api.attachments import Attachment, EmbeddedFile, RemoteFile
+from proxy.poe_api.connections import ConnectionPool
 from proxy.poe_api.embedded import decoded_slices
 from proxy.poe_api.network import in_our_terms, open_session, read_fault, read_object
 
@@ -35,8 +37,15 @@ _ESCAPES: Final = str.maketrans(_IN_QUOTES)
 class UploadClient:
     """Poe's endpoint for files. Open it inside a running event loop and close it after the last upload."""
 
-    def __init__(self, base_url: str, *, connect_s: float) -> None:
-        """Args: ``base_url`` ends in a slash; ``connect_s`` seconds allowed to connect."""
+    def __init__(self, base_url: str, *, connect_s: float, patience_s: float = 5.0) -> None:
+        """Opens no connection yet.
+
+        Args:
+            base_url: ends in a slash.
+            connect_s: seconds allowed to connect.
+            patience_s: how long an upload waits for a connection when none can be made.
+        """
+        self._pool = ConnectionPool(base_url, connect_s=connect_s, patience_s=patience_s)
         self._url = URL(base_url + _PATH, encoded=True)
         self._timeout = aiohttp.ClientTimeout(total=_TOTAL_S, sock_connect=connect_s)
         self._session = open_session()
@@ -49,6 +58,7 @@ class UploadClient:
 
     async def close(self) -> None:
         """Closes every connection."""
+        await self._pool.close()
         await self._session.close()
 
     async def upload_file(self, file: EmbeddedFile, *, size_bytes: int, key: str) -> Attachment:
@@ -64,7 +74,8 @@ class UploadClient:
             "Content-Type": f"multipart/form-data; boundary={boundary}",
             "Content-Length": str(len(head) + size_bytes + len(tail)),  # without it aiohttp would send chunks
         }
-        answer = await self._post(_body(head, file, tail), headers, key=key, param=file.param)
+        post = partial(self._post, partial(_body, head, file, tail), headers, key=key, param=file.param)
+        answer = await self._pool.dialer.carry(post)
         return _read_attachment(answer, file.name)
 
     async def upload_url(self, file: RemoteFile, *, key: str) -> Attachment:
@@ -72,15 +83,15 @@ class UploadClient:
         fields = {"download_url": file.url} | ({"download_filename": file.name} if file.name else {})
         headers = {"Content-Type": "application/x-www-form-urlencoded"}
         body = urlencode(fields, errors="replace").encode()
-        answer = await self._post(body, headers, key=key, param=file.param)
+        answer = await self._pool.dialer.carry(partial(self._post, lambda: body, headers, key=key, param=file.param))
         return _read_attachment(answer, file.name)
 
     async def _post(
-        self, body: bytes | AsyncIterator[bytes], headers: Mapping[str, str], *, key: str, param: str
+        self, new_body: Callable[[], bytes | AsyncIterator[bytes]], headers: Mapping[str, str], *, key: str, param: str
     ) -> dict[str, Any]:
         sent = self._session.post(
             self._url,
-            data=body,
+            data=new_body(),
             headers={**headers, "Authorization": key},  # this endpoint wants no "Bearer"
             allow_redirects=False,
             timeout=self._timeout,

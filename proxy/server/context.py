@@ -28,6 +28,8 @@ from proxy.ledger.points import PointsLedger
 from proxy.ledger.recorder import Recorder
 from proxy.ledger.usage import Month, UsageReader
 from proxy.poe_api.client import PoeClient, Timeouts
+from proxy.poe_api.dialing import Dialer
+from proxy.poe_api.http1 import Connection
 from proxy.poe_api.upload import UploadClient
 from proxy.server.bodies import Bodies
 from proxy.server.call_log import CallLog
@@ -68,6 +70,7 @@ class Worker:
     admin_digests: frozenset[bytes]
     metrics: Metrics
     drain: Drain
+    reach: Dialer[Connection]
 
 
 @asynccontextmanager
@@ -82,7 +85,9 @@ async def open_worker(settings: Settings, metrics: Metrics, drain: Drain) -> Asy
         recorder = Recorder(store)
         stack.push_async_callback(recorder.close)
         poe = await stack.enter_async_context(PoeClient(settings.poe_base_url, _timeouts(settings)))
-        upload_client = UploadClient(settings.poe_upload_url, connect_s=settings.connect_timeout_s)
+        upload_client = UploadClient(
+            settings.poe_upload_url, connect_s=settings.connect_timeout_s, patience_s=settings.connect_patience_s
+        )
         await stack.enter_async_context(upload_client)
         uploads = Uploads(store, upload_client, max_bytes=settings.max_attachment_bytes)
         stack.push_async_callback(uploads.close)
@@ -104,7 +109,7 @@ async def open_worker(settings: Settings, metrics: Metrics, drain: Drain) -> Asy
         stack.push_async_callback(catalogue.close)
         catalogue.open()
         prober = Prober(pool, poe, every_s=settings.balance_every_s)
-        sampler = Sampler(metrics, pool=pool, store=store, uploads=uploads)
+        sampler = Sampler(metrics, pool=pool, store=store, uploads=uploads, reach=poe.reach)
         points = PointsReader(settings.poe_api_keys, poe, PointsLedger(store), every_s=settings.points_every_s)
         await stack.enter_async_context(_running(pool.keep_up, prober.run, sampler.run, points.run))
         off_loop = OffLoop()
@@ -143,6 +148,7 @@ async def open_worker(settings: Settings, metrics: Metrics, drain: Drain) -> Asy
             admin_digests=frozenset(token.digest for token in settings.admin_tokens),
             metrics=metrics,
             drain=drain,
+            reach=poe.reach,
         )
 
 
@@ -152,6 +158,7 @@ def _timeouts(settings: Settings) -> Timeouts:
         first_event_s=settings.first_event_s,
         idle_s=settings.upstream_idle_s,
         total_s=settings.upstream_total_s,
+        patience_s=settings.connect_patience_s,
     )
 
 

@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, valu
 from prometheus_client.multiprocess import mark_process_dead
 
 from proxy.gateway.call import AttemptRecord, RelayRecord
+from proxy.poe_api.connections import REASONS
 from proxy.server.tallies import Tallies
 
 #: Stands for every model that Poe does not list: callers may write what they like.
@@ -136,6 +137,20 @@ class Metrics:
             multiprocess_mode="livemin",
             registry=registry,
         )
+        self._upstream_up = Gauge(
+            "poe_proxy_upstream_up",
+            "Whether every worker can connect to Poe: 1, else 0.",
+            multiprocess_mode="livemin",
+            registry=registry,
+        )
+        self._failed_dials = Counter(
+            "poe_proxy_connect_failures",
+            "Connections to Poe that could not be made, by why.",
+            ["reason"],
+            registry=registry,
+        )
+        for reason in REASONS:  # 0 is worth seeing
+            self._failed_dials.labels(reason)
         self._redis_losses = Counter("poe_proxy_redis_losses", "Times that a worker lost Redis.", registry=registry)
         self._redis_exchange = Histogram(
             "poe_proxy_redis_exchange_seconds",
@@ -186,6 +201,11 @@ class Metrics:
         for outcome, count in ended.items():
             self._uploads.labels(outcome).inc(count)
 
+    def record_failed_dials(self, failures: Mapping[str, int]) -> None:
+        """So many more connections could not be made, for each reason."""
+        for reason, count in failures.items():
+            self._failed_dials.labels(reason).inc(count)
+
     def record_lag(self, lag_s: float) -> None:
         """The event loop woke a timer so late."""
         self._lag.observe(lag_s)
@@ -199,11 +219,12 @@ class Metrics:
         self._exchanges_s.clear()
         self._tallies.write()
 
-    def show(self, *, waiting: int, redis_is_up: bool) -> None:
+    def show(self, *, waiting: int, redis_is_up: bool, upstream_is_up: bool) -> None:
         """How things stand now."""
         self._in_flight.set(self.in_flight)
         self._waiting.set(waiting)
         self._redis_up.set(redis_is_up)
+        self._upstream_up.set(upstream_is_up)
 
     def show_keys(self, states: Iterable[tuple[str, int]]) -> None:
         """How many keys are in each state."""

@@ -7,6 +7,8 @@ from typing import Final
 
 from proxy.gateway.uploads import Uploads
 from proxy.keypool.pool import KeyPool
+from proxy.poe_api.dialing import Dialer
+from proxy.poe_api.http1 import Connection
 from proxy.server.metrics import Metrics
 from proxy.store.redis import RedisStore
 
@@ -18,13 +20,17 @@ _KEYS_EVERY: Final = 30
 class Sampler:
     """One worker's."""
 
-    def __init__(self, metrics: Metrics, *, pool: KeyPool, store: RedisStore, uploads: Uploads) -> None:
+    def __init__(
+        self, metrics: Metrics, *, pool: KeyPool, store: RedisStore, uploads: Uploads, reach: Dialer[Connection]
+    ) -> None:
         self._metrics = metrics
         self._pool = pool
         self._store = store
         self._uploads = uploads
+        self._reach = reach
         self._losses_seen = 0
         self._uploads_seen: Counter[str] = Counter()
+        self._dials_seen: Counter[str] = Counter()
 
     async def run(self) -> None:
         """Samples for ever. Cancel it to end."""
@@ -44,13 +50,20 @@ class Sampler:
 
     def _look(self) -> None:
         self._metrics.write()
-        self._metrics.show(waiting=self._pool.waiting, redis_is_up=self._store.available)
+        self._metrics.show(
+            waiting=self._pool.waiting,
+            redis_is_up=self._store.available,
+            upstream_is_up=not self._reach.is_cut_off,
+        )
         losses = self._store.losses
         self._metrics.record_redis_losses(losses - self._losses_seen)
         self._losses_seen = losses
         uploads = Counter(self._uploads.ended)
         self._metrics.record_uploads(uploads - self._uploads_seen)
         self._uploads_seen = uploads
+        failures = Counter(self._reach.failures)
+        self._metrics.record_failed_dials(failures - self._dials_seen)
+        self._dials_seen = failures
 
     async def _look_at_keys(self) -> None:
         count = await self._pool.count()

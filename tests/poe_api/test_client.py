@@ -31,6 +31,7 @@ from proxy.poe_api.client import Answer, PoeClient, Timeouts, encode_bot_name
 from proxy.poe_api.events import Done, Event, Text
 from proxy.poe_api.faults import RateLimits
 from proxy.poe_api.network import network_fault
+from proxy.poe_api.unreached import Dropped, PoeUnreachable
 from tests.support.scripted_poe import (
     CUT,
     DONE,
@@ -292,7 +293,7 @@ FAILURES: dict[str, tuple[Callable[[Asked], Reply], type[PoeError]]] = {
     "JSON": (lambda _: Reply([b'{"text": "x"}'], 200, {"content-type": "application/json"}), PoeFailed),
     "HTML": (lambda _: Reply([b"<html>busy</html>"], 200, {"content-type": "text/html"}), PoeFailed),
     "no content type": (lambda _: Reply([DONE], 200, {}), PoeFailed),
-    "hung up before an answer": (_hang_up, StreamCut),
+    "hung up before an answer": (_hang_up, Dropped),
     "cut before the first event": (lambda _: Reply([CUT]), StreamCut),
     "cut after meta": (lambda _: Reply([META, CUT]), StreamCut),
     "cut within an event": (lambda _: Reply([text("x"), b"event: te", CUT]), StreamCut),
@@ -478,18 +479,21 @@ def closed_port() -> int:
     return port
 
 
-async def test_no_connection_in_time_is_a_timeout(full_port: int) -> None:
-    timeouts = changed(PATIENT, connect_s=0.05)
+async def test_no_connection_in_time_is_no_silence_of_poes(full_port: int) -> None:
+    timeouts = changed(PATIENT, connect_s=0.05, patience_s=0)
     async with PoeClient(f"http://127.0.0.1:{full_port}", timeouts) as client:
-        assert await seconds_until_timeout(client) < 4
-
-
-async def test_a_refused_connection_is_poes_failure_and_no_cut_stream(closed_port: int) -> None:
-    async with PoeClient(f"http://127.0.0.1:{closed_port}", PATIENT) as client:
-        with pytest.raises(PoeFailed) as caught:
+        with pytest.raises(PoeUnreachable) as caught:
             await ask(client)
 
-    assert type(caught.value) is PoeFailed
+    assert caught.value.reason == "timeout"
+
+
+async def test_a_refused_connection_is_no_failure_of_poes_and_no_cut_stream(closed_port: int) -> None:
+    async with PoeClient(f"http://127.0.0.1:{closed_port}", changed(PATIENT, patience_s=0)) as client:
+        with pytest.raises(PoeUnreachable) as caught:
+            await ask(client)
+
+    assert caught.value.reason == "refused"
     assert isinstance(caught.value.__cause__, ConnectionRefusedError)
 
 

@@ -82,11 +82,11 @@ async def serving(*pieces: bytes, tls: ssl.SSLContext | None = None) -> AsyncIte
 
 @contextlib.asynccontextmanager
 async def pool_for(server: Server, scheme: str = "http") -> AsyncIterator[ConnectionPool]:
-    pool = ConnectionPool(f"{scheme}://localhost:{server.port}", connect_s=5)
+    pool = ConnectionPool(f"{scheme}://localhost:{server.port}", connect_s=5, patience_s=0)
     try:
         yield pool
     finally:
-        pool.close()
+        await pool.close()
         await asyncio.sleep(0)
 
 

@@ -38,6 +38,7 @@ from proxy.errors import (
 from proxy.poe_api import embedded, upload
 from proxy.poe_api.attachments import Attachment, EmbeddedFile, RemoteFile
 from proxy.poe_api.embedded import Inspected, decoded_slices, inspect_embedded
+from proxy.poe_api.unreached import PoeUnreachable
 from proxy.poe_api.upload import UploadClient
 from tests.support.scripted_poe import CUT, UPLOAD_PATH, Asked, Reply, ScriptedPoe, failure
 from tests.support.waiting import wait_until
@@ -420,14 +421,14 @@ async def test_no_answer_in_time_is_a_timeout(poe: ScriptedPoe, monkeypatch: pyt
     await wait_until(poe.uploads[0].left.is_set, "the connection is closed", within_s=1)
 
 
-async def test_a_refused_connection_is_poes_failure() -> None:
+async def test_a_refused_connection_is_told_apart_from_poes_failures() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    async with UploadClient(f"http://127.0.0.1:{port}/", connect_s=5) as client:
-        with pytest.raises(PoeFailed) as caught:
+    async with UploadClient(f"http://127.0.0.1:{port}/", connect_s=5, patience_s=0) as client:
+        with pytest.raises(PoeUnreachable) as caught:
             await send(client, a_file())
 
-    assert type(caught.value) is PoeFailed
+    assert caught.value.reason == "refused"
 
 
 async def test_cancelling_closes_the_connection_at_once(client: UploadClient, poe: ScriptedPoe) -> None:

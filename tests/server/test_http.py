@@ -66,6 +66,7 @@ async def test_ready_tells_the_state_to_anyone(proxy: str) -> None:
     assert response.status_code == 200
     assert response.json() == {
         "status": "ok",
+        "poe": "ok",
         "redis": "ok",
         "keys": {"ready": 2, "cooling": 0, "parked": 0, "retired": 0},
         "waiting": 0,

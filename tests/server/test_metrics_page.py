@@ -321,7 +321,7 @@ def written_by_two_workers(directory: Path) -> None:
             metrics = Metrics(WorkerFiles(directory, worker))
             metrics.record_request(route="/models", status=200)
             metrics.in_flight = 2
-            metrics.show(waiting=3, redis_is_up=up)
+            metrics.show(waiting=3, redis_is_up=up, upstream_is_up=up)
             metrics.show_keys([("ready", 1 + int(worker))])
             metrics.write()
     finally:

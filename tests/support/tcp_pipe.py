@@ -9,6 +9,7 @@ front of a server that does not.
 import asyncio
 import contextlib
 import random
+import socket
 import ssl
 import threading
 from collections import deque
@@ -40,6 +41,7 @@ class TcpPipe:
         self._random = random.Random(20261130)
         self._links: set[_Link] = set()
         self._server: asyncio.Server | None = None
+        self._reserved: socket.socket | None = None
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="tcp-pipe", daemon=True)
         self.is_stalled = {"there": False, "back": False}
@@ -98,6 +100,7 @@ class TcpPipe:
         """Ends everything. ``tcp_pipe`` calls this."""
         self._do(self._stop_listening)
         self._do(self._cut)
+        self._do(self._give_up_port)
         self._wait_for(asyncio.sleep(0))
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
@@ -151,8 +154,9 @@ class TcpPipe:
         asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
 
     async def _listen(self) -> None:
+        reserved, self._reserved = self._reserved or _bound(self.port), None
         self._server = await self._loop.create_server(
-            lambda: _Link(self).client, "127.0.0.1", self.port, backlog=4096, ssl=self._tls
+            lambda: _Link(self).client, sock=reserved, backlog=4096, ssl=self._tls
         )
         self.port = self._server.sockets[0].getsockname()[1]
 
@@ -160,6 +164,7 @@ class TcpPipe:
         if self._server is not None:
             self._server.close()
             self._server = None
+            self._reserved = _bound(self.port)  # or another program's connection may get the port meanwhile
 
     async def _go_on(self) -> None:
         if self._server is None:
@@ -167,9 +172,21 @@ class TcpPipe:
         for link in list(self._links):
             link.go_on()
 
+    def _give_up_port(self) -> None:
+        if self._reserved is not None:
+            self._reserved.close()
+
     def _cut(self) -> None:
         for link in list(self._links):
             link.cut()
+
+
+def _bound(port: int) -> socket.socket:
+    """A socket that has the port and does not listen, so that connections to it are refused."""
+    reserved = socket.socket()
+    reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    reserved.bind(("127.0.0.1", port))
+    return reserved
 
 
 class _Link:

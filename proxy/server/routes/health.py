@@ -19,8 +19,9 @@ async def health(_: Request) -> HTTPResponse:
 async def ready(request: Request) -> HTTPResponse:
     """What this worker can do now. Degraded still serves, so it is a 200."""
     worker: Worker = request.app.ctx.worker
+    worker.reach.look()  # a worker that nobody asks for anything has to know too
     state = await ready_state(worker)
-    status = 503 if state["status"] == "draining" else 200
+    status = 503 if state["status"] in ("draining", "no_upstream") else 200
     return HTTPResponse(orjson.dumps(state), status=status, content_type="application/json")
 
 
@@ -30,7 +31,8 @@ async def ready_state(worker: Worker) -> dict[str, Any]:
     store = worker.store
     redis = "ok" if store.available else "refuses" if store.refusal else "away"
     return {
-        "status": "draining" if worker.drain.begun else "ok" if store.available else "degraded",
+        "status": _status(worker),
+        "poe": "unreachable" if worker.reach.is_cut_off else "ok",
         "redis": redis,
         **({"redis_says": store.refusal} if redis == "refuses" else {}),
         "keys": {
@@ -43,6 +45,14 @@ async def ready_state(worker: Worker) -> dict[str, Any]:
         "workers": worker.settings.workers,
         "version": __version__,
     }
+
+
+def _status(worker: Worker) -> str:
+    if worker.drain.begun:
+        return "draining"
+    if worker.reach.is_cut_off:
+        return "no_upstream"
+    return "ok" if worker.store.available else "degraded"
 
 
 blueprint.add_route(health, "/health", methods=["GET", "HEAD"])

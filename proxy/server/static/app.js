@@ -151,7 +151,9 @@ function update() {
 
 function drawBanner() {
   const banner = frame.banner;
-  const what = store.lost ? "lost" : ["away", "refuses"].includes(store.overview?.redis) ? "redis" : store.overview?.status === "draining" ? "draining" : "";
+  const { redis, poe, status } = store.overview ?? {};
+  const noRedis = redis === "away" || redis === "refuses";
+  const what = store.lost ? "lost" : noRedis ? "redis" : poe === "unreachable" ? "poe" : status === "draining" ? "draining" : "";
   if (banner.dataset.what === what) return;
   banner.dataset.what = what;
   banner.hidden = !what;
