@@ -14,6 +14,7 @@ from proxy.errors import (
     OutOfPoints,
     PoeFailed,
     ProxyError,
+    StoreUnavailable,
     SubscriptionRequired,
 )
 from proxy.keypool.callers import ClientRefused
@@ -32,6 +33,8 @@ def refusal_of(reply: NoneReady | BotRests | ClientRefused) -> ProxyError:
     match reply:
         case ClientRefused(why="gone"):
             return InvalidToken()
+        case ClientRefused(why="unknown"):
+            return StoreUnavailable("The limits of this token cannot be kept now.", retry_after_s=reply.ready_in_s)
         case ClientRefused():
             return ClientLimited(
                 reply.why, retry_after_s=reply.ready_in_s, said=_limit_in_words(reply), when=_reset_in_words(reply)

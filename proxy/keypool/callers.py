@@ -18,7 +18,7 @@ _BUSY_MS: Final = 1_000
 MAX_WAITING: Final = 32
 
 LimitName = Literal["requests_per_minute", "streams", "requests_per_day", "tokens_per_day"]
-Why = Literal["gone"] | LimitName
+Why = Literal["gone", "unknown"] | LimitName
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +64,10 @@ class Caller(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ClientRefused:
-    """The client has no room for the request, or is gone.
+    """The client has no room for the request, or is gone, or nobody knows.
 
     Attributes:
-        why: the limit that is in the way, or ``gone``.
+        why: the limit that is in the way; ``gone``; ``unknown`` in a worker that has no part of limits without Redis.
         ready_in_s: when there is room; None = never, the request wants more than the limit.
         limit: all of it.
         part: of it, that this worker may let through while Redis is away; 0 = Redis keeps the limit.
@@ -162,10 +162,12 @@ class LocalCallers:
         return [(client_id, slot) for client_id, used in self._used.items() for slot in used.held]
 
     def refusal(self, caller: Caller, *, workers: int) -> ClientRefused | None:
-        """Why a request may not go on by what this worker knows, when it has one of ``workers`` equal parts."""
+        """Why a request may not go on by what this worker knows. Of limits it has one of ``workers`` parts, or 0."""
         used, now = self._current(caller.client_id), self._now_ms()
         if caller.slot in used.held:
             return None
+        if not workers and caller.limits != ClientLimits():
+            return ClientRefused("unknown", _BUSY_MS / 1000)
         ahead = _ahead_of(caller.slot, used.waiting)
         for row in _rows(caller, used, workers, ahead=sum(ahead), now=now):
             if row.wanted and row.part is not None and row.used + row.held + row.ahead + row.wanted > row.part:

@@ -22,6 +22,7 @@ from proxy.errors import StoreUnavailable
 from proxy.keypool.callers import Caller, ClientRefused, LocalCallers
 from proxy.keypool.client_line import ClientLine
 from proxy.keypool.clock_watch import ClockWatch
+from proxy.keypool.fleet import SIGN_OF_LIFE_S, Fleet, Instance
 from proxy.keypool.lease import KeyCount, Lease, LeaseReply, NoneReady, PoolLimits, Wanted
 from proxy.keypool.model import ModelPool
 from proxy.keypool.replies import read_lease_reply, workers_in
@@ -34,12 +35,14 @@ from proxy.store.script import Reply, reply_of
 
 _log = logging.getLogger(__name__)
 
-#: How often a worker says that it lives and renews its leases, in seconds.
-HEARTBEAT_S: Final = 10.0
+#: How often a worker says that it lives, in seconds.
+HEARTBEAT_S: Final = SIGN_OF_LIFE_S
+#: Every so many heartbeats it renews its leases.
+_RENEW_EVERY: Final = 5
 #: A worker counts as alive this long after its last sign.
 _ALIVE_S: Final = 35.0
 #: Every so many heartbeats the keys are announced again.
-_ANNOUNCE_EVERY: Final = 6
+_ANNOUNCE_EVERY: Final = 30
 #: How often a worker that is behind looks whether Redis is back, in seconds.
 _CATCH_UP_EVERY_S: Final = 0.2
 #: How many settlements are told at once after that, so that others get a word in.
@@ -55,6 +58,7 @@ class KeyPool:
 
     Args:
         queue_length: how many requests may wait for a key in this worker.
+        instance: whose worker this is.
     """
 
     def __init__(
@@ -65,10 +69,11 @@ class KeyPool:
         limits: PoolLimits,
         cooldown: Cooldown,
         queue_length: int = 1000,
+        instance: Instance = Instance(),  # noqa: B008 - it cannot be changed
     ) -> None:
         self._keys = {key.key_id: key for key in keys}
         self._store = store
-        self._shared = SharedPool(keys, store, limits, cooldown)
+        self._shared = SharedPool(keys, store, limits, cooldown, instance.name)
         self._model = ModelPool(keys, limits, cooldown, now_ms=_monotonic_ms)
         self._callers = LocalCallers(now_ms=_epoch_ms)
         self._client_line = ClientLine()
@@ -79,7 +84,7 @@ class KeyPool:
         self._unanswered: deque[Unanswered] = deque(maxlen=_MAX_UNANSWERED)
         self._behind = asyncio.Event()
         self._alone = False
-        self._workers = 1
+        self._fleet = Fleet(instance)
         self._settled = 0
         self.probe_wanted = asyncio.Event()
 
@@ -209,7 +214,7 @@ class KeyPool:
             try:
                 if beats % _ANNOUNCE_EVERY == 0:
                     await self._shared.announce(self._model.state_of)
-                await self._beat()
+                await self._beat(renews=beats % _RENEW_EVERY == 0)
                 beats += 1
                 await self._until_next_beat()
             except StoreUnavailable:
@@ -222,13 +227,13 @@ class KeyPool:
             async with asyncio.timeout(HEARTBEAT_S * random.uniform(0.9, 1.1)):  # noqa: S311 - spreads the workers
                 await self._behind.wait()
 
-    async def _beat(self) -> None:
+    async def _beat(self, *, renews: bool) -> None:
         await self._catch_up()
         await self._take_back_unanswered()
         self._callers.forget_idle()
-        held = list(self._held.values())
-        heartbeat = await self._shared.heartbeat(held, self._callers.slots, alive_s=_ALIVE_S)
-        self._workers = heartbeat.workers
+        held, slots = (list(self._held.values()), self._callers.slots) if renews else ([], [])
+        heartbeat = await self._shared.heartbeat(held, slots, alive_s=_ALIVE_S)
+        self._fleet.note_sign_of_life(heartbeat.workers, heartbeat.others)
         self._model.rest_all(heartbeat.rests, heartbeat.out)
         if jump_s := self._clock_watch.jump_s(heartbeat.redis_ms):
             _log.warning("redis's clock was set, or this machine was suspended", extra={"by_s": round(jump_s, 1)})
@@ -257,7 +262,8 @@ class KeyPool:
 
     def _note_client(self, caller: Caller, answer: LeaseReply, reply: list[Any]) -> None:
         """Keeps what Redis said of a client, and of the fleet, for when it is away."""
-        self._workers = workers_in(reply) or self._workers
+        if workers := workers_in(reply):
+            self._fleet.note_workers(workers)
         if isinstance(answer, Lease) and answer.room is not None:
             self._callers.note_left(caller, answer.room)
         elif isinstance(answer, ClientRefused) and not answer.waits:
@@ -271,8 +277,8 @@ class KeyPool:
     def _lease_alone(self, lease_id: str, wanted: Wanted) -> LeaseReply:
         if not self._alone:
             self._alone = True
-            self._model.go_alone(first_turn=secrets.randbelow(len(self._keys)), workers=self._workers)
-        refusal = self._callers.refusal(wanted.caller, workers=self._workers) if wanted.caller else None
+            self._model.go_alone(first_turn=secrets.randbelow(len(self._keys)), workers=self._fleet.workers)
+        refusal = self._callers.refusal(wanted.caller, workers=self._fleet.parts) if wanted.caller else None
         if refusal is not None:
             return refusal
         answer = self._model.lease(lease_id, wanted)

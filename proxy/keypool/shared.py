@@ -63,18 +63,22 @@ class Heartbeat:
 
     Attributes:
         redis_ms: Redis's own clock, epoch milliseconds.
+        others: how many of the workers belong to other instances.
     """
 
     workers: int
     rests: dict[str, int] = field(default_factory=dict)
     out: dict[str, str] = field(default_factory=dict)
     redis_ms: int = 0
+    others: int = 0
 
 
 class SharedPool:
     """The scripts of the key pool, for one worker of one instance. Every method may raise StoreUnavailable."""
 
-    def __init__(self, keys: Sequence[PoeKey], store: RedisStore, limits: PoolLimits, cooldown: Cooldown) -> None:
+    def __init__(
+        self, keys: Sequence[PoeKey], store: RedisStore, limits: PoolLimits, cooldown: Cooldown, instance: str = "alone"
+    ) -> None:
         self._keys = keys
         self._store = store
         self._limits = limits
@@ -82,6 +86,7 @@ class SharedPool:
         self._lease_ms = ms(limits.lease_s)
         self._keyset = store.keys.keyset(_digest(keys))
         self.worker = secrets.token_hex(6)
+        self._signature = f"{instance} {self.worker}"
 
     def lease(self, lease_id: str, wanted: Wanted) -> Reply:
         """The reply of ``lease_key.lua``."""
@@ -193,13 +198,13 @@ class SharedPool:
         names = self._store.keys
         held = [part for lease in leases for part in (f"leases:{lease.key.key_id}", lease.lease_id)]
         held += [part for client_id, slot in slots for part in (f"client_slots:{client_id}", slot)]
-        workers, rests, out, redis_ms = await self._store.run(
+        workers, rests, out, redis_ms, others = await self._store.run(
             _HEARTBEAT,
             [names.resting, names.out, names.workers],
-            [names.prefix, self.worker, ms(alive_s), self._lease_ms, *held],
+            [names.prefix, self._signature, ms(alive_s), self._lease_ms, *held],
         )
         rests_ms = {key_id: int(rest) for key_id, rest in pairs(rests)}
-        return Heartbeat(int(workers), rests_ms, dict(pairs(out)), int(redis_ms))
+        return Heartbeat(int(workers), rests_ms, dict(pairs(out)), int(redis_ms), int(others))
 
     async def count(self) -> KeyCount:
         """The state of this instance's keys."""

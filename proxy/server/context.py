@@ -20,6 +20,7 @@ from proxy.gateway.points import PointsReader
 from proxy.gateway.probes import Prober
 from proxy.gateway.relay import Relay
 from proxy.gateway.uploads import Uploads
+from proxy.keypool.fleet import instance_of
 from proxy.keypool.lease import KeyCount, PoolLimits
 from proxy.keypool.pool import KeyPool
 from proxy.keypool.verdict import Cooldown
@@ -97,6 +98,7 @@ async def open_worker(settings: Settings, metrics: Metrics, drain: Drain) -> Asy
             limits=PoolLimits(settings.rpm_per_account, settings.max_in_flight_per_key),
             cooldown=Cooldown(settings.cooldown_base_s, settings.cooldown_cap_s),
             queue_length=settings.key_wait_queue,
+            instance=instance_of(settings.workers),
         )
         catalogue = Catalogue(
             poe,

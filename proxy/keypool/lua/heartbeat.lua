@@ -4,11 +4,11 @@
 --      2 out        hash key id -> 'retired' or 'parked': the keys that wait for a probe
 --      3 workers    zset worker -> time until which it counts as alive
 -- ARGV 1 prefix     of the keys named after a key id or a client
---      2 worker     who lives
+--      2 worker     who lives: 'instance worker'
 --      3 alive ms   how long a sign of life counts
 --      4 lease ms   by which its leases are renewed
 --      5.. name, member, name, member...   what it holds: leases:<key id> and lease ids, client_slots:<client> and slots
--- Returns {workers alive, {key id, ms it still rests...}, {key id, state...}, Redis's own time}
+-- Returns {workers alive, {key id, ms it still rests...}, {key id, state...}, Redis's own time, workers alive in other instances}
 local resting, out, workers = KEYS[1], KEYS[2], KEYS[3]
 local prefix, worker, alive_ms, lease_ms = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 
@@ -29,4 +29,9 @@ end
 
 local rests = redis.call('ZRANGEBYSCORE', resting, now, '+inf', 'WITHSCORES', 'LIMIT', 0, 5000)
 for i = 2, #rests, 2 do rests[i] = math.ceil(tonumber(rests[i]) - now) end
-return {redis.call('ZCARD', workers), rests, redis.call('HGETALL', out), redis_now}
+local alive, others = redis.call('ZRANGE', workers, 0, -1), 0
+local instance = string.match(worker, '^[^ ]*')
+for _, one in ipairs(alive) do
+  if string.match(one, '^[^ ]*') ~= instance then others = others + 1 end
+end
+return {#alive, rests, redis.call('HGETALL', out), redis_now, others}
