@@ -222,9 +222,9 @@ class StoreUnavailable(ProxyError):
     code = "store_unavailable"
     default_message = "The shared state of the proxy is unavailable."
 
-    def __init__(self, message: str | None = None, *, reason: str = "") -> None:
+    def __init__(self, message: str | None = None, *, reason: str = "", retry_after_s: float | None = None) -> None:
         self.reason = reason
-        super().__init__(message)
+        super().__init__(message, retry_after_s=retry_after_s)
 
 
 class TooManyBodies(ProxyError):
@@ -232,7 +232,7 @@ class TooManyBodies(ProxyError):
 
     status = 503
     code = "too_many_large_requests"
-    default_message = "Too many large requests are under way here. Please send the request again in a second."
+    default_message = "Too many large requests are under way here."
 
     def __init__(self) -> None:
         super().__init__(retry_after_s=1.0)
@@ -243,7 +243,7 @@ class Draining(ProxyError):
 
     status = 503
     code = "draining"
-    default_message = "Connection lost: this instance is shutting down (server error). Please send the request again."
+    default_message = "Connection lost: this instance is shutting down (server error)."
 
     def __init__(self) -> None:
         super().__init__(retry_after_s=1.0)
