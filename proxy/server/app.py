@@ -34,7 +34,8 @@ def create_app(settings: Settings, lifecycle: Lifecycle | None = None) -> App:
         ACCESS_LOG=False,
         AUTO_EXTEND=False,
         FALLBACK_ERROR_FORMAT="json",
-        REQUEST_MAX_SIZE=settings.max_body_bytes,
+        # Of bodies that nobody asked for; handlers that take one bound it themselves (``intake.py``).
+        REQUEST_MAX_SIZE=min(settings.max_body_bytes, 65_536),
         # What Sanic sends resets it, what is pushed past Sanic does not: no stream goes on for so long. A whole answer
         # may take this long, and heartbeats see to it that something is sent.
         # A whole answer in JSON may have to be asked for twice.

@@ -1,15 +1,12 @@
-"""Reads a request's body once it is known who sends it: within a size, and within a time."""
+"""Reads a request's body once it is known who sends it, within a size; ``http1.py`` bounds the time."""
 
-import asyncio
 from typing import Any, Final
 
 from sanic import Request
 
-from proxy.errors import BodyTooLarge, RequestTimeout
+from proxy.errors import BodyTooLarge
 from proxy.server.bodies import Room
 
-#: How long a client may take to send its body, in seconds.
-BODY_TIMEOUT_S: Final = 120.0
 #: A body of unknown length is made room for in steps of so many bytes.
 _STEP_BYTES: Final = 256 * 1024
 
@@ -33,7 +30,7 @@ async def read_body(request: Request, *, max_bytes: int, room: Room | None = Non
         raise _too_large(max_bytes)
     if room is not None and announced:
         await room.grow(announced)
-    body = _taken(request) if _has_come(request) else await _read_in_time(request, max_bytes, room)
+    body = _taken(request) if _has_come(request) else await _read(request, max_bytes, room)
     if len(body) > max_bytes:
         raise _too_large(max_bytes)
     _listen_on(request)
@@ -42,14 +39,6 @@ async def read_body(request: Request, *, max_bytes: int, room: Room | None = Non
 
 def _too_large(max_bytes: int) -> BodyTooLarge:
     return BodyTooLarge(f"The request body is too large: at most {max_bytes} bytes are taken.")
-
-
-async def _read_in_time(request: Request, max_bytes: int, room: Room | None) -> bytes:
-    try:
-        async with asyncio.timeout(BODY_TIMEOUT_S):
-            return await _read(request, max_bytes, room)
-    except TimeoutError:
-        raise RequestTimeout from None
 
 
 async def _read(request: Request, max_bytes: int, room: Room | None) -> bytes:

@@ -145,7 +145,7 @@ class EventStream:
             await response.send(data, last)
         finally:
             self._is_sending = self._ended
-        if self._protocol is None and self._request.stream is not None:
+        if self._protocol is None and self._request.stream is not None and self._request.version != "1.0":
             self._protocol = self._request.stream.protocol
 
     async def _open(self) -> HTTPResponse:

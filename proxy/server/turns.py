@@ -12,7 +12,8 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from sanic.http import Stage
-from sanic.server.protocols.http_protocol import HttpProtocol
+
+from proxy.server.client_protocol import ClientProtocol
 
 _IDLE: Final = Stage.IDLE
 #: Begin in one turn of the event loop: enough to share a call to Redis.
@@ -48,8 +49,8 @@ class Turns:
             asyncio.get_running_loop().call_soon(self._renew)
 
 
-class TurnTaking(HttpProtocol):
-    """A client's connection as Sanic has it, but that a request waits for its turn. ``app.ctx.turns`` gives them."""
+class TurnTaking(ClientProtocol):
+    """A client's connection on which a request waits for its turn. ``app.ctx.turns`` gives them."""
 
     __slots__ = ("_is_waiting",)
 
@@ -64,6 +65,9 @@ class TurnTaking(HttpProtocol):
             if self.recv_buffer or http is None or http.stage is not _IDLE or http.request is not None:
                 super().data_received(data)
                 return
+        if self._left_to_drop is not None:
+            super().data_received(data)
+            return
         self._time = time.monotonic()
         self.recv_buffer += data
         if len(self.recv_buffer) >= self.app.config.REQUEST_BUFFER_SIZE and self.transport:
