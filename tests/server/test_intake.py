@@ -217,6 +217,7 @@ async def test_a_small_body_that_would_become_huge_is_a_413(settings: Settings) 
 @pytest.mark.parametrize(
     "body",
     [b"", b"no gzip", gzip.compress(b"{}" * 1000)[:-5], gzip.compress(b"{}") + b"more", gzip.compress(b"{}") * 2],
+    ids=["empty", "other", "cut", "followed", "twice"],
 )
 async def test_what_is_not_encoded_as_it_says_is_a_400(raw: httpx.AsyncClient, body: bytes) -> None:
     answer = await raw.post("/v1/chat/completions", content=body, headers={"content-encoding": "gzip"})
