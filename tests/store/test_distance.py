@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, ExitStack
+from contextlib import AsyncExitStack
 from typing import Any, Final
 
 import pytest
@@ -14,9 +14,10 @@ from proxy.store.connection import open_client
 from proxy.store.redis import RedisStore
 from proxy.store.script import Script
 from tests.support.certificates import Certificate, self_signed
+from tests.support.far_redis import FarRedis, far_redis
 from tests.support.redis_servers import Server, breakable_redis
 from tests.support.scripts import made_script
-from tests.support.tcp_pipe import TcpPipe, tcp_pipe
+from tests.support.tcp_pipe import tcp_pipe
 from tests.support.waiting import wait_until
 
 COUNT_KEYS: Final = Script("proxy.keypool", "count_keys")
@@ -35,23 +36,10 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
     return self_signed(tmp_path_factory.mktemp("tls"))
 
 
-class Far:
-    """A pipe to the server and the URL to use it by."""
-
-    def __init__(self, pipe: TcpPipe, url: str) -> None:
-        self.pipe, self.url = pipe, url
-
-
 @pytest.fixture(params=["plain", "tls"])
-def far(request: pytest.FixtureRequest, server: Server, certificate: Certificate) -> Iterator[Far]:
-    with ExitStack() as stack:
-        target, scheme, query = server.url, "redis", ""
-        if request.param == "tls":
-            speaks_tls = stack.enter_context(tcp_pipe(server.url, tls=certificate.server_context()))
-            target, scheme = speaks_tls.url("tcp"), "rediss"
-            query = f"/0?ssl_ca_certs={certificate.certificate}"
-        pipe = stack.enter_context(tcp_pipe(target))
-        yield Far(pipe, pipe.url(scheme) + query)
+def far(request: pytest.FixtureRequest, server: Server, certificate: Certificate) -> Iterator[FarRedis]:
+    with far_redis(server.url, certificate=certificate if request.param == "tls" else None) as found:
+        yield found
 
 
 @pytest.fixture
@@ -80,7 +68,7 @@ async def took_s(answer: "asyncio.Future[Any]") -> float:
 
 
 @pytest.mark.parametrize("round_trip_ms", [20, 90, 150])
-async def test_the_first_calls_wait_for_the_first_connection(stores: Any, far: Far, round_trip_ms: int) -> None:
+async def test_the_first_calls_wait_for_the_first_connection(stores: Any, far: FarRedis, round_trip_ms: int) -> None:
     """Connecting takes several round trips, with TLS more: that alone is no reason to count as away."""
     far.pipe.delay(round_trip_ms, jitter=0.3)
     store = stores(far.url)
@@ -91,7 +79,7 @@ async def test_the_first_calls_wait_for_the_first_connection(stores: Any, far: F
     assert store.losses == 0
 
 
-async def test_a_call_takes_one_round_trip_also_where_others_are_under_way(stores: Any, far: Far) -> None:
+async def test_a_call_takes_one_round_trip_also_where_others_are_under_way(stores: Any, far: FarRedis) -> None:
     """One batch at a time would have a call wait for the one before it: two round trips."""
     far.pipe.delay(100)
     store = stores(far.url)
@@ -109,7 +97,7 @@ async def test_a_call_takes_one_round_trip_also_where_others_are_under_way(store
     assert store.losses == 0
 
 
-async def test_a_worker_is_back_soon_after_a_cut(stores: Any, far: Far) -> None:
+async def test_a_worker_is_back_soon_after_a_cut(stores: Any, far: FarRedis) -> None:
     far.pipe.delay(150, jitter=0.3)
     store, away = stores(far.url), list[float]()
     store.on_back(away.append)
@@ -125,7 +113,7 @@ async def test_a_worker_is_back_soon_after_a_cut(stores: Any, far: Far) -> None:
     assert away[0] < 3
 
 
-async def test_calls_fail_at_once_while_a_far_connection_is_made_anew(stores: Any, far: Far) -> None:
+async def test_calls_fail_at_once_while_a_far_connection_is_made_anew(stores: Any, far: FarRedis) -> None:
     """A request waits two round trips at most for a connection that was cut: here for none."""
     far.pipe.delay(100)
     store = stores(far.url)
@@ -154,7 +142,7 @@ async def test_a_near_connection_that_is_cut_costs_no_call(stores: Any, server: 
 
 
 @pytest.mark.parametrize("gone", ["refuse", "stall"])
-async def test_a_worker_is_back_when_the_way_to_redis_is(stores: Any, far: Far, gone: str) -> None:
+async def test_a_worker_is_back_when_the_way_to_redis_is(stores: Any, far: FarRedis, gone: str) -> None:
     far.pipe.delay(40)
     store = stores(far.url)
     await run(store)
