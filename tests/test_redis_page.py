@@ -104,7 +104,8 @@ async def found(settings: Settings, poe: ScriptedPoe) -> dict[str, tuple[str, bo
         await wait_until(is_settled, "all has been written")
         names = await client.keys(f"{settings.redis_namespace}:*")
         kinds = {name: (await client.type(name), await client.pttl(name) == -1) for name in names}
-    return {name.removeprefix(prefix): kind for name, kind in kinds.items()}
+    # Some are kept for a second or two, and may have gone between the two looks.
+    return {name.removeprefix(prefix): kind for name, kind in kinds.items() if kind[0] != "none"}
 
 
 async def exist(client: Any, *names: str) -> bool:

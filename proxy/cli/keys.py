@@ -37,7 +37,7 @@ def list_keys(*, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def show(key_id: str, *, as_json: bool) -> None:
     """Everything known of one key."""
-    states = [state for state in _describe() if state.key_id == key_id]
+    states = on_redis(lambda store: KeyAdmin(store).describe([key_id]))
     if not states:
         _unknown(key_id)
     facts = _facts(states[0])

@@ -1,5 +1,6 @@
 """What an operator may see of the pool and do to it. Works on Redis alone, so it is safe beside running servers."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -9,8 +10,12 @@ from proxy.outcomes import is_failure, refusals_in
 from proxy.store.reports import ScriptRunner
 from proxy.store.script import Script
 
+_LIST_KEYS = Script(__package__, "list_keys")
 _DESCRIBE_KEYS = Script(__package__, "describe_keys")
 _MOVE_KEY = Script(__package__, "move_key")
+
+#: Keys that are described in one call: bounds how long Redis and the event loop are kept from others.
+_AT_ONCE: Final = 200
 
 Action = Literal["cool", "retire", "restore", "probe"]
 
@@ -72,15 +77,22 @@ class KeyAdmin:
     def __init__(self, store: ScriptRunner) -> None:
         self._store = store
 
-    async def describe(self) -> list[KeyState]:
-        """Every key that some instance has announced, by account and id."""
+    async def describe(self, only: Sequence[str] = ()) -> list[KeyState]:
+        """Every key that some instance has announced, by account and id.
+
+        Args:
+            only: these keys alone; one that nobody has announced is left out.
+        """
         names = self._store.keys
-        now_ms, *entries = await self._store.run(
-            _DESCRIBE_KEYS,
-            [names.ring, names.resting, names.out, names.announced, names.probes],
-            [names.prefix, WINDOW_MS],
-        )
-        states = [_state(now_ms, *entry) for entry in entries]
+        key_ids = only or await self._store.run(_LIST_KEYS, [names.announced], [])
+        states: list[KeyState] = []
+        for first in range(0, len(key_ids), _AT_ONCE):
+            now_ms, *entries = await self._store.run(
+                _DESCRIBE_KEYS,
+                [names.ring, names.resting, names.out, names.announced, names.probes],
+                [names.prefix, WINDOW_MS, *key_ids[first : first + _AT_ONCE]],
+            )
+            states += [_state(now_ms, *entry) for entry in entries]
         return sorted(states, key=lambda state: (state.account, state.key_id))
 
     async def move(self, key_id: str, action: Action, *, rest_s: float = 0.0) -> bool:

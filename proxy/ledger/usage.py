@@ -5,7 +5,6 @@ they were spent for Poe does not say: a client is given its part of a bot's poin
 period by period, and a key its part of its account's.
 """
 
-import asyncio
 import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -16,6 +15,7 @@ from typing import Final, Literal
 from proxy.ledger.entry import name_in_ledger
 from proxy.ledger.periods import Per, periods_between
 from proxy.ledger.row import UsageRow, row_of
+from proxy.ledger.steps import in_steps, made_in_steps
 from proxy.store.reports import Reports
 from proxy.store.script import Script
 
@@ -28,10 +28,9 @@ _AHEAD: Final = timedelta(minutes=5)
 _COUNTED: Final = ("requests", "errors", "left", "prompt_tokens", "completion_tokens", "reasoning_tokens")
 #: Dimensions for which it has to be known whose account a key is of.
 _OF_ACCOUNTS: Final = ("key", "account")
-#: Periods that are read together, models of a client, and rows that are made without a pause.
+#: Periods, and models of a client, that are read together.
 _PERIODS: Final = 8
 _MODELS: Final = 50
-_ROWS: Final = 100
 
 #: Stands in the set of a client's models when no other has to be looked for.
 _COMPLETE: Final = ""
@@ -106,8 +105,7 @@ class UsageReader:
             sums = _Sums()
             for first in range(0, len(names), _PERIODS):
                 for period in await self._read(names[first : first + _PERIODS], dimension):
-                    _add(sums, period, dimension, account_of)
-                    await asyncio.sleep(0)
+                    await _add(sums, period, dimension, account_of)
             rows += await _rows(sums, label, dimension)
         return rows
 
@@ -177,8 +175,8 @@ class UsageReader:
         ]
 
 
-def _add(sums: _Sums, period: _Period, dimension: Dimension, account_of: Mapping[str, str]) -> None:
-    for name, counts in period.counts.items():
+async def _add(sums: _Sums, period: _Period, dimension: Dimension, account_of: Mapping[str, str]) -> None:
+    async for name, counts in in_steps(period.counts.items()):
         sums.counts[account_of.get(name, name) if dimension == "account" else name].update(counts)
     if dimension == "client":
         _share(sums, _tokens_by_bot(period.pairs), _sum_by(period.points, 1))
@@ -199,19 +197,13 @@ def _add(sums: _Sums, period: _Period, dimension: Dimension, account_of: Mapping
 async def _rows(sums: _Sums, period: str, dimension: Dimension) -> list[UsageRow]:
     is_estimate = dimension in ("client", "key")
     names = {*sums.counts, *(() if is_estimate else (name for name, points in sums.points.items() if points))}
-    rows = []
-    for number, name in enumerate(names):
-        rows.append(
-            row_of(
-                name,
-                period,
-                sums.counts.get(name, {}),
-                points=None if is_estimate else sums.points[name],
-                points_estimated=round(sums.estimated.get(name, 0.0), 1) if is_estimate else None,
-            )
-        )
-        if number % _ROWS == _ROWS - 1:
-            await asyncio.sleep(0)
+
+    def row(name: str) -> UsageRow:
+        points = None if is_estimate else sums.points[name]
+        estimated = round(sums.estimated.get(name, 0.0), 1) if is_estimate else None
+        return row_of(name, period, sums.counts.get(name, {}), points=points, points_estimated=estimated)
+
+    rows = await made_in_steps(row, names)
     return sorted(rows, key=_most_first)
 
 

@@ -1,4 +1,4 @@
--- Everything known of the keys that somebody has announced. Reads only. Times in epoch milliseconds.
+-- Everything known of some keys that somebody has announced. Reads only. Times in epoch milliseconds.
 --
 -- KEYS 1 ring       zset key id -> turn of its last lease: the keys that are ready
 --      2 resting    zset key id -> time it is ready again
@@ -7,6 +7,7 @@
 --      5 probes     zset key id -> time its balance is to be asked for
 -- ARGV 1 prefix     of the keys named after a key id or an account
 --      2 window ms  of the requests a minute
+--      3.. key id...; one that nobody has announced is left out
 -- Returns {now, {key id, state, ms it still rests, leases, requests in the window, time of its
 --         next probe or nothing, {key hash}, {account hash}}...}
 local ring, resting, out, announced, probes = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
@@ -16,7 +17,7 @@ local prefix, window_ms = ARGV[1], tonumber(ARGV[2])
 local now = read_pool_clock(prefix .. 'clock', true)
 local reply = {now}
 
-for _, key_id in ipairs(redis.call('ZRANGE', announced, 0, 9999)) do
+local function describe(key_id)
   local key_hash = redis.call('HGETALL', prefix .. 'key:' .. key_id)
   local account = redis.call('HGET', prefix .. 'key:' .. key_id, 'account') or key_id
   local rest_ms = math.max(0, (tonumber(redis.call('ZSCORE', resting, key_id) or 0)) - now)
@@ -29,5 +30,9 @@ for _, key_id in ipairs(redis.call('ZRANGE', announced, 0, 9999)) do
     key_id, state, math.ceil(rest_ms), redis.call('ZCOUNT', prefix .. 'leases:' .. key_id, now, '+inf'), in_window,
     redis.call('ZSCORE', probes, key_id) or '', key_hash, redis.call('HGETALL', prefix .. 'account:' .. account),
   }
+end
+
+for i = 3, #ARGV do
+  if redis.call('ZSCORE', announced, ARGV[i]) then describe(ARGV[i]) end
 end
 return reply

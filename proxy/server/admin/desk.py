@@ -12,6 +12,7 @@ from proxy.clients.admin import ClientAdmin
 from proxy.errors import AdminLimited, RouteNotFound, StoreUnavailable
 from proxy.keypool.admin import KeyAdmin
 from proxy.ledger.newest import NewestReader
+from proxy.ledger.steps import made_in_steps
 from proxy.ledger.usage import UsageReader
 from proxy.server.admin.minutes import Minutes
 from proxy.server.admin.shapes import key_json
@@ -62,9 +63,9 @@ class Desk:
             "namespace": settings.redis_namespace,
         }
 
-    async def key_states(self) -> list[dict[str, Any]]:
-        """Every key, by account and id. Raises StoreUnavailable."""
-        return [key_json(state) for state in await self.keys.describe()]
+    async def key_states(self, only: Sequence[str] = ()) -> list[dict[str, Any]]:
+        """Every key, or only these, by account and id. Raises StoreUnavailable."""
+        return await made_in_steps(key_json, await self.keys.describe(only))
 
     async def _look(self) -> bytes:
         """One event of the live stream; without keys and minutes while Redis is away."""

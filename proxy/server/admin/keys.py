@@ -53,7 +53,7 @@ async def _open_without_body(request: Request) -> Desk:
 async def _move(desk: Desk, key_id: str, action: Action, *, rest_s: float = 0.0) -> HTTPResponse:
     """Answers with the key as it is afterwards."""
     moved = await desk.keys.move(key_id, action, rest_s=rest_s)
-    states = [state for state in await desk.key_states() if state["key_id"] == key_id]
+    states = await desk.key_states([key_id])
     if not moved or not states:
         raise not_found("key", key_id)
     return json_answer(states[0])

@@ -7,6 +7,8 @@ from sanic import Blueprint, HTTPResponse, Request
 
 from proxy.errors import InvalidRequest
 from proxy.ledger.periods import Per
+from proxy.ledger.row import UsageRow
+from proxy.ledger.steps import made_in_steps
 from proxy.ledger.usage import Dimension
 from proxy.server.admin.bodies import choice_in, query_of, since_in
 from proxy.server.admin.desk import json_answer, open_desk
@@ -28,7 +30,7 @@ async def read_usage(request: Request) -> HTTPResponse:
         raise InvalidRequest("Hours are told by name for eight days at most.", param="since")
     rows = await desk.usage.by(by, since, per=per)
     told = {"by": by, "per": per, "since": since.isoformat(timespec="seconds")}
-    return json_answer({**told, "rows": [row.as_json() for row in rows]})
+    return json_answer({**told, "rows": await made_in_steps(UsageRow.as_json, rows)})
 
 
 async def read_minutes(request: Request) -> HTTPResponse:
