@@ -36,7 +36,9 @@ _AT_ONCE: Final = 4
 _LONG_CHARACTERS: Final = 64 * 1024
 
 #: Poe's own files. A URL that two programs could read as two hosts is none.
-_POES_OWN: Final = re.compile(r"https?://([a-z0-9-]+\.)*poecdn\.net(:[0-9]+)?([/?#][!-\[\]-~]*)?", re.IGNORECASE)
+_POES_OWN: Final = re.compile(
+    r"https?://([a-z0-9-]+\.)*poecdn\.net(:[0-9]+)?([/?#][!-\[\]-~]*)?", re.IGNORECASE | re.ASCII
+)
 #: What Poe's own URLs say of a file, where no name does: ``https://pfst.cf2.poecdn.net/base/image/<hash>``.
 _POES_KINDS: Final = {"image": "image/png", "audio": "audio/mpeg", "video": "video/mp4"}
 _TYPES: Final = MimeTypes()

@@ -38,7 +38,15 @@ from proxy.poe_api.unreached import Dropped, PoeUnreachable
 
 _MAX_CATALOGUE_BYTES: Final = 32 * 1024 * 1024
 _MAX_HISTORY_BYTES: Final = 1024 * 1024
-_POES_FILES: Final = "poecdn.net"
+#: What may stand behind the host of a URL.
+_PATH: Final = r"([/?#][!-\[\]-~]*)?"
+#: Files at Poe. A bot's author writes the URL, so one that two programs could read differently is none: no user's name,
+#: no backslash, nothing beyond ASCII.
+_POES_FILE: Final = re.compile(
+    rf"https://((?!xn--)[a-z0-9]([a-z0-9-]{{0,61}}[a-z0-9])?\.){{0,8}}poecdn\.net(:443)?{_PATH}",
+    re.ASCII | re.IGNORECASE,
+)
+_MAX_URL_CHARACTERS: Final = 8_192
 #: How long fetching a file may take, in seconds.
 _FILE_S: Final = 60.0
 _Taken = TypeVar("_Taken")
@@ -222,6 +230,7 @@ class PoeClient:
         self._streams = ConnectionPool(base_url, connect_s=timeouts.connect_s, patience_s=timeouts.patience_s)
         self.reach = self._streams.dialer
         url = URL(base_url)
+        self._own_file = re.compile(re.escape(str(url.origin())) + _PATH, re.ASCII | re.IGNORECASE)
         self._path = url.raw_path.rstrip("/")
         self._head = "".join(f"{name}: {value}\r\n" for name, value in _stream_headers(url).items())
 
@@ -300,16 +309,16 @@ class PoeClient:
         Raises:
             PoeFailed: it is elsewhere, larger than ``max_bytes``, or could not be had.
         """
-        target = _absolute(url)
-        if target is None or not (_is_poes(target) or target.origin() == URL(self._base_url).origin()):
+        if not (_POES_FILE.fullmatch(url) or self._own_file.fullmatch(url)) or len(url) > _MAX_URL_CHARACTERS:
             raise PoeFailed(
                 "The file is not at Poe, so it cannot be fetched; ask for its URL.", said="a file elsewhere"
             )
-        return await patiently(partial(self._fetch_file, target, max_bytes), patience_s=self._timeouts.patience_s)
+        return await patiently(partial(self._fetch_file, url, max_bytes), patience_s=self._timeouts.patience_s)
 
-    async def _fetch_file(self, target: URL, max_bytes: int) -> bytes:
+    async def _fetch_file(self, url: str, max_bytes: int) -> bytes:
         timeout = aiohttp.ClientTimeout(total=_FILE_S, sock_connect=self._timeouts.connect_s)
         with in_our_terms():
+            target = URL(url, encoded=True)
             async with self._session.get(target, allow_redirects=False, timeout=timeout) as response:
                 if response.status != 200:
                     raise PoeFailed(said=f"{response.status} for a file")
@@ -329,21 +338,6 @@ class PoeClient:
         except PoeUnreachable as failure:
             self.reach.note_failure(failure, began_at=began_at)
             raise
-
-
-def _absolute(url: str) -> URL | None:
-    """A URL with a host; None for what is none."""
-    try:
-        parsed = URL(url, encoded=True)
-        _ = parsed.port  # raises when it is no number
-    except ValueError:
-        return None
-    return parsed if parsed.host else None
-
-
-def _is_poes(url: URL) -> bool:
-    host = url.host or ""
-    return url.scheme == "https" and (host == _POES_FILES or host.endswith(f".{_POES_FILES}")) and url.port == 443
 
 
 @lru_cache(maxsize=1024)

@@ -522,6 +522,9 @@ async def test_an_image_in_base64_is_fetched_from_poe(client: AsyncOpenAI, poe: 
         "https://pfst.cf2.poecdn.net:99999/cat.png",
         "https://:443/cat.png",
         "https:///cat.png",
+        "https://ⓟoecdn.net/cat.png",
+        "https://xn--.poecdn.net/cat.png",
+        "https://user:password@pfst.cf2.poecdn.net/cat.png",
     ],
 )
 async def test_an_image_elsewhere_is_not_fetched(client: AsyncOpenAI, poe: ScriptedPoe, url: str) -> None:
