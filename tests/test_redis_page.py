@@ -58,6 +58,8 @@ def one_of_each(asked: Asked) -> Reply:
         "Broken": failure(500),
         "Costly": error_event("no", error_type="insufficient_fund"),
     }
+    if bot == "Plain" and asked.query["tools"]:
+        return failure(400, {"message": "This bot does not support tools."})
     return replies.get(bot) or echo(asked)
 
 
@@ -95,11 +97,15 @@ async def found(settings: Settings, poe: ScriptedPoe) -> dict[str, tuple[str, bo
                 async with http(base_url, token) as raw:
                     chat = {"model": bot, "messages": [{"role": "user", "content": "hi"}]}
                     await raw.post("/v1/chat/completions", json=chat)
+        tool = {"type": "function", "function": {"name": "look"}}
+        async with http(base_url) as raw:
+            plain = {"model": "Plain", "messages": [{"role": "user", "content": "hi"}], "tools": [tool]}
+            assert (await raw.post("/v1/chat/completions", json=plain)).status_code == 200
         await upload_a_file(many)
 
         async def is_settled() -> bool:
             has_all = await exist(client, *(prefix + name for name in ("catalogue", "workers", "trail")))
-            return has_all and await client.xlen(prefix + "trail") == 2 * 6
+            return has_all and await client.xlen(prefix + "trail") == 2 * 6 + 1
 
         await wait_until(is_settled, "all has been written")
         names = await client.keys(f"{settings.redis_namespace}:*")

@@ -7,6 +7,7 @@ again. Whole (non-streamed) answers fail over until they are whole.
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 from proxy.errors import (
@@ -25,6 +26,7 @@ from proxy.gateway.refusals import refusal_of
 from proxy.gateway.uploads import Uploads
 from proxy.keypool.callers import ClientRefused
 from proxy.keypool.lease import BotRests, Lease, LeaseReply, NoneReady, Wanted
+from proxy.keypool.tool_refusals import ToolRefusals
 from proxy.keypool.verdict import (
     ABANDONED,
     ANSWERED,
@@ -43,6 +45,7 @@ from proxy.poe_api.query import Query, build_query_body
 from proxy.poe_api.unreached import Dropped, PoeUnreachable
 from proxy.settings import PoeKey
 from proxy.translator.reply import Reply
+from proxy.translator.tools import without_tools
 
 #: What a client is told to wait when keys are ready again already, or nobody knows.
 _SOONEST_RETRY_S = 1.0
@@ -76,6 +79,13 @@ class Upstream:
     off_loop: OffLoop
 
 
+class OptionalTools(NamedTuple):
+    """The tools of a query that are left out for a bot that refuses them, and what the bot was told about them."""
+
+    refusals: ToolRefusals
+    instruction: str
+
+
 class _Suspect(NamedTuple):
     """A lease whose attempt Poe failed, and how many outages of the way to Poe there had been by then."""
 
@@ -94,6 +104,7 @@ class Attempts:
 
     Attributes:
         query: what is asked.
+        optional_tools: None when the query has no tools, or has to be answered with a call.
         body: of the query, where it has been built already; b"" once nothing is asked again.
         reply: the answer so far.
         is_spent: whether Poe has taken the prompt: it answered, was cut off or fell silent, or the caller left.
@@ -125,6 +136,9 @@ class Attempts:
         self._reach = upstream.poe.reach
         self._failover = failover
         self._trusted = trusted
+        self.optional_tools: OptionalTools | None = None
+        self._without_tools: OptionalTools | None = None
+        self._has_refused_tools = self._asks_anew = False
         self.body = b""
         self._started_at = time.monotonic()
         self._tried: list[str] = []
@@ -157,6 +171,8 @@ class Attempts:
             while failure is None or self._may_try_again(failure):
                 if not self._reach.is_up:  # no key is leased that nothing could be sent with
                     await self._reach.until_up()
+                if self.optional_tools is not None:
+                    self.optional_tools.refusals.look()
                 lease = await self._lease()
                 if not isinstance(lease, Lease):
                     raise await self._no_key(failure, lease)
@@ -169,6 +185,8 @@ class Attempts:
                     failure, verdict = error, self._judge(error, lease)
                     self.is_spent = self._committed or isinstance(error, StreamCut | PoeTimeout)
                     record.outcome = f"{verdict.outcome}: {error.said}" if error.said else verdict.outcome
+                    if isinstance(error, FeatureRefused):
+                        self._note_refusal(lease)
                 finally:
                     if verdict is ABANDONED:
                         self.is_spent = not self._uploading
@@ -199,9 +217,24 @@ class Attempts:
         self._tried.append(lease.key.key_id)
         if len(self._tried) > 1:
             self.reply = self._new_reply()
-        self._uploading = False
+        self._uploading = self._asks_anew = False
         self._rpm = 0
+        if self.optional_tools is not None and self.optional_tools.refusals.knows(self._call.record.bot):
+            self._leave_out_tools(self.optional_tools)
         return record
+
+    def _note_refusal(self, lease: Lease) -> None:
+        """The bot refuses tools: it is asked once more without them, with any key, and beyond ``max_attempts``."""
+        if self.optional_tools is not None:
+            self._has_refused_tools = self._asks_anew = True
+            self._tried.remove(lease.key.key_id)
+            self._leave_out_tools(self.optional_tools)
+
+    def _leave_out_tools(self, tools: OptionalTools) -> None:
+        self.optional_tools, self._without_tools = None, tools
+        self._call.record.without_tools = True
+        self.body = b""
+        self.reply = self._new_reply()
 
     async def _clear_the_bot(self) -> None:
         """Where one key failed and another was answered, it was the key."""
@@ -290,6 +323,9 @@ class Attempts:
     async def _build_body(self, key: PoeKey) -> bytes:
         """The query, when Poe has its files: each account uploads its own."""
         query = self.query
+        if self._without_tools is not None:
+            change = partial(without_tools, query, self._without_tools.instruction)
+            query = await self._upstream.off_loop.run(change) if self._call.is_large else change()
         if query.files:
             self._uploading = True
             attachments = await self._upstream.uploads.attach(query.files, key)
@@ -304,11 +340,13 @@ class Attempts:
             self._committed = True
             self.body = b""  # nothing is asked again
             self._keyring.note_answering(lease)
+            if self._has_refused_tools and self._without_tools is not None:
+                self._without_tools.refusals.note(self._call.record.bot)
             if self._call.record.first_text_ms is None:
                 self._call.record.first_text_ms = _ms_since(self._started_at)
 
     def _may_try_again(self, failure: PoeError) -> bool:
-        return (
+        return self._asks_anew or (
             failure.another_key_may_help
             and not self._committed
             and len(self._tried) < self._failover.max_attempts
@@ -325,11 +363,23 @@ class Attempts:
 
     async def _final(self, failure: PoeError) -> Exception:
         """The last failure as the caller sees it, with the true time to wait where waiting helps."""
-        if isinstance(failure, FeatureRefused) and self.query.tools:
-            failure.param = "tools"
+        if isinstance(failure, FeatureRefused) and self.query.tools and self._without_tools is None:
+            failure = _tools_refused(self._call.record.bot, failure)
         if isinstance(failure, RateLimited) and isinstance(self._keyring, PooledKeys):
             failure.retry_after_s = await self._keyring.ready_in_s() or _SOONEST_RETRY_S
         return self._keyring.as_seen_by_caller(failure)
+
+
+def _tools_refused(bot: str, failure: FeatureRefused) -> FeatureRefused:
+    """What to do about it, where an answer without tools is not what was asked for."""
+    says = "" if failure.message == failure.default_message else f" {failure.message}"
+    return FeatureRefused(
+        f"The model '{bot}' refuses tools, and 'tool_choice' demands a call. Leave 'tool_choice' at 'auto', leave out "
+        f"'tools', or choose a model that takes tools.{says}",
+        param="tools",
+        said=failure.said,
+        http_status=failure.http_status,
+    )
 
 
 def _ms_since(started_at: float) -> int:

@@ -51,6 +51,7 @@ class RelayRecord:
     attempts: list[AttemptRecord] = field(default_factory=list)
     skipped: Sequence[tuple[str, str]] = ()
     waited_ms: int = 0
+    without_tools: bool = False
     first_text_ms: int | None = None
     usage: Usage | None = None
     room: Room | None = None

@@ -8,7 +8,7 @@ import secrets
 from collections.abc import Sequence
 from typing import Final
 
-from proxy.gateway.attempts import Attempts, Failover, Upstream
+from proxy.gateway.attempts import Attempts, Failover, OptionalTools, Upstream
 from proxy.gateway.call import ChatCall, Push, Show
 from proxy.gateway.catalogue import Catalogue
 from proxy.gateway.checked_json import CheckedJson
@@ -17,6 +17,7 @@ from proxy.gateway.together import all_of, one_by_one
 from proxy.gateway.usual_output import UsualOutput
 from proxy.keypool.callers import Caller, Demand
 from proxy.keypool.pool import KeyPool
+from proxy.keypool.tool_refusals import ToolRefusals
 from proxy.openai_api.request import ChatCompletionRequest
 from proxy.openai_api.response import Batch, ContentDelta, ContentDeltas, Delta, Finish, Usage
 from proxy.poe_api.query import Query, build_query_body
@@ -34,13 +35,21 @@ class Relay:
     """Carries chats from clients to Poe."""
 
     def __init__(
-        self, *, upstream: Upstream, pool: KeyPool, catalogue: Catalogue, tokens: TokenCounter, failover: Failover
+        self,
+        *,
+        upstream: Upstream,
+        pool: KeyPool,
+        catalogue: Catalogue,
+        tokens: TokenCounter,
+        failover: Failover,
+        tool_refusals: ToolRefusals,
     ) -> None:
         self._upstream = upstream
         self._pool = pool
         self._catalogue = catalogue
         self._tokens = tokens
         self._failover = failover
+        self._tool_refusals = tool_refusals
         self._usual = UsualOutput()
 
     async def answer(self, call: ChatCall, show: Show, push: Push | None = None) -> None:
@@ -118,6 +127,8 @@ class Relay:
     ) -> Attempts | CheckedJson:
         """The attempts to get one of the choices. ``body`` is the plan's query: one for all of them."""
         streaming = bool(call.request.stream) and plan.json_format is None
+        has_choice = bool(plan.query.tools) and not plan.offer.is_demanded
+        optional_tools = OptionalTools(self._tool_refusals, plan.offer.instruction) if has_choice else None
 
         def new_attempts(query: Query, keyring: Keyring) -> Attempts:
             attempts = Attempts(
@@ -132,6 +143,7 @@ class Relay:
                 failover=self._failover,
                 trusted=self._catalogue.vouches_for(call.record.bot),
             )
+            attempts.optional_tools = optional_tools
             if query is plan.query:
                 attempts.body = body
             return attempts

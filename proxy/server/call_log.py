@@ -152,6 +152,7 @@ def why(record: RelayRecord) -> dict[str, Any]:
             for attempt in record.attempts
         ],
         "skipped": dict(record.skipped),
+        **({"without": ["tools"]} if record.without_tools else {}),
     }
 
 

@@ -23,6 +23,7 @@ from proxy.gateway.uploads import Uploads
 from proxy.keypool.fleet import instance_of
 from proxy.keypool.lease import KeyCount, PoolLimits
 from proxy.keypool.pool import KeyPool
+from proxy.keypool.tool_refusals import ToolRefusals
 from proxy.keypool.verdict import Cooldown
 from proxy.ledger.events import EventLog
 from proxy.ledger.points import PointsLedger
@@ -124,6 +125,7 @@ async def open_worker(settings: Settings, metrics: Metrics, drain: Drain) -> Asy
             failover=Failover(
                 settings.max_attempts, settings.failover_budget_s, settings.key_wait_s, settings.client_wait_s
             ),
+            tool_refusals=ToolRefusals(store),
         )
         clients = ClientRegistry(
             settings.access_tokens,

@@ -50,6 +50,11 @@ class KeySpace:
         return self.prefix + "probes"
 
     @cached_property
+    def tool_refusals(self) -> str:
+        """ZSET bot → epoch ms until which it is asked without tools, because it has refused them."""
+        return self.prefix + "tool_refusals"
+
+    @cached_property
     def workers(self) -> str:
         """ZSET worker → epoch ms until which it counts as alive."""
         return self.prefix + "workers"

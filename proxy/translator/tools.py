@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from proxy.errors import InvalidRequest, UnsupportedFeature
 from proxy.openai_api.request import ChatCompletionRequest, ChatMessage, FunctionDefinition, NamedToolChoice, ToolCall
+from proxy.poe_api.query import Message, Query
 
 _MUST_CALL = "You must answer by calling {which}, and with nothing else."
 #: A longer text is encoded in pieces of so many characters.
@@ -28,11 +29,13 @@ class Offer:
         tools: definitions for Poe; empty when there are none, or the caller wants none used.
         instruction: what to tell the bot about them, or "".
         one_only: whether only one call is wanted.
+        is_demanded: whether the answer has to be a call.
     """
 
     tools: Sequence[Mapping[str, Any]] = ()
     instruction: str = ""
     one_only: bool = False
+    is_demanded: bool = False
 
 
 _NOTHING: Final = Offer()
@@ -65,7 +68,7 @@ def build_offer(request: ChatCompletionRequest) -> Offer:
         which = f"one {'' if one_only else 'or more '}of the functions you have"
     definitions = [_definition(function) for function in functions]
     instructions = [_MUST_CALL.format(which=which)] * bool(which) + [_ONE_CALL] * (one_only and choice != "required")
-    return Offer(definitions, " ".join(instructions), one_only)
+    return Offer(definitions, " ".join(instructions), one_only, bool(which))
 
 
 def _function(kind: str, function: FunctionDefinition | None, param: str) -> FunctionDefinition:
@@ -115,6 +118,35 @@ def calls_content(calls: Sequence[ToolCall]) -> str:
         ],
         [call.function.arguments for call in calls],
     )
+
+
+def without_tools(query: Query, instruction: str) -> Query:
+    """The same conversation for a bot that refuses tools: none are offered, and earlier calls are told in words.
+
+    Args:
+        query: that offers tools.
+        instruction: what the bot was told about them; it is left out.
+    """
+    kept = [message for message in query.messages if message.role != "system" or message.content != instruction]
+    told = [_in_words(message)._replace(parameters={}) for message in kept]
+    parameters = {name: value for message in kept for name, value in message.parameters.items()}
+    if parameters:
+        last = max((at for at, message in enumerate(told) if message.role == "user"), default=len(told) - 1)
+        told[last] = told[last]._replace(parameters=parameters)
+    return query._replace(messages=told, tools=())
+
+
+def _in_words(message: Message) -> Message:
+    """Calls and results, which are JSON of ours, as texts of the bot and of the user."""
+    if message.message_type == "function_call":
+        calls = [call["function"] for call in json.loads(message.content)]
+        words = "\n".join(f"[I called {call['name']} with {call['arguments']}]" for call in calls)
+        return message._replace(content=words, message_type=None)
+    if message.role == "tool":
+        results = json.loads(message.content)
+        words = "\n\n".join(f"[Result of {one['name']}]\n{one['content']}" for one in results)
+        return message._replace(role="user", content=words)
+    return message
 
 
 class ResultReader:

@@ -147,13 +147,13 @@ async def test_calls_without_text_have_null_content(client: AsyncOpenAI, poe: Sc
         error_event("This bot does not support tool calling."),
     ],
 )
-async def test_a_bot_that_refuses_tools_is_a_400_that_names_them(
+async def test_a_bot_that_refuses_tools_that_it_must_call_is_a_400_that_names_them(
     client: AsyncOpenAI, poe: ScriptedPoe, stream: bool, refusal: Reply
 ) -> None:
     poe.script = lambda _: refusal
 
     with pytest.raises(openai.BadRequestError) as caught:
-        await ask(client, stream=stream, tools=[WEATHER])
+        await ask(client, stream=stream, tools=[WEATHER], tool_choice="required")
 
     assert (caught.value.code, caught.value.param) == ("unsupported_feature", "tools")
     assert len(poe.queries) == 1, "no other key would help"

@@ -1,0 +1,70 @@
+"""Which bots refuse tools: found out by one request, remembered by the fleet for a day.
+
+A worker reads what the others know at most every few seconds, in the round trip of a lease that it asks for anyway. A
+bot that it has not heard of costs one refused query, which Poe charges nothing for.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+from proxy.store.redis import RedisStore
+from proxy.store.script import Reply, Script
+
+_TOOL_REFUSALS = Script(__package__, "tool_refusals")
+
+_KEEP_S: Final = 24 * 3600.0
+#: Most bots remembered: a caller may have as many of their own as they like.
+_MOST: Final = 1_000
+_READ_EVERY_S: Final = 5.0
+
+
+class ToolRefusals:
+    """One worker's knowledge. Without Redis it is what this worker found out by itself.
+
+    Args:
+        clock: monotonic seconds.
+    """
+
+    def __init__(self, store: RedisStore, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._store = store
+        self._clock = clock
+        self._until: dict[str, float] = {}
+        self._read_at = float("-inf")
+
+    def look(self) -> None:
+        """Asks what the fleet knows, unless that was asked a moment ago. Call it just before a lease is asked for."""
+        if self._clock() >= self._read_at + _READ_EVERY_S:
+            self._read_at = self._clock()
+            self._call("").add_done_callback(self._take)
+
+    def knows(self, bot: str) -> bool:
+        """Whether the bot has refused tools within a day."""
+        until = self._until.get(bot.lower())
+        return until is not None and self._clock() < until
+
+    def note(self, bot: str) -> None:
+        """The bot has refused tools, and answered without them."""
+        self._remember(bot.lower(), _KEEP_S)
+        self._call(bot.lower()).add_done_callback(_take_outcome)
+
+    def _call(self, bot: str) -> Reply:
+        arguments: list[str | int] = [bot, round(_KEEP_S * 1000), _MOST]
+        return self._store.run(_TOOL_REFUSALS, [self._store.keys.tool_refusals], arguments, may_wait=True)
+
+    def _take(self, told: "asyncio.Future[list[Any]]") -> None:
+        if _take_outcome(told):
+            for bot, left_ms in zip(told.result()[::2], told.result()[1::2], strict=True):
+                self._remember(str(bot), int(left_ms) / 1000)
+
+    def _remember(self, bot: str, for_s: float) -> None:
+        self._until.pop(bot, None)
+        self._until[bot] = self._clock() + for_s
+        if len(self._until) > _MOST:
+            del self._until[next(iter(self._until))]
+
+
+def _take_outcome(reply: "asyncio.Future[Any]") -> bool:
+    """Whether there is one. Without Redis, what is known here goes on to count."""
+    return not reply.cancelled() and reply.exception() is None
