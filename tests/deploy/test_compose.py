@@ -56,12 +56,12 @@ def loaded(service: str, source: str) -> Any:
     return yaml.safe_load(config(service, source)[0].read_text(encoding="utf-8"))
 
 
-def test_only_the_front_is_reachable_from_other_machines() -> None:
-    """Grafana is, from this one; nobody else has a port."""
+def test_no_other_machine_reaches_anything_unless_told() -> None:
+    """It is plain HTTP with the operators' page. This machine reaches the front and Grafana, and nothing else."""
     published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
 
     assert published == {
-        "front": ["${PORT:-10000}:10000"],
+        "front": ["${BIND:-127.0.0.1}:${PORT:-10000}:10000"],
         "grafana": ["127.0.0.1:${GRAFANA_PORT:-3000}:3000"],
     }
 
@@ -107,6 +107,25 @@ def test_a_container_may_do_no_more_than_it_must(name: str) -> None:
     assert service["security_opt"] == ["no-new-privileges:true"]
     assert "privileged" not in service
     assert "cap_add" not in service
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_container_takes_no_more_than_its_part(name: str) -> None:
+    """Of memory, of processes, and of what it may write to memory."""
+    service = SERVICES[name]
+    unbounded = [each for each in service.get("tmpfs", ()) if ":size=" not in each]
+
+    assert re.fullmatch(r"[0-9]+[mg]", interpolated(service["mem_limit"], {}))
+    assert 0 < service["pids_limit"] <= 2048
+    assert unbounded == []
+
+
+def test_alerts_go_to_nobody_and_the_file_says_so() -> None:
+    """Until there is an Alertmanager: whoever reads `alert` must not believe to be told."""
+    prometheus = config("prometheus", "prometheus")[0].read_text()
+
+    assert "alerting" not in loaded("prometheus", "prometheus")
+    assert "nobody is told of them until there is an Alertmanager" in prometheus
 
 
 @pytest.mark.parametrize("name", ["front", "redis"])

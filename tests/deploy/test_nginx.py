@@ -16,6 +16,7 @@ from cluster.processes import MissingProgramError, find_program, free_port
 from proxy import errors
 from proxy.settings import Settings
 from tests.support.scripted_poe import DONE, Reply, ScriptedPoe, text
+from tests.support.serving import make_settings, serving
 from tests.support.waiting import wait_until
 
 TOKEN: Final = "secret-token-of-a-client"
@@ -132,6 +133,10 @@ def everything_in(home: Path) -> dict[str, str]:
     return {path.name: path.read_text() for path in home.rglob("*") if path.is_file()}
 
 
+def files_in(directory: Path) -> list[Path]:
+    return [path for path in directory.rglob("*") if path.is_file()]
+
+
 def check(home: Path, configuration: str) -> subprocess.CompletedProcess[str]:
     (home / "nginx.conf").write_text(configuration)
     return subprocess.run([*nginx_command(home), "-t"], capture_output=True, text=True, check=False)
@@ -219,27 +224,63 @@ async def test_a_post_that_an_instance_took_is_never_sent_twice(front: Front) ->
     assert taken_by_one + taken_by_other == [f"POST {PATH} HTTP/1.1"]
 
 
-async def test_a_slow_upload_reaches_no_instance_before_it_is_whole(front: Front, poe: ScriptedPoe) -> None:
-    """So it holds no worker, and can go to another instance meanwhile."""
-    poe.script = lambda _: Reply([DONE])
-    half_sent, may_end = asyncio.Event(), asyncio.Event()
+async def test_no_body_is_kept_in_nginx(front: Front, tmp_path: Path) -> None:
+    """However large and slow: what strangers send would fill it. It goes on to the instance as it comes."""
+    all_sent, arrived = asyncio.Event(), 0
+    is_there = asyncio.Event()
+
+    async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal arrived
+        await reader.readuntil(b"\r\n\r\n")
+        while arrived < 5_000_000:
+            arrived += len(await reader.read(65_536))
+        is_there.set()
+        await all_sent.wait()
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+        writer.close()
 
     async def slowly() -> AsyncIterator[bytes]:
-        yield b"x" * 100_000
-        half_sent.set()
-        await may_end.wait()
+        for _ in range(50):
+            yield b"x" * 100_000
+        await is_there.wait()
         yield b"the end"
 
-    async with front(port_of(poe)) as client, asyncio.TaskGroup() as group:
-        slow = group.create_task(client.post(PATH, content=slowly(), headers={"x-request-id": "slow"}))
-        await half_sent.wait()
-        await client.post(PATH, json={}, headers={"x-request-id": "quick"})
-        came_first = [asked.headers["x-request-id"] for asked in poe.queries]
-        may_end.set()
+    server = await asyncio.start_server(take, "127.0.0.1", 0)
+    async with server, front(server.sockets[0].getsockname()[1]) as client, asyncio.TaskGroup() as group:
+        slow = group.create_task(client.post(PATH, content=slowly(), headers={"content-length": "5000007"}))
+        await asyncio.wait_for(is_there.wait(), 20)
+        kept = files_in(tmp_path / "body")
+        all_sent.set()
 
-    assert came_first == ["quick"]
+    assert kept == []
     assert slow.result().status_code == 200
-    assert poe.queries[1].body.endswith(b"the end")
+
+
+async def test_a_strangers_upload_is_refused_before_it_comes(front: Front) -> None:
+    """By the instance, which knows its tokens; nginx passes the refusal on while the body is still under way."""
+    settings = make_settings(redis_url="redis://127.0.0.1:9")
+    async with serving(settings) as base_url, front(int(base_url.rpartition(":")[2])) as client:
+        reader, writer = await asyncio.open_connection("127.0.0.1", client.base_url.port)
+        writer.write(
+            b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer a-guess\r\n"
+            b"content-length: 30000000\r\n\r\n" + bytes(1000)
+        )
+        async with asyncio.timeout(10):
+            status_line = await reader.readline()
+        writer.close()
+
+    assert status_line == b"HTTP/1.1 401 Unauthorized\r\n"
+
+
+@pytest.mark.parametrize("size", [10, 100_000, 5_000_000])
+async def test_a_body_goes_to_the_next_instance_when_one_refuses(front: Front, poe: ScriptedPoe, size: int) -> None:
+    """Whole: nothing of it was sent when the connection was refused."""
+    poe.script = lambda _: Reply([DONE])
+    async with front(free_port(), port_of(poe), free_port()) as client:
+        statuses = [(await client.post(PATH, content=bytes(size))).status_code for _ in range(6)]
+
+    assert statuses == [200] * 6
+    assert [len(asked.body) for asked in poe.queries] == [size] * 6
 
 
 async def test_a_body_over_the_limit_gets_the_proxys_own_error(front: Front, poe: ScriptedPoe) -> None:

@@ -15,7 +15,7 @@ from proxy.settings import SECRET_NAMES, Settings
 _ROOT: Final = Path(__file__).parents[2]
 
 #: For Compose, not for the proxy; see ``test_compose.py``.
-_OF_COMPOSE: Final = {"REPLICAS", "GRAFANA_PORT", "COMPOSE_PROFILES"}
+_OF_COMPOSE: Final = {"REPLICAS", "BIND", "PROXY_MEMORY", "GRAFANA_PORT", "COMPOSE_PROFILES"}
 #: What docker-compose.yml sets itself, so that nobody need.
 _FIXED_BY_COMPOSE: Final = {"HOST", "METRICS_PORT", "REDIS_URL"}
 #: Older names, secrets that come as files instead, and the directory of a Valkey that is not started there.
