@@ -95,8 +95,18 @@ class _Container:
         try:
             yield self
         finally:
-            self._process.kill()
-            self._process.wait()
+            self._end_all()
+
+    def _end_all(self) -> None:
+        """Kills the first process, and with it all others of its namespace.
+
+        ``--kill-child`` does not do it: the kernel forgets it when the command becomes another user.
+        """
+        for child in self._children():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child, signal.SIGKILL)
+        self._process.kill()
+        self._process.wait()
 
     def execute(self, command: list[str], **variables: str) -> subprocess.CompletedProcess[str]:
         """Runs a command in the container, as ``docker exec`` does."""
@@ -133,10 +143,16 @@ class _Container:
 
     def _first_process(self) -> int:
         self.expect_running()
+        _wait_until(lambda: bool(self._children()), "the container has a process", self)
+        return self._children()[0]
+
+    def _children(self) -> list[int]:
+        """Of ``unshare``: the first process of the container, if it has begun and not ended."""
         own = self._process.pid
-        children = Path(f"/proc/{own}/task/{own}/children")
-        _wait_until(lambda: bool(children.read_text(encoding="ascii")), "the container has a process")
-        return int(children.read_text(encoding="ascii").split()[0])
+        try:
+            return [int(pid) for pid in Path(f"/proc/{own}/task/{own}/children").read_text(encoding="ascii").split()]
+        except OSError:
+            return []
 
     def _as_user(self, command: list[str], **variables: str) -> list[str]:
         user, _, group = (self._config.get("User") or "0:0").partition(":")
