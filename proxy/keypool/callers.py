@@ -119,12 +119,12 @@ class _Used:
         minute: when each request of the last minute was let in.
         requests, tokens: used on this day since Redis last said what is left.
         left_requests, left_tokens: what it said; None = nothing on this day, and then all of the limit counts as left.
-        waiting: the slots in line, with their streams.
+        waiting: the slots in line, each with the streams that it wants and whether it waits for tokens.
     """
 
     minute: deque[int] = field(default_factory=deque)
     held: dict[str, _Held] = field(default_factory=dict)
-    waiting: dict[str, int] = field(default_factory=dict)
+    waiting: dict[str, tuple[int, bool]] = field(default_factory=dict)
     day: int = 0
     requests: int = 0
     tokens: int = 0
@@ -169,7 +169,7 @@ class LocalCallers:
         if not workers and caller.limits != ClientLimits():
             return ClientRefused("unknown", _BUSY_MS / 1000)
         ahead = _ahead_of(caller.slot, used.waiting)
-        for row in _rows(caller, used, workers, ahead=sum(ahead), now=now):
+        for row in _rows(caller, used, workers, ahead=ahead, now=now):
             if row.wanted and row.part is not None and row.used + row.held + row.ahead + row.wanted > row.part:
                 refused = _refused(row, row.part, used, now)
                 limit = getattr(caller.limits, row.why)
@@ -237,13 +237,13 @@ class LocalCallers:
         """The refusal, for a request that stands in line from now on, or leaves it."""
         has_place = caller.slot in used.waiting or len(used.waiting) < MAX_WAITING
         if caller.may_wait and refused.waits and has_place:
-            used.waiting.setdefault(caller.slot, caller.demand.streams)
+            used.waiting[caller.slot] = caller.demand.streams, refused.why != "streams"
             return refused
         used.waiting.pop(caller.slot, None)
         return replace(refused, waits=False)
 
 
-def _rows(caller: Caller, used: _Used, workers: int, *, ahead: int, now: int) -> Iterator[_Row]:
+def _rows(caller: Caller, used: _Used, workers: int, *, ahead: Sequence[tuple[int, bool]], now: int) -> Iterator[_Row]:
     """The table of limits, as in ``client_limits.lua``, of this worker's part."""
     limits, demand = caller.limits, caller.demand
     midnight_ms = (used.day + 1) * _DAY_MS - now
@@ -252,12 +252,14 @@ def _rows(caller: Caller, used: _Used, workers: int, *, ahead: int, now: int) ->
     token_part = _part(limits.tokens_per_day, workers, left=used.left_tokens)
     day_part = _part(limits.requests_per_day, workers, left=used.left_requests)
     reserve, least = max(_reserve(caller, used, token_part or 0), 1), max(demand.prompt_tokens, 1)
-    yield _Row("tokens_per_day", token_part, used.tokens, reserved, 0, reserve, least, midnight_ms)
+    ahead_tokens = token_part or 0 if any(waits_for_tokens for _, waits_for_tokens in ahead) else 0
+    yield _Row("tokens_per_day", token_part, used.tokens, reserved, ahead_tokens, reserve, least, midnight_ms)
     yield _Row("requests_per_day", day_part, used.requests, 0, 0, demand.requests, demand.requests, midnight_ms)
     minute_part = _part(limits.requests_per_minute, workers)
     yield _Row("requests_per_minute", minute_part, len(used.minute), 0, 0, demand.requests, demand.requests, None)
     stream_part = _part(limits.streams, workers)
-    yield _Row("streams", stream_part, 0, held_streams, ahead, demand.streams, demand.streams, _BUSY_MS)
+    ahead_streams = sum(streams for streams, _ in ahead)
+    yield _Row("streams", stream_part, 0, held_streams, ahead_streams, demand.streams, demand.streams, _BUSY_MS)
 
 
 def _refused(row: _Row, part: int, used: _Used, now: int) -> ClientRefused:
@@ -274,8 +276,8 @@ def _refused(row: _Row, part: int, used: _Used, now: int) -> ClientRefused:
     return ClientRefused(row.why, ready_in_s, used=row.used, held=row.held, wanted=row.wanted, waits=waits, part=part)
 
 
-def _ahead_of(slot: str, waiting: dict[str, int]) -> Sequence[int]:
-    """The streams that each request before this one in line wants."""
+def _ahead_of(slot: str, waiting: dict[str, tuple[int, bool]]) -> Sequence[tuple[int, bool]]:
+    """The requests before this one in line."""
     slots = list(waiting)
     return list(waiting.values())[: slots.index(slot) if slot in waiting else None]
 

@@ -1,15 +1,18 @@
 """Limits of managed clients: what the script lets in, judged by a log of what it let in; and a worker's own count."""
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any, ClassVar, Final
 
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
-from proxy.keypool.callers import Caller, ClientLimits, LocalCallers
+from proxy.clients.record import LIMIT_NAMES
+from proxy.keypool.callers import Caller, ClientLimits, ClientRefused, Demand, LocalCallers
 from proxy.keypool.lease import PoolLimits, Wanted
+from proxy.keypool.replies import read_lease_reply
 from proxy.keypool.shared import SharedPool
 from proxy.keypool.verdict import Cooldown
 from proxy.settings import PoeKey
@@ -23,8 +26,26 @@ LEASE_S: Final = 60
 KEYS: Final = [PoeKey("one"), PoeKey("two")]
 
 
+@dataclass
+class Open:
+    """A request that was let in: when it is void, what it holds, and what it has used once it has ended."""
+
+    void_at: int
+    streams: int = 0
+    reserved: int = 0
+    ended: int = 0
+
+
+@dataclass(frozen=True)
+class Obstacle:
+    """A limit that stands in the way: whether it would not if nothing were under way, and whether it always does."""
+
+    waits: bool
+    is_final: bool
+
+
 class Admissions(RuleBasedStateMachine):
-    """One client's requests, in any order and at any time."""
+    """One client's requests, in any order and at any time, against a log of what was let in."""
 
     client: ClassVar[Any]
 
@@ -40,11 +61,11 @@ class Admissions(RuleBasedStateMachine):
         for step in (self.pool.announce(lambda _: (0, "")),):
             with pytest.raises(StopIteration):
                 step.send(None)
-        record = {name: str(getattr(LIMITS, name)) for name in ("requests_per_minute", "streams", "requests_per_day")}
-        self.client.hset(self.names.client("abc"), mapping={"name": "x", "tokens_per_day": "100", **record})
+        record = {name: str(getattr(LIMITS, name)) for name in LIMIT_NAMES}
+        self.client.hset(self.names.client("abc"), mapping={"name": "x", **record})
         self.numbers = itertools.count()
         self.admitted: list[int] = []
-        self.open: dict[str, int] = {}
+        self.open: dict[str, Open] = {}
         self.tokens: dict[int, int] = {}
 
     @rule(ms=st.sampled_from([0, 1, 999, 15_000, 30_000, 59_999, 60_000, 60_001, DAY_MS]))
@@ -53,65 +74,188 @@ class Admissions(RuleBasedStateMachine):
         self.now += ms
         self.client.set(CLOCK, self.now)
 
-    @rule()
-    def ask(self) -> None:
+    @rule(
+        choices=st.sampled_from([1, 1, 1, 2, 3, 5]),
+        prompt=st.sampled_from([0, 1, 20, 60, 101]),
+        output=st.sampled_from([0, 10, 50, 500]),
+    )
+    def ask(self, choices: int, prompt: int, output: int) -> None:
         """It is let in exactly when there is room, and told truly when there will be."""
         slot = f"slot-{next(self.numbers)}"
-        reply = self.lease(slot)
+        demand = Demand(choices, choices, prompt, output)
+        reply = self.lease(slot, demand)
+        obstacles = self.obstacles(demand, self.now)
 
         if reply[0] == "leased":
-            assert not self.hindrances(self.now)
-            self.admitted.append(self.now)
-            self.open[slot] = self.now + LEASE_S * 1000
+            assert not obstacles
+            self.admitted += [self.now] * choices
+            self.open[slot] = Open(self.now + LEASE_S * 1000, choices, self.reserve(demand, self.now))
             return
         kind, why, wait_ms = reply[:3]
-        assert (kind, why in self.hindrances(self.now)) == ("client", True)
-        if why != "streams":
-            assert why in self.hindrances(self.now + wait_ms - 1)
-            assert why not in self.hindrances(self.now + wait_ms)
+        assert (kind, why in obstacles) == ("client", True)
+        assert (wait_ms == -1) == obstacles[why].is_final
+        if wait_ms >= 0 and not obstacles[why].waits:
+            # What has ended is void at last, if the ledger never takes it over.
+            assert any(one.ended for one in self.open.values()) or why in self.obstacles(demand, self.now + wait_ms - 1)
+            assert not (after := self.obstacles(demand, self.now + wait_ms).get(why)) or after.waits
 
-    @precondition(lambda self: self.open)
+    @precondition(lambda self: any(not one.ended for one in self.open.values()))
+    @rule(data=st.data(), tokens=st.sampled_from([0, 1, 50, 100]))
+    def end(self, data: st.DataObject, tokens: int) -> None:
+        """A request ends, and has used tokens. One that comes too late holds nothing any more."""
+        slot = data.draw(st.sampled_from(sorted(slot for slot, one in self.open.items() if not one.ended)))
+        self.pool.release(Caller("abc", slot, LIMITS), tokens=tokens)
+        one = self.open.pop(slot)
+        if tokens and one.void_at > self.now:
+            self.open[slot] = Open(self.now + LEASE_S * 1000, ended=tokens)
+
+    @precondition(lambda self: any(one.ended for one in self.open.values()))
     @rule(data=st.data())
-    def end(self, data: st.DataObject) -> None:
-        """A request ends."""
-        slot = data.draw(st.sampled_from(sorted(self.open)))
+    def record(self, data: st.DataObject) -> None:
+        """The ledger takes the tokens of a request that has ended over into the day's hash."""
+        slot = data.draw(st.sampled_from(sorted(slot for slot, one in self.open.items() if one.ended)))
+        self.note_recorded(Caller("abc", slot, LIMITS), self.open.pop(slot).ended)
+
+    def note_recorded(self, caller: Caller, tokens: int) -> None:
+        self.pool.release(caller, tokens=0)
+        day = datetime.fromtimestamp(self.now / 1000, UTC)
+        self.tokens[self.now // DAY_MS] = self.tokens.get(self.now // DAY_MS, 0) + tokens
+        self.client.hincrby(self.names.client_day("abc", f"{day:%Y%m%d}"), "tokens", tokens)
+
+    @precondition(lambda self: any(not one.ended for one in self.open.values()))
+    @rule(data=st.data())
+    def withdraw(self, data: st.DataObject) -> None:
+        """A request that was let in leaves before it has its key, in the same moment: nothing of it counts."""
+        slot = data.draw(st.sampled_from(sorted(slot for slot, one in self.open.items() if not one.ended)))
+        one = self.open[slot]
+        if one.void_at - LEASE_S * 1000 < self.now:
+            return
+        self.pool.withdraw(Caller("abc", slot, LIMITS))
         del self.open[slot]
-        self.pool.release(Caller("abc", slot, LIMITS), tokens=0)
+        for _ in range(one.streams):
+            self.admitted.remove(self.now)
 
-    @rule(tokens=st.sampled_from([1, 50, 100]))
-    def use(self, tokens: int) -> None:
-        """The ledger notes tokens, in the day's hash."""
-        day = self.now // DAY_MS
-        self.tokens[day] = self.tokens.get(day, 0) + tokens
-        name = {START_MS // DAY_MS: "20260228", START_MS // DAY_MS + 1: "20260301", START_MS // DAY_MS + 2: "20260302"}
-        if day in name:
-            self.client.hincrby(self.names.client_day("abc", name[day]), "tokens", tokens)
-        else:
-            del self.tokens[day]
-
-    def lease(self, slot: str) -> list[Any]:
-        wanted = Wanted("Echo", caller=Caller("abc", slot, LIMITS))
+    def lease(self, slot: str, demand: Demand) -> list[Any]:
+        wanted = Wanted("Echo", caller=Caller("abc", slot, LIMITS, demand))
         reply: Any = self.pool.lease(f"lease-{slot}", wanted)
         return list(reply.value)
 
-    def hindrances(self, at_ms: int) -> set[str]:
-        """What stands against one more request at this time."""
-        day = at_ms // DAY_MS
-        found = set()
-        if sum(at_ms - 60_000 < one <= at_ms for one in self.admitted) >= LIMITS.requests_per_minute:
-            found.add("requests_per_minute")
-        if sum(one // DAY_MS == day for one in self.admitted) >= LIMITS.requests_per_day:
-            found.add("requests_per_day")
-        if self.tokens.get(day, 0) >= LIMITS.tokens_per_day:
-            found.add("tokens_per_day")
-        if sum(until > at_ms for until in self.open.values()) >= LIMITS.streams:
-            found.add("streams")
-        return found
+    def held(self, at_ms: int) -> list[Open]:
+        return [one for one in self.open.values() if one.void_at > at_ms]
+
+    def used_tokens(self, at_ms: int) -> int:
+        return self.tokens.get(at_ms // DAY_MS, 0) + sum(one.ended for one in self.held(at_ms))
+
+    def reserve(self, demand: Demand, at_ms: int) -> int:
+        """What a request reserves: all that it wants, or, when it is alone, what is left."""
+        wanted, left = demand.prompt_tokens + demand.output_tokens, LIMITS.tokens_per_day - self.used_tokens(at_ms)
+        is_alone = not any(one.reserved for one in self.held(at_ms))
+        return min(wanted, left) if is_alone and left >= max(demand.prompt_tokens, 1) else wanted
+
+    def obstacles(self, demand: Demand, at_ms: int) -> dict[str, Obstacle]:
+        """What stands against a request at this time."""
+        held, day = self.held(at_ms), at_ms // DAY_MS
+        tokens = (self.used_tokens(at_ms), sum(one.reserved for one in held), max(self.reserve(demand, at_ms), 1))
+        in_minute = sum(at_ms - 60_000 < one <= at_ms for one in self.admitted)
+        in_day = sum(one // DAY_MS == day for one in self.admitted)
+        rows = {
+            "tokens_per_day": (*tokens, max(demand.prompt_tokens, 1)),
+            "requests_per_day": (in_day, 0, demand.requests, demand.requests),
+            "requests_per_minute": (in_minute, 0, demand.requests, demand.requests),
+            "streams": (0, sum(one.streams for one in held), demand.streams, demand.streams),
+        }
+        return {
+            name: Obstacle(used + least <= limit, least > limit)
+            for name, (used, holding, wanted, least) in rows.items()
+            if used + holding + wanted > (limit := getattr(LIMITS, name))
+        }
 
 
 @pytest.mark.parametrize("server", SERVERS)
 def test_a_client_is_let_in_exactly_when_it_has_room(server: str) -> None:
-    run_histories(Admissions, server, steps=40)
+    run_histories(Admissions, server, steps=30)
+
+
+class Twins(RuleBasedStateMachine):
+    """One client's requests, asked of the script and of a worker's own count at once: both say the same."""
+
+    client: ClassVar[Any]
+
+    def __init__(self) -> None:
+        super().__init__()
+        Admissions.client = self.client
+        self.shared = Admissions()
+        self.local = LocalCallers(now_ms=lambda: self.shared.now)
+        self.numbers = itertools.count()
+        self.open: dict[str, tuple[Caller, int]] = {}
+        self.in_line: dict[str, tuple[Caller, int]] = {}
+
+    @rule(ms=st.sampled_from([1, 999, 5_000, 20_000]))
+    def tick(self, ms: int) -> None:
+        """Time passes. Who does not ask for two seconds is out of the line, and nothing runs until it is void."""
+        for caller, since in list(self.in_line.values()):
+            if self.shared.now + ms - since >= 2_000:
+                self.leave(caller)
+        for caller, since in list(self.open.values()):
+            if self.shared.now + ms - since > 50_000:
+                self.end(caller, 0)
+        self.shared.tick(ms)
+
+    @rule(
+        choices=st.sampled_from([1, 1, 2]),
+        prompt=st.sampled_from([1, 20]),
+        output=st.sampled_from([10, 50]),
+        may_wait=st.booleans(),
+    )
+    def ask(self, choices: int, prompt: int, output: int, may_wait: bool) -> None:
+        """A new request."""
+        slot = f"slot-{next(self.numbers):06}"
+        self.ask_for(Caller("abc", slot, LIMITS, Demand(choices, choices, prompt, output), may_wait))
+
+    @precondition(lambda self: self.in_line)
+    @rule(data=st.data(), gives_up=st.booleans())
+    def ask_again(self, data: st.DataObject, gives_up: bool) -> None:
+        """One that waits asks again, perhaps for the last time."""
+        caller, _ = self.in_line.pop(data.draw(st.sampled_from(sorted(self.in_line))))
+        self.ask_for(caller._replace(may_wait=not gives_up))
+
+    @precondition(lambda self: self.open)
+    @rule(data=st.data(), tokens=st.sampled_from([0, 15]))
+    def end_one(self, data: st.DataObject, tokens: int) -> None:
+        """One ends."""
+        self.end(self.open[data.draw(st.sampled_from(sorted(self.open)))][0], tokens)
+
+    def ask_for(self, caller: Caller) -> None:
+        reply: Any = self.shared.pool.lease(f"lease-{next(self.numbers)}", Wanted("Echo", caller=caller))
+        refused = self.local.refusal(caller, workers=1)
+        told = read_lease_reply(reply.value, "lease", Wanted("Echo", caller=caller), {key.key_id: key for key in KEYS})
+
+        if isinstance(told, ClientRefused):
+            assert refused is not None
+            assert replace(refused, part=0) == told
+            if told.waits:
+                self.in_line[caller.slot] = caller, self.shared.now
+            return
+        assert refused is None
+        self.local.admit(caller)
+        self.open[caller.slot] = (caller, self.shared.now)
+
+    def end(self, caller: Caller, tokens: int) -> None:
+        del self.open[caller.slot]
+        self.shared.pool.release(caller, tokens=tokens)
+        if tokens:
+            self.shared.note_recorded(caller, tokens)
+        self.local.release(caller, tokens=tokens)
+
+    def leave(self, caller: Caller) -> None:
+        del self.in_line[caller.slot]
+        self.shared.pool.leave_line(caller)
+        self.local.leave_line(caller)
+
+
+@pytest.mark.parametrize("server", SERVERS[-1:])
+def test_a_worker_without_redis_goes_by_the_same_rules(server: str) -> None:
+    run_histories(Twins, server, steps=40)
 
 
 @dataclass
