@@ -81,6 +81,7 @@ OWNERS: Final[dict[str, set[str]]] = {
     "uvloop": {"server"},
     "prometheus_client": {"server"},
     "splintr": {"translator"},
+    "filetype": {"translator"},
     "jsonschema": {"translator"},
     "referencing": {"translator"},
     "regex": {"translator"},

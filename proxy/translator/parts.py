@@ -1,4 +1,4 @@
-"""Parts of a message's content: text, and files to attach. Pure; nothing is decoded or fetched here."""
+"""Parts of a message's content: text, and files to attach. Pure; only the beginning of a file is decoded here."""
 
 import base64
 import mimetypes
@@ -10,6 +10,7 @@ from urllib.parse import unquote, unquote_to_bytes, urlsplit
 from proxy.errors import InvalidRequest, UnsupportedFeature
 from proxy.openai_api.request import ContentPart, ImageUrl
 from proxy.poe_api.attachments import EmbeddedFile, FileToAttach, RemoteFile
+from proxy.translator.file_types import UNNAMED, extension_of, type_of
 
 _DATA_URL: Final = re.compile(
     r"data:(?P<type>[\w.+-]+/[\w.+-]+)?(?:;[\w.+-]+=[^;,]{0,200})*(?P<base64>;base64)?,", re.IGNORECASE | re.ASCII
@@ -18,9 +19,10 @@ _MAX_URL_CHARACTERS: Final = 8_192
 _MAX_NAME_CHARACTERS: Final = 200
 #: Most that is percent-decoded, which takes 100 ns a character.
 _MAX_ENCODED_CHARACTERS: Final = 1_048_576
+#: What a bot may be shown as a picture without being told that it is one.
+_SHOWN: Final = ("image/", "video/", "application/pdf")
 _AUDIO_TYPES: Final = {"mp3": "audio/mpeg", "wav": "audio/wav"}
 _Value = TypeVar("_Value")
-_UNNAMED_TYPE: Final = "application/octet-stream"
 
 
 class Content(NamedTuple):
@@ -66,7 +68,7 @@ def _image(part: ContentPart, param: str) -> FileToAttach:
 
 def _by_url(url: str, param: str) -> FileToAttach:
     if url[:5].lower() == "data:":
-        return _embedded(url, "image", param)
+        return _embedded(url, "image", param, is_picture=True)
     return RemoteFile(_checked_url(url, param), _name_in(url) or "image", param)
 
 
@@ -82,14 +84,15 @@ def _file(part: ContentPart, param: str) -> FileToAttach:
         return _embedded(data, name or "file", param)
     if data[:8].lower().startswith(("http://", "https://")):
         return RemoteFile(_checked_url(data, param), name or _name_in(data) or "file", param)
-    kind = mimetypes.guess_type(name)[0] or _UNNAMED_TYPE
-    return EmbeddedFile(data, kind, name or "file", param)
+    return _named(data, type_of(data, mimetypes.guess_type(name)[0] or ""), name or "file", param)
 
 
 def _audio(part: ContentPart, param: str) -> FileToAttach:
     audio = _needed(part.input_audio, param)
-    kind = _AUDIO_TYPES.get(audio.format, f"audio/{audio.format}")
-    return EmbeddedFile(audio.data, kind, f"audio.{audio.format}", f"{param}.data")
+    kind = type_of(audio.data, _AUDIO_TYPES.get(audio.format, f"audio/{audio.format}"))
+    is_as_said = kind == _AUDIO_TYPES.get(audio.format, f"audio/{audio.format}")
+    name = f"audio.{audio.format}" if is_as_said else "audio"
+    return _named(audio.data, kind, name, f"{param}.data")
 
 
 _READERS: Final[dict[str, Callable[[ContentPart, str], FileToAttach]]] = {
@@ -99,19 +102,30 @@ _READERS: Final[dict[str, Callable[[ContentPart, str], FileToAttach]]] = {
 }
 
 
-def _embedded(url: str, name: str, param: str) -> EmbeddedFile:
+def _embedded(url: str, name: str, param: str, *, is_picture: bool = False) -> EmbeddedFile:
     """A data URL; what is percent-encoded in it becomes base64, so that there is one form."""
     head = _DATA_URL.match(url)
     if head is None:
         raise InvalidRequest(f"Invalid value for '{param}': not a data URL with a media type.", param=param)
-    kind = (head["type"] or "text/plain").lower()
+    declared = (head["type"] or "").lower()
     data = url[head.end() :]
     if len(data) > _MAX_ENCODED_CHARACTERS and "%" in data:
         raise InvalidRequest(f"Invalid value for '{param}': too much to be percent-encoded; use base64.", param=param)
     data = unquote(data) if head["base64"] else base64.b64encode(unquote_to_bytes(data)).decode()
-    if "." not in name:
-        name += mimetypes.guess_extension(kind) or ""
-    return EmbeddedFile(data, kind, name, param)
+    is_said = declared not in ("", UNNAMED)
+    kind = type_of(data, declared if is_said else mimetypes.guess_type(name)[0] or "")
+    if is_picture and not is_said and not kind.startswith(_SHOWN):
+        raise InvalidRequest(
+            f"Invalid value for '{param}': what kind of file this is shows neither in the data URL nor in its bytes; "
+            "begin it with its media type, such as data:image/png;base64,",
+            param=param,
+        )
+    return _named(data, kind, name, param)
+
+
+def _named(data: str, kind: str, name: str, param: str) -> EmbeddedFile:
+    """Bots go by the ending of a name; one that is missing is added."""
+    return EmbeddedFile(data, kind, name if "." in name else name + extension_of(kind), param)
 
 
 def _checked_url(url: str, param: str) -> str:
