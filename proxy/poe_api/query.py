@@ -11,7 +11,7 @@ from typing import Any, Final, Literal, NamedTuple
 import orjson
 from fastapi_poe.client import PROTOCOL_VERSION
 from fastapi_poe.types import Attachment as PoeAttachment
-from fastapi_poe.types import ProtocolMessage, QueryRequest
+from fastapi_poe.types import ProtocolMessage, QueryRequest, Sender
 
 from proxy.poe_api.attachments import Attachment, FileToAttach
 
@@ -25,6 +25,7 @@ class Message(NamedTuple):
     Attributes:
         message_type: ``function_call`` for a bot's message that is the JSON list of the tools it called.
         files: what goes beside the text; Poe must have each before the query can be sent.
+        sender: the name of who said it, where that is known.
         parameters: of the bot, by name; they belong to the last message of the user.
     """
 
@@ -33,6 +34,7 @@ class Message(NamedTuple):
     message_type: Literal["function_call"] | None = None
     files: Sequence[FileToAttach] = ()
     parameters: Mapping[str, Any] = {}
+    sender: str = ""
 
 
 class Query(NamedTuple):
@@ -119,6 +121,7 @@ def _message(message: Message) -> dict[str, Any]:
     return {
         **_MESSAGE,
         "role": message.role,
+        "sender": Sender(name=message.sender).model_dump(mode="json") if message.sender else None,
         "content": message.content,
         "message_type": message.message_type,
         "attachments": [_attachment(file) for file in message.files],

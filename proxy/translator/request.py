@@ -108,9 +108,11 @@ class _ConversationReader:
         self._open_results: list[dict[str, str]] = []
         self._open_files: list[FileToAttach] = []
         self._looked_through = 0
+        self._has_several_speakers = False
 
     def read(self, messages: list[ChatMessage]) -> list[Message]:
         """The whole conversation."""
+        self._has_several_speakers = len({message.name for message in messages if message.role == "user"}) > 1
         for position, message in enumerate(messages):
             param = f"messages[{position}]"
             if message.role == "tool":
@@ -132,7 +134,9 @@ class _ConversationReader:
         if message.content is None:
             raise InvalidRequest(f"Invalid value for '{param}.content': must not be null.", param=f"{param}.content")
         content = read_content(message.content, f"{param}.content")
-        self._messages.append(Message(_ROLES[message.role], content.text, files=content.files))
+        name = _one_line(message.name or "") if message.role == "user" else ""
+        text = f"{name}: {content.text}" if name and self._has_several_speakers else content.text
+        self._messages.append(Message(_ROLES[message.role], text, files=content.files, sender=name))
 
     def _read_assistant(self, message: ChatMessage, param: str) -> None:
         """Text and calls are two messages at Poe. Thoughts are not sent back: bots would take them for the answer."""
@@ -158,6 +162,10 @@ class _ConversationReader:
         if self._open_results:
             self._messages.append(Message("tool", results_content(self._open_results), files=self._open_files))
             self._open_results, self._open_files = [], []
+
+
+def _one_line(name: str) -> str:
+    return " ".join(name.split())
 
 
 def _with_last_pictures(messages: list[Message]) -> list[Message]:

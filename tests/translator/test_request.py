@@ -349,3 +349,34 @@ def test_whatever_is_asked_poe_gets_a_query_or_the_caller_a_named_fault(body: di
         files = [Attachment("https://poe.example/x", "image/png", file.name) for file in query.files]
         sent_body = build_query_body(query.with_files(files))
         assert QueryRequest.from_dict(json.loads(sent_body, parse_constant=pytest.fail)).query
+
+
+def said_by(*names: str | None) -> list[dict[str, Any]]:
+    """The messages that Poe gets, one of each of these users, between answers."""
+    turns: list[dict[str, Any]] = []
+    for name in names:
+        turns.append({"role": "user", "content": "Hi", **({"name": name} if name is not None else {})})
+        turns.append({"role": "assistant", "content": "Yes?", "name": "bot-name"})
+    asked = parse_chat_request(json.dumps({"messages": turns[:-1]}).encode())
+    query: list[dict[str, Any]] = json.loads(build_query_body(build_plan(asked).query))["query"]
+    return [message for message in query if message["role"] == "user"]
+
+
+@pytest.mark.parametrize("names", [("Ann",), ("Ann", "Ann"), ("A\n nn",)])
+def test_a_users_name_is_poes_senders_name(names: tuple[str, ...]) -> None:
+    messages = said_by(*names)
+
+    assert [message["content"] for message in messages] == ["Hi"] * len(names)
+    assert [message["sender"]["name"] for message in messages] == [" ".join(name.split()) for name in names]
+
+
+def test_users_with_different_names_are_told_apart_in_the_text_too() -> None:
+    """Bots may not look at the sender."""
+    messages = said_by("Ann", "Bo", None, "")
+
+    assert [message["content"] for message in messages] == ["Ann: Hi", "Bo: Hi", "Hi", "Hi"]
+    assert [message["sender"] and message["sender"]["name"] for message in messages] == ["Ann", "Bo", None, None]
+
+
+def test_without_names_a_message_has_no_sender() -> None:
+    assert [message["sender"] for message in said_by(None, None)] == [None, None]
