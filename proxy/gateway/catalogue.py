@@ -15,6 +15,7 @@ from fnmatch import fnmatchcase
 from typing import Any, Final
 
 from proxy.errors import ModelNotFound, PoeError, StoreUnavailable
+from proxy.gateway.similar_names import similar_names
 from proxy.openai_api.response import ModelCard
 from proxy.poe_api.bots import Bot, parse_bot
 from proxy.poe_api.client import PoeClient, encode_bot_name
@@ -32,6 +33,8 @@ _FIRST_LIST_S: Final = 2.0
 _RETRY_S: Final = 30.0
 #: Names whose bots are remembered, so many: callers may invent more.
 _MAX_RESOLVED: Final = 1_000
+#: So many names are suggested in place of one that is none.
+_MOST_SIMILAR: Final = 3
 
 #: Patterns that let every bot through.
 ANY: Final = ("*",)
@@ -84,10 +87,20 @@ class Catalogue:
         if not self._bots and self._refreshing is not None and not self._refreshing.done():
             await asyncio.wait({self._refreshing}, timeout=_FIRST_LIST_S)
         name = model or self._default_model
-        bot = self._resolved.get(name) or self._resolve(name)
+        bot = self._resolved.get(name) or self._resolve(name, models)
         if models is not ANY and not _matches(bot, models):
-            raise _not_found(name)
+            raise self.not_found(name, models)
         return bot
+
+    def not_found(self, model: str, models: Sequence[str] = ANY, *, said: str = "") -> ModelNotFound:
+        """The error for a name that is no bot's, with those that may have been meant; ``said`` are Poe's words."""
+        names = [*self._aliases, *(bot.name for bot in self._bots.values())]
+        may_use = (name for name in names if self._is_shown(self._bot_named(name), models))
+        near = [f"'{name}'" for name in similar_names(model, may_use, most=_MOST_SIMILAR)]
+        hint = f" Did you mean {' or '.join(filter(None, (', '.join(near[:-1]), near[-1])))}?" if near else ""
+        return ModelNotFound(
+            f"The model '{model}' does not exist or you do not have access to it.{hint}", param="model", said=said
+        )
 
     def vouches_for(self, bot: str) -> bool:
         """Whether Poe lists this bot, so that what it says of a key is Poe's word; yes while there is no list."""
@@ -120,7 +133,7 @@ class Catalogue:
         known = {card.id.lower() for card in listed}
         extra = [*self._aliases.items(), (self._default_model, self._default_model)]
         for name, bot in extra:
-            if name.lower() not in known and self._is_allowed(bot) and _matches(bot, models):
+            if name.lower() not in known and self._is_shown(bot, models):
                 known.add(name.lower())
                 listed.append(_card(name, self._bots.get(bot.lower())))
         return listed
@@ -130,7 +143,7 @@ class Catalogue:
         cards = {card.id.lower(): card for card in await self.cards(models)}
         card = cards.get(model.lower()) or cards.get(self._bot_named(model).lower())
         if card is None:
-            raise _not_found(model)
+            raise self.not_found(model, models)
         return card
 
     async def close(self) -> None:
@@ -139,11 +152,11 @@ class Catalogue:
             self._refreshing.cancel()
             await asyncio.gather(self._refreshing, return_exceptions=True)
 
-    def _resolve(self, name: str) -> str:
+    def _resolve(self, name: str, models: Sequence[str]) -> str:
         bot = self._bot_named(name)
         encode_bot_name(bot)
         if not self._is_allowed(bot):
-            raise _not_found(name)
+            raise self.not_found(name, models)
         if len(self._resolved) < _MAX_RESOLVED:
             self._resolved[name] = bot
         return bot
@@ -158,6 +171,11 @@ class Catalogue:
             if candidate.lower() in self._aliases:
                 return bot
         return short
+
+    def _is_shown(self, bot: str, models: Sequence[str]) -> bool:
+        """Whether a client with these patterns sees the bot. Others that Poe does not list may be used all the same."""
+        is_listed = not self._bots or bot.lower() in self._bots or bot == self._default_model
+        return is_listed and self._is_allowed(bot) and _matches(bot, models)
 
     def _is_allowed(self, bot: str) -> bool:
         return _matches(bot, self._allowed)
@@ -208,10 +226,6 @@ class Catalogue:
             await self._store.put(self._store.keys.catalogue, json.dumps(copy), _KEEP_S)
         except StoreUnavailable:
             _log.debug("the list of models could not be shared")
-
-
-def _not_found(model: str) -> ModelNotFound:
-    return ModelNotFound(f"The model '{model}' does not exist or you do not have access to it.", param="model")
 
 
 def _matches(bot: str, patterns: Sequence[str]) -> bool:

@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Sequence
 from typing import Final
 
+from proxy.errors import ModelNotFound
 from proxy.gateway.attempts import Attempts, Failover, OptionalTools, Upstream
 from proxy.gateway.call import ChatCall, Push, Show
 from proxy.gateway.catalogue import Catalogue
@@ -91,8 +92,12 @@ class Relay:
                 await all_of([choice.run(show_in_turn) for choice in choices])
             usage, call.record.usage = await counting.usage()
             self._usual.note(bot, usage.completion_tokens // len(choices))
-        except BaseException:
+        except BaseException as error:
             call.record.usage = await counting.usage_so_far()
+            if isinstance(error, ModelNotFound):  # Poe does not say which, nor what else there is
+                raise self._catalogue.not_found(
+                    call.request.model or bot, call.client.models, said=error.said
+                ) from None
             raise
         finally:
             used, call.record.uncounted = call.record.usage, keyring.uncounted
@@ -161,7 +166,7 @@ def _prepared(request: ChatCompletionRequest, parameters: Schemas) -> tuple[Plan
 
 
 def _has_schema(request: ChatCompletionRequest) -> bool:
-    return request.response_format is not None and request.response_format.json_schema is not None
+    return request.response_format is not None and request.response_format.has_schema
 
 
 def _has_token_limit(call: ChatCall) -> bool:

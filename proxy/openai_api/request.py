@@ -140,10 +140,19 @@ class JsonSchemaFormat(Strict):
 
 
 class ResponseFormat(Strict):
-    """What the answer must be: text, a JSON object, or JSON after a schema."""
+    """What the answer must be: text, a JSON object, or JSON after a schema.
+
+    With ``json_object`` some clients write a schema beside ``type``, as llama.cpp and others take it.
+    """
 
     type: Literal["text", "json_object", "json_schema"]
     json_schema: JsonSchemaFormat | None = None
+    bare_schema: dict[str, Any] | None = Field(default=None, alias="schema")
+
+    @property
+    def has_schema(self) -> bool:
+        """Whether it brings a schema, at either place."""
+        return self.json_schema is not None or self.bare_schema is not None
 
 
 class ChatCompletionRequest(Strict):

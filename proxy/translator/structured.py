@@ -73,16 +73,21 @@ def build_json_format(wanted: ResponseFormat | None) -> JsonFormat | None:
     if wanted is None or wanted.type == "text":
         return None
     if wanted.type == "json_object":
-        return JsonFormat()
+        bare = wanted.bare_schema
+        return JsonFormat() if bare is None else JsonFormat(_checked(bare, "response_format.schema"))
     if wanted.json_schema is None or wanted.json_schema.json_schema is None:
         param = "response_format.json_schema" if wanted.json_schema is None else _PARAM
         raise InvalidRequest(f"Missing required parameter: '{param}'.", param=param)
-    try:
-        check_schema(wanted.json_schema.json_schema)
-    except BadSchema as error:
-        raise InvalidRequest(f"Invalid value for '{_PARAM}': {error}.", param=_PARAM) from None
     named = wanted.json_schema
-    return JsonFormat(named.json_schema, named.name or "", named.description or "")
+    return JsonFormat(_checked(wanted.json_schema.json_schema, _PARAM), named.name or "", named.description or "")
+
+
+def _checked(schema: dict[str, Any], param: str) -> dict[str, Any]:
+    try:
+        check_schema(schema)
+    except BadSchema as error:
+        raise InvalidRequest(f"Invalid value for '{param}': {error}.", param=param) from None
+    return schema
 
 
 def _json_in(answer: str) -> tuple[str, Any]:

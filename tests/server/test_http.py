@@ -131,8 +131,8 @@ async def test_an_unknown_url_is_a_404_in_openais_shape(raw: httpx.AsyncClient, 
     ("method", "path", "allowed"),
     [
         ("GET", "/v1/chat/completions", {"POST"}),
-        ("DELETE", "/v1/models/Echo", {"GET"}),
-        ("POST", "/models", {"GET"}),
+        ("DELETE", "/v1/models/Echo", {"GET", "HEAD"}),
+        ("POST", "/models", {"GET", "HEAD"}),
         ("PUT", "/health", {"GET", "HEAD"}),
     ],
 )

@@ -7,7 +7,7 @@ import pytest
 from redis.asyncio import Redis
 
 from proxy.settings import Settings
-from tests.support.scripted_poe import ScriptedPoe
+from tests.support.scripted_poe import ScriptedPoe, failure
 from tests.support.serving import http, sdk, serving
 from tests.support.waiting import wait_until
 
@@ -312,3 +312,67 @@ async def test_a_copy_in_redis_that_cannot_be_read_is_replaced(settings: Setting
 
     assert "team/bot" in names_of(response)
     assert "Odd" not in names_of(response)
+
+
+@pytest.mark.parametrize(
+    ("asked", "named"),
+    [
+        ("gpt-9-typo", "'GPT-5'"),
+        ("ecko", "'Echo'"),
+        ("bot", "'team/bot'"),
+        ("gpt4", "'gpt-4'"),
+        ("o/gpt-6", "'GPT-5'"),
+    ],
+)
+@pytest.mark.parametrize("stream", [False, True])
+async def test_an_unknown_model_of_a_chat_is_named_with_those_that_may_be_meant(
+    raw: httpx.AsyncClient, poe: ScriptedPoe, asked: str, named: str, *, stream: bool
+) -> None:
+    """Poe says only that there is no such bot."""
+    poe.script = lambda _: failure(404, {"message": "Bot does not exist"})
+    response = await raw.post("/v1/chat/completions", json={**CHAT, "model": asked, "stream": stream})
+
+    error = response.json()["error"]
+    assert (response.status_code, error["code"], error["param"]) == (404, "model_not_found", "model")
+    assert f"'{asked}'" in error["message"]
+    assert named in error["message"].partition("Did you mean ")[2]
+
+
+async def test_only_what_the_client_may_use_is_suggested(settings: Settings) -> None:
+    changed = {"allowed_models": ("echo",), "model_aliases": {"gpt-4": "GPT-5"}, "default_model": "Echo"}
+    async with serving(settings.model_copy(update=changed)) as base_url, http(base_url) as raw:
+        messages = [
+            (await raw.get(f"/v1/models/{name}")).json()["error"]["message"] for name in ("gpt-5-mini", "echos", "zzz")
+        ]
+
+    assert ["Did you mean" in message for message in messages] == [False, True, False]
+    assert "GPT-5'" not in "".join(messages)
+
+
+async def test_an_alias_whose_bot_poe_does_not_list_is_not_listed(settings: Settings) -> None:
+    """It may be somebody's own bot, and still be asked."""
+    changed = settings.model_copy(update={"model_aliases": {"new": "GPT-6", "gpt-4": "GPT-5"}})
+    async with serving(changed) as base_url, http(base_url) as raw:
+        listed = await raw.get("/v1/models")
+        asked = await raw.post("/v1/chat/completions", json={**CHAT, "model": "new"})
+
+    assert names_of(listed) == ["Echo", "GPT-5", "team/bot", "gpt-4", "Assistant"]
+    assert asked.status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/v1/models/", "/models/", "/v1/models", "/models"])
+async def test_the_list_has_a_slash_at_its_end_or_none(raw: httpx.AsyncClient, path: str) -> None:
+    assert names_of(await raw.get(path))[:2] == ["Echo", "GPT-5"]
+
+
+@pytest.mark.parametrize("path", ["/v1/models", "/v1/models/", "/v1/models/Echo", "/v1/usage"])
+async def test_whatever_may_be_got_may_be_asked_for_its_head(raw: httpx.AsyncClient, path: str) -> None:
+    head, whole = await raw.head(path), await raw.get(path)
+
+    assert (head.status_code, head.content) == (200, b"")
+    assert head.headers["content-length"] == str(len(whole.content))
+
+
+async def test_a_head_needs_a_token_too(proxy: str) -> None:
+    async with http(proxy, token=None) as stranger:
+        assert (await stranger.head("/v1/models")).status_code == 401

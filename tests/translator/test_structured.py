@@ -55,6 +55,20 @@ class TestAsking:
         assert json.loads(instruction.splitlines()[-1]) == PERSON
         assert "person: Somebody 🙂" in instruction
 
+    def test_a_schema_beside_the_type_of_an_object_counts_too(self) -> None:
+        """Where llama.cpp and others take it."""
+        made = plan({"type": "json_object", "schema": PERSON})
+
+        assert made.json_format == JsonFormat(PERSON)
+        assert json.loads(made.query.messages[1].content.splitlines()[-1]) == PERSON
+
+    @pytest.mark.parametrize("schema", [{"type": "nonsense"}, {"required": [1]}, {"properties": 7}])
+    def test_a_schema_beside_the_type_is_checked_and_named(self, schema: object) -> None:
+        with pytest.raises(InvalidRequest) as caught:
+            plan({"type": "json_object", "schema": schema})
+
+        assert caught.value.param == "response_format.schema"
+
     def test_tools_and_a_format_may_be_asked_for_together(self) -> None:
         tools = [{"type": "function", "function": {"name": "f"}}]
         made = plan({"type": "json_object"}, tools=tools, tool_choice="required")

@@ -16,7 +16,8 @@ def add_api_route(blueprint: Blueprint, handler: Handler, path: str, method: str
     The handler of a POST reads the body itself (``server/intake.py``), when it knows who sends it.
     """
     is_post = method == "POST"
+    methods = [method] if is_post else [method, "HEAD"]
     handle = with_room(handler) if is_post else handler
     for prefix in ("/v1", ""):
         name = f"{handler.__name__}_{prefix.strip('/') or 'bare'}"
-        blueprint.add_route(handle, prefix + path, methods=[method], name=name, stream=is_post)
+        blueprint.add_route(handle, prefix + path, methods=methods, name=name, stream=is_post)

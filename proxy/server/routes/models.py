@@ -22,7 +22,9 @@ async def list_models(request: Request) -> HTTPResponse:
 
 
 async def retrieve_model(request: Request, model: str) -> HTTPResponse:
-    """One model; its name may hold slashes."""
+    """One model; its name may hold slashes. ``/v1/models/`` is the list."""
+    if not model:
+        return await list_models(request)
     client = await authenticate(request)
     worker: Worker = request.app.ctx.worker
     card = await worker.catalogue.card(unquote(model), client.models)
