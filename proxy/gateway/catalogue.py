@@ -19,6 +19,7 @@ from proxy.gateway.similar_names import similar_names
 from proxy.openai_api.response import ModelCard
 from proxy.poe_api.bots import Bot, parse_bot
 from proxy.poe_api.client import PoeClient, encode_bot_name
+from proxy.poe_api.unreached import PoeUnreachable
 from proxy.store.redis import RedisStore
 
 _log = logging.getLogger(__name__)
@@ -31,6 +32,8 @@ _KEEP_S: Final = 7 * 24 * 3600
 _FIRST_LIST_S: Final = 2.0
 #: How soon a failed fetch is tried again, in seconds.
 _RETRY_S: Final = 30.0
+#: The same where no connection could be made.
+_UNREACHED_S: Final = 5.0
 #: Names whose bots are remembered, so many: callers may invent more.
 _MAX_RESOLVED: Final = 1_000
 #: So many names are suggested in place of one that is none.
@@ -196,7 +199,7 @@ class Catalogue:
                 await self._share(bots)
             self._due_at = time.monotonic() + fresh_for_s
         except PoeError as error:
-            self._due_at = time.monotonic() + _RETRY_S
+            self._due_at = time.monotonic() + (_UNREACHED_S if isinstance(error, PoeUnreachable) else _RETRY_S)
             _log.warning("the list of models could not be fetched", extra={"reason": error.said or error.code})
         if bots:
             self._bots = {bot.name.lower(): bot for bot in bots}

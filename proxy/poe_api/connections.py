@@ -24,6 +24,16 @@ _HAPPY_EYEBALLS_S: Final = 0.25
 _ADDRESSES_KEEP_S: Final = 300.0
 _OLD_ADDRESSES_KEEP_S: Final = 5.0
 
+#: Beside Nagle's algorithm: a connection whose path is gone ends by itself. What is not acknowledged for 15 s was not
+#: received, which is no silence of Poe's, and a path that says nothing for 15 s is asked every 5 s whether it is there.
+_SOCKET_OPTIONS: Final = (
+    (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
+    (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 15_000),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 15),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+)
 #: Why a connection could not be made, in words that can be counted.
 REASONS: Final = ("refused", "dns", "tls", "timeout", "other")
 
@@ -80,6 +90,7 @@ class ConnectionPool:
                 return await self._connect()
         except TimeoutError:
             self._addresses_until = 0.0
+            self._close_idle_now()
             raise PoeUnreachable(said="no connection in time", reason="timeout") from None
         except (OSError, UnicodeError) as error:  # the second: a host that cannot be looked up
             self._addresses_until = 0.0
@@ -89,7 +100,8 @@ class ConnectionPool:
         sock = await start_connection(
             await self._resolved(), happy_eyeballs_delay=_HAPPY_EYEBALLS_S, interleave=1, loop=self._loop
         )
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for level, option, value in _SOCKET_OPTIONS:
+            sock.setsockopt(level, option, value)
         name = self._host if self._tls else None
         _, connection = await self._loop.create_connection(
             lambda: Connection(self._on_free, self._on_lost), sock=sock, ssl=self._tls, server_hostname=name
@@ -130,6 +142,11 @@ class ConnectionPool:
 
     def _on_lost(self, connection: Connection) -> None:
         self._open.discard(connection)
+
+    def _close_idle_now(self) -> None:
+        """Those that were made before a path that answers no more are of no use, and would not say so."""
+        while self._idle:
+            self._idle.pop().close()
 
     def _close_idle(self) -> None:
         """Those freed longest ago are in front."""

@@ -3,7 +3,12 @@
 See ADR 17.
 """
 
+from typing import Final
+
 from proxy.errors import Blame, PoeFailed, StreamCut
+
+#: Nobody knows when a way out is back; each worker looks every two seconds.
+_RETRY_AFTER_S: Final = 5.0
 
 
 class Dropped(StreamCut):
@@ -21,8 +26,8 @@ class PoeUnreachable(PoeFailed):
 
     code = "upstream_unreachable"
     blame = Blame.NOBODY
-    default_message = "Connection error: Poe cannot be reached from this server now (server error). Try again soon."
+    default_message = "Connection error: Poe cannot be reached from this server now (server error)."
 
     def __init__(self, *, said: str = "", reason: str = "other") -> None:
-        super().__init__(said=said)
+        super().__init__(said=said, retry_after_s=_RETRY_AFTER_S)
         self.reason = reason

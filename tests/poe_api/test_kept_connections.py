@@ -162,3 +162,30 @@ async def test_a_resolver_that_fails_leaves_the_addresses_that_are_known(monkeyp
 
         assert (await pool.open()).is_open
         await pool.close()
+
+
+async def test_a_connection_whose_path_is_gone_ends_by_itself() -> None:
+    """What Poe's system has not acknowledged for 15 s is no silence of Poe's."""
+    async with closing() as server:
+        pool = ConnectionPool(f"http://127.0.0.1:{server.port}", connect_s=5, patience_s=0)
+        connection = await pool.open()
+        made = connection._transport.get_extra_info("socket")  # noqa: SLF001 - nobody else has it
+
+        assert made.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 15_000
+        assert made.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+        probes = [socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT]
+        assert [made.getsockopt(socket.IPPROTO_TCP, option) for option in probes] == [15, 5, 3]
+        await pool.close()
+
+
+async def test_no_idle_connection_is_used_once_the_path_does_not_answer() -> None:
+    """A dial that gets no answer at all says that the others will not get one either."""
+    async with closing() as server, PoeClient(f"http://127.0.0.1:{server.port}", TIMEOUTS) as client:
+        await ask(client, b"{}")
+        pool = client._streams  # noqa: SLF001
+        await wait_until(lambda: len(pool._idle) == 1, "the connection is kept")  # noqa: SLF001
+        pool._connect_s = 0.0  # noqa: SLF001 - no answer in time
+        with pytest.raises(PoeUnreachable):
+            await pool.open()
+
+        assert pool.take_idle() is None
