@@ -73,9 +73,9 @@ def http_url(host: str, port: int) -> str:
 
 def without_credentials(url: str) -> str:
     """A Redis URL for people to read: without user and password, and without its options."""
-    scheme, separator, rest = url.partition("://")
+    scheme, separator, rest = re.split(r"[?#]", url)[0].partition("://")
     netloc, slash, path = rest.partition("/")
-    return f"{scheme}{separator}{netloc.rpartition('@')[2]}{slash}{path.partition('?')[0]}"
+    return f"{scheme}{separator}{netloc.rpartition('@')[2]}{slash}{path}"
 
 
 def _names_several_redis(url: str) -> bool:

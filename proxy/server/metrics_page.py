@@ -123,7 +123,8 @@ def _served(page: MetricsPage, host: str, port: int) -> Iterator[None]:
     try:
         server = (_ServerV6 if ":" in host else _Server)((host, port), _Handler)
     except OSError as error:
-        _log.error("METRICS_PORT: there will be no metrics: cannot listen on %s:%s: %s", host, port, error.strerror)
+        address = http_url(host, port).removeprefix("http://")
+        _log.error("METRICS_PORT: there will be no metrics: cannot listen on %s: %s", address, error.strerror)
         yield
         return
     server.set_app(_at_its_path(make_wsgi_app(page.registry)))

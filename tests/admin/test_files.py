@@ -10,6 +10,9 @@ from typing import Final
 import httpx
 import pytest
 
+from proxy.errors import ProxyError
+from proxy.keypool import verdict
+from proxy.outcomes import CLIENT_LIMITS, SUCCESSES
 from proxy.server.admin.page import assets
 from tests.support.serving import http
 
@@ -150,3 +153,22 @@ def test_one_word_for_one_thing_in_chinese() -> None:
     assert "停用" not in chinese["tile.keys.note"]
     assert [name for name, text in chinese.items() if "全程" in text] == []
     assert {chinese[name].split(" ")[0] for name in chinese if name.endswith(".duration")} == {"总耗时"}
+
+
+def all_codes() -> set[str]:
+    """Whatever the page may have to name: how requests and attempts end, limits, and what happens."""
+    kinds, codes = [ProxyError], set()
+    while kinds:
+        kind = kinds.pop()
+        codes.add(kind.code)
+        kinds += kind.__subclasses__()
+    codes |= {value.outcome for value in vars(verdict).values() if isinstance(value, verdict.Verdict)}
+    scripts = [path.read_text() for path in Path(str(files("proxy.keypool") / "lua")).glob("*.lua")]
+    events = {name for script in scripts for name in re.findall(r"\bnote\('(\w+)'", script)}
+    assert {"key_cooled", "bot_rests"} <= events
+    return codes | events | SUCCESSES | CLIENT_LIMITS
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_there_are_words_for_every_end_and_every_event(language: str) -> None:
+    assert sorted(code for code in all_codes() if f"code.{code}" not in words(language)) == []
