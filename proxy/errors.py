@@ -23,8 +23,10 @@ ProxyError             500    server_error           internal_error          nob
 ├─ Draining            503    server_error           draining                nobody      no
 └─ PoeError            the answer of Poe, read by ``poe_api.faults``
    ├─ RateLimited      429    requests               rate_limit_exceeded     account     yes
+   │  └─ ProviderLimited 429  requests               rate_limit_exceeded     acc.×bot    yes   (poe_api/doubtful.py)
    ├─ OutOfPoints      429    insufficient_quota     insufficient_quota      account     yes
    ├─ SubscriptionRequired 403 invalid_request_error model_not_available     account×bot yes
+   ├─ RefusedHere      403    invalid_request_error  access_denied           acc.×bot    yes   (poe_api/doubtful.py)
    ├─ KeyRefused       502    server_error           upstream_auth           key         yes
    ├─ ModelNotFound    404    invalid_request_error  model_not_found         caller      no
    ├─ PromptTooLong    400    invalid_request_error  context_length_exceeded caller      no

@@ -81,6 +81,7 @@ async def found(settings: Settings, poe: ScriptedPoe) -> dict[str, tuple[str, bo
     cost = {"creation_time": round(time.time() * 1e6), "bot_name": "Echo", "query_id": "q1", "cost_points": 5}
     poe.spent = [{**cost, "usage_type": "API"}]
     keys = parse_poe_keys(",".join(f"me:key-{number}" if number < 2 else f"key-{number}" for number in range(30)))
+    poe.balances = {**dict.fromkeys((key.secret for key in keys), 1_000), "key-29": 0}
     many = settings.model_copy(update={"poe_api_keys": keys, "key_wait_s": 0})
     async with AsyncExitStack() as stack:
         store = RedisStore(settings.redis_url, settings.redis_namespace)
@@ -89,7 +90,8 @@ async def found(settings: Settings, poe: ScriptedPoe) -> dict[str, tuple[str, bo
         await stack.enter_async_context(client)
         prefix = store.keys.prefix
         base_url = await stack.enter_async_context(serving(many))
-        await wait_until(lambda: exist(client, prefix + "account:me", prefix + "points_seen:me"), "Poe has been asked")
+        asked = [prefix + name for name in ("account:me", "points_seen:me", "out")]
+        await wait_until(lambda: exist(client, *asked), "Poe has been asked")
         limits = {"requests_per_minute": 9, "streams": 9, "requests_per_day": 9, "tokens_per_day": 999_999}
         _, managed = await ClientAdmin(store).create("class 7b", limits)
         for bot in ("Echo", "Opus", "Broken", "Echo", "Limited", "Costly"):

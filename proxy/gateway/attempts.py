@@ -11,15 +11,15 @@ from functools import partial
 from typing import NamedTuple
 
 from proxy.errors import (
-    Blame,
     FeatureRefused,
     PoeError,
-    PoeFailed,
     PoeTimeout,
     RateLimited,
+    RefusedByPolicy,
     StreamCut,
 )
 from proxy.gateway.call import AttemptRecord, ChatCall, Push, Show
+from proxy.gateway.evidence import Evidence
 from proxy.gateway.keyring import Keyring, PooledKeys
 from proxy.gateway.off_loop import OffLoop
 from proxy.gateway.refusals import refusal_of
@@ -30,27 +30,18 @@ from proxy.keypool.tool_refusals import ToolRefusals
 from proxy.keypool.verdict import (
     ABANDONED,
     ANSWERED,
-    BOT_FAILED,
-    POE_FAILED_HERE_ONLY,
-    UNREACHED,
-    UPLOAD_FAILED,
-    Verdict,
-    judge,
-    judge_hearsay,
 )
 from proxy.openai_api.response import Batch, ContentDeltas, Delta
 from proxy.poe_api.client import Answer, PoeClient
+from proxy.poe_api.doubtful import RefusedWithoutReason
 from proxy.poe_api.events import Event, Texts
 from proxy.poe_api.query import Query, build_query_body
-from proxy.poe_api.unreached import Dropped, PoeUnreachable
 from proxy.settings import PoeKey
 from proxy.translator.reply import Reply
 from proxy.translator.tools import without_tools
 
 #: What a client is told to wait when keys are ready again already, or nobody knows.
 _SOONEST_RETRY_S = 1.0
-#: How many keys must fail alike within one request for the bot to be blamed.
-_KEYS_TO_BLAME_A_BOT = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,13 +77,6 @@ class OptionalTools(NamedTuple):
     instruction: str
 
 
-class _Suspect(NamedTuple):
-    """A lease whose attempt Poe failed, and how many outages of the way to Poe there had been by then."""
-
-    lease: Lease
-    outages: int
-
-
 class Attempts:
     """The attempts to get one answer, each with another key.
 
@@ -100,7 +84,7 @@ class Attempts:
         new_reply: what the events of an attempt are fed to.
         streaming: whether text is shown as it comes, or an answer when it is whole.
         push: the quick way for what streams after its first batch; None when there is none.
-        trusted: whether the bot's own words about a key are Poe's.
+        trusted: whether Poe lists the bot; what another one says of keys is never looked into.
 
     Attributes:
         query: what is asked.
@@ -135,15 +119,13 @@ class Attempts:
         self._upstream = upstream
         self._reach = upstream.poe.reach
         self._failover = failover
-        self._trusted = trusted
         self.optional_tools: OptionalTools | None = None
         self._without_tools: OptionalTools | None = None
         self._has_refused_tools = self._asks_anew = False
         self.body = b""
         self._started_at = time.monotonic()
         self._tried: list[str] = []
-        self._left_out: list[str] = []
-        self._suspects: list[_Suspect] = []
+        self._evidence = Evidence(upstream.poe.reach, trusted=trusted)
         self._committed = False
         self._uploading = False
         self._rpm = 0
@@ -182,7 +164,7 @@ class Attempts:
                     await self._carry_out(lease, show)
                     verdict, self.is_spent = ANSWERED, True
                 except PoeError as error:
-                    failure, verdict = error, self._judge(error, lease)
+                    failure, verdict = error, self._evidence.judge(error, lease, uploading=self._uploading)
                     self.is_spent = self._committed or isinstance(error, StreamCut | PoeTimeout)
                     record.outcome = f"{verdict.outcome}: {error.said}" if error.said else verdict.outcome
                     if isinstance(error, FeatureRefused):
@@ -205,7 +187,7 @@ class Attempts:
         """A key not tried yet, of no account that had its say; waits for one as long as the request may."""
         asked_at = time.monotonic()
         left_s = self._failover.budget_s - (asked_at - self._started_at)
-        wanted = Wanted(self._call.record.bot, self._tried, self._left_out)
+        wanted = Wanted(self._call.record.bot, self._tried, self._evidence.left_out)
         reply = await self._keyring.lease(wanted, wait_s=max(0.0, min(self._failover.key_wait_s, left_s)))
         self._call.record.room = self._keyring.room
         self._call.record.waited_ms += _ms_since(asked_at)
@@ -238,33 +220,8 @@ class Attempts:
 
     async def _clear_the_bot(self) -> None:
         """Where one key failed and another was answered, it was the key."""
-        suspects = self._credible_suspects()
-        if len(suspects) == 1:
-            await self._keyring.settle(suspects[0].lease, POE_FAILED_HERE_ONLY)
-
-    def _credible_suspects(self) -> list[_Suspect]:
-        """Where the way to Poe went away after an attempt had failed, that may have been why."""
-        return [suspect for suspect in self._suspects if suspect.outages == self._reach.outages]
-
-    def _judge(self, error: PoeError, lease: Lease) -> Verdict:
-        """The verdict on a failed attempt. The same failure with a second key is the bot's."""
-        if error.blame in (Blame.ACCOUNT, Blame.ACCOUNT_BOT):
-            self._left_out.append(lease.key.account_id)
-        if self._says_nothing(error):
-            return UNREACHED
-        if self._uploading and isinstance(error, PoeFailed):
-            return UPLOAD_FAILED
-        if not isinstance(error, PoeFailed):
-            is_poes_word = self._uploading or error.http_status is not None or self._trusted
-            return judge(error) if is_poes_word or error.blame is Blame.CALLER else judge_hearsay(error)
-        self._suspects = [*self._credible_suspects(), _Suspect(lease, self._reach.outages)]
-        return BOT_FAILED if len(self._suspects) == _KEYS_TO_BLAME_A_BOT else judge(error)
-
-    def _says_nothing(self, error: PoeError) -> bool:
-        """Whether it tells of the way to Poe alone: no connection, or one that broke while none can be made."""
-        if isinstance(error, PoeUnreachable | Dropped):
-            return True
-        return isinstance(error, PoeFailed) and error.http_status is None and not self._reach.is_up
+        for lease, verdict in self._evidence.borne_out():
+            await self._keyring.settle(lease, verdict)
 
     async def _carry_out(self, lease: Lease, show: Show) -> None:
         """Shows what Poe says, as far as it may be shown already. A whole answer is shown when it is whole."""
@@ -348,6 +305,7 @@ class Attempts:
     def _may_try_again(self, failure: PoeError) -> bool:
         return self._asks_anew or (
             failure.another_key_may_help
+            and not self._evidence.is_conclusive(failure)
             and not self._committed
             and len(self._tried) < self._failover.max_attempts
             and time.monotonic() - self._started_at < self._failover.budget_s
@@ -363,9 +321,11 @@ class Attempts:
 
     async def _final(self, failure: PoeError) -> Exception:
         """The last failure as the caller sees it, with the true time to wait where waiting helps."""
+        if isinstance(failure, RefusedWithoutReason):  # nobody was answered: it was the request
+            failure = RefusedByPolicy(failure.message, said=failure.said, http_status=failure.http_status)
         if isinstance(failure, FeatureRefused) and self.query.tools and self._without_tools is None:
             failure = _tools_refused(self._call.record.bot, failure)
-        if isinstance(failure, RateLimited) and isinstance(self._keyring, PooledKeys):
+        if type(failure) is RateLimited and isinstance(self._keyring, PooledKeys):
             failure.retry_after_s = await self._keyring.ready_in_s() or _SOONEST_RETRY_S
         return self._keyring.as_seen_by_caller(failure)
 

@@ -105,12 +105,11 @@ class Catalogue:
             f"The model '{model}' does not exist or you do not have access to it.{hint}", param="model", said=said
         )
 
-    def vouches_for(self, bot: str) -> bool:
-        """Whether Poe lists this bot, so that what it says of a key is Poe's word; yes while there is no list."""
-        return not self._bots or bot.lower() in self._bots
-
     def lists(self, bot: str) -> bool:
-        """Whether the bot is on Poe's list, so that its name is no invention of a caller's."""
+        """Whether the bot is on Poe's list, so that its name is no invention of a caller's.
+
+        None is until the list is there. What a bot that is not listed says of a key is not believed.
+        """
         return bot.lower() in self._bots
 
     def parameters(self, bot: str) -> Mapping[str, Mapping[str, Any]]:

@@ -15,11 +15,11 @@ from proxy.poe_api.unreached import PoeUnreachable
 from proxy.settings import PoeKey
 
 #: How often a worker looks whether a probe is due, in seconds; trouble with a key wakes it at once.
-_LOOK_EVERY_S = 10.0
+_LOOK_EVERY_S = 5.0
 #: A worker that dies while probing gives way to another after this many seconds.
 _CLAIM_S = 60.0
-#: How soon a key in trouble, or an unanswered probe, is looked at again, in seconds.
-_SOON_S = 300.0
+#: How soon a key in trouble, or an unanswered probe, is looked at again, in seconds: a mended key is back within 30.
+_SOON_S = 20.0
 #: The same where no connection to Poe could be made.
 _UNREACHED_S = 1.0
 

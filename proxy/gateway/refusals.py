@@ -70,11 +70,19 @@ def _reset_in_words(reply: ClientRefused) -> str:
 def _none_ready(reply: NoneReady) -> ProxyError:
     """Why no key of the pool can serve the request now."""
     if reply.skipped and all(why == RESTS_FOR_BOT for _, why in reply.skipped):
-        return SubscriptionRequired(
-            "No account of this proxy may use this model now.", retry_after_s=reply.any_ready_in_s
-        )
+        return _rests_for_bot(reply)
     if reply.any_ready_in_s is not None:
         return NoKeyReady(retry_after_s=reply.any_ready_in_s)
     if reply.parked:
         return OutOfPoints()
     return KeyRefused() if reply.retired else NoKeyReady("This proxy has no Poe account that could serve this request.")
+
+
+def _rests_for_bot(reply: NoneReady) -> ProxyError:
+    """Why no account may be asked for this bot, by what began that."""
+    if reply.bot_rests == SubscriptionRequired.code:
+        message = "No account of this proxy may use this model now."
+        return SubscriptionRequired(message, retry_after_s=reply.any_ready_in_s)
+    if reply.bot_rests == OutOfPoints.code:
+        return OutOfPoints(retry_after_s=reply.any_ready_in_s)
+    return NoKeyReady(retry_after_s=reply.any_ready_in_s)

@@ -146,7 +146,7 @@ class Relay:
                 keyring=keyring,
                 upstream=self._upstream,
                 failover=self._failover,
-                trusted=self._catalogue.vouches_for(call.record.bot),
+                trusted=self._catalogue.lists(call.record.bot),
             )
             attempts.optional_tools = optional_tools
             if query is plan.query:

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 from proxy.keypool.callers import Caller, ClientRefused, Room
 from proxy.settings import PoeKey
 
-#: Why a key was passed over whose account may not be asked for this bot.
+#: Why a key was passed over that may not be asked for this bot, or its account.
 RESTS_FOR_BOT: Final = "rests for this bot"
 
 
@@ -50,7 +50,8 @@ class NoneReady:
         any_ready_in_s: the same for any key: what a caller is told.
         parked: how many keys wait for points.
         retired: how many keys Poe refused.
-        bot_rests: whether rests for this bot are part of the reason; if not, it is the same for all bots.
+        bot_rests: where rests for this bot are part of the reason, the outcome that began the first of them;
+            else "", and the reason is the same for all bots.
     """
 
     ready_in_s: float | None
@@ -58,7 +59,7 @@ class NoneReady:
     parked: int = 0
     retired: int = 0
     skipped: Sequence[tuple[str, str]] = ()
-    bot_rests: bool = False
+    bot_rests: str = ""
 
 
 @dataclass(frozen=True, slots=True)

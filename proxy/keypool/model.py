@@ -44,6 +44,15 @@ class _Bot:
     struck_at: int = 0
 
 
+@dataclass(slots=True)
+class _BotRest:
+    """The rest of a key or an account for one bot."""
+
+    ready_at: int = 0
+    strikes: int = 0
+    outcome: str = ""
+
+
 class ModelPool:
     """The pool of one process.
 
@@ -67,7 +76,7 @@ class ModelPool:
         self._account_strikes: dict[str, int] = defaultdict(int)
         self._minutes: dict[str, deque[int]] = defaultdict(deque)
         self._bots: dict[str, _Bot] = {}
-        self._bot_rests: dict[tuple[str, str], int] = {}
+        self._bot_rests: dict[tuple[str, str], _BotRest] = {}
 
     def lease(self, lease_id: str, wanted: Wanted, *, among: Collection[str] | None = None) -> LeaseReply:
         """The key leased longest ago, among those that may be used.
@@ -108,6 +117,8 @@ class ModelPool:
             entry.strikes = 0
             self._account_strikes.pop(account, None)
             self._bots.pop(lease.bot, None)
+            for name in (account, lease.key.key_id):
+                self._bot_rests.pop((lease.bot, name), None)
             return 0
         breaker = self._bots.get(lease.bot)
         if breaker and breaker.probing_lease == lease.lease_id:
@@ -123,11 +134,20 @@ class ModelPool:
     def rest_all(self, rests: Mapping[str, int], out: Mapping[str, str]) -> None:
         """Takes over what Redis said: key id → ms it still rests, and key id → ``parked`` or ``retired``."""
         now = self._now_ms()
-        self._bot_rests = {names: until for names, until in self._bot_rests.items() if until > now}
+        self._bot_rests = {names: rest for names, rest in self._bot_rests.items() if rest.ready_at + _BOT_KEEP_MS > now}
         self._bots = {bot: breaker for bot, breaker in self._bots.items() if breaker.struck_at + _BOT_KEEP_MS > now}
         for key_id, entry in self._keys.items():
             entry.state = out.get(key_id, "")
             entry.ready_at = now + rests[key_id] if key_id in rests else 0
+
+    def note_probe(self, key: PoeKey, became: str) -> None:
+        """Redis said what became of a key whose balance was looked at: ``ready``, ``parked`` or ``retired``."""
+        if became == "retired":
+            self._keys[key.key_id].state = became
+            return
+        for entry in self._keys.values():
+            if entry.key.account_id == key.account_id and (entry.key == key or entry.state in ("", "parked")):
+                entry.state, entry.ready_at = ("parked" if became == "parked" else ""), 0
 
     def state_of(self, key_id: str) -> tuple[int, str]:
         """(ms this key still rests, ``parked``, ``retired`` or "")."""
@@ -176,13 +196,18 @@ class ModelPool:
             return "tried", 0
         if account in wanted.left_out:
             return "account tried", 0
-        if (ready_at := self._bot_rests.get((wanted.bot, account), 0)) > now:
-            return RESTS_FOR_BOT, ready_at
+        if (bot_rest := self._bot_rest(entry, wanted.bot)).ready_at > now:
+            return RESTS_FOR_BOT, bot_rest.ready_at
         if ready_at := self._window_ready_at(account, now):
             return "requests a minute", ready_at
         if self._is_busy(entry, now):
             return "in flight", now + _BUSY_MS
         return "", 0
+
+    def _bot_rest(self, entry: _Key, bot: str) -> _BotRest:
+        """The longest rest of a key and its account for a bot."""
+        rests = (self._bot_rests.get((bot, name), _BotRest()) for name in (entry.key.account_id, entry.key.key_id))
+        return max(rests, key=lambda rest: rest.ready_at)
 
     def _window_ready_at(self, account: str, now: int) -> int:
         minute = self._minutes[account]
@@ -224,7 +249,7 @@ class ModelPool:
         among: Collection[str] | None,
     ) -> NoneReady:
         anyone = [min(waits)] if waits else [0] if skipped else []
-        bot_rests = any(why == RESTS_FOR_BOT for _, why in skipped)
+        bot_rests = [self._bot_rest(self._keys[name], wanted.bot) for name, why in skipped if why == RESTS_FOR_BOT]
         own = [entry for key_id, entry in self._keys.items() if among is None or key_id in among]
         for entry in sorted(own, key=lambda entry: (entry.ready_at, entry.key.key_id)):
             if entry.state or entry.ready_at <= now:
@@ -234,16 +259,16 @@ class ModelPool:
                 break
             account = entry.key.account_id
             if entry.key.key_id not in wanted.tried and account not in wanted.left_out:
-                bot_ready_at = self._bot_rests.get((wanted.bot, account), 0)
-                bot_rests = bot_rests or bot_ready_at > entry.ready_at
-                waits.append(max(entry.ready_at, bot_ready_at) - now)
+                bot_rest = self._bot_rest(entry, wanted.bot)
+                bot_rests += [bot_rest] if bot_rest.ready_at > entry.ready_at else []
+                waits.append(max(entry.ready_at, bot_rest.ready_at) - now)
         return NoneReady(
             ready_in_s=min(waits) / 1000 if waits else None,
             any_ready_in_s=min(anyone) / 1000 if anyone else None,
             parked=sum(entry.state == "parked" for entry in own),
             retired=sum(entry.state == "retired" for entry in own),
             skipped=skipped[:_MAX_SKIPPED],
-            bot_rests=bot_rests,
+            bot_rests=bot_rests[0].outcome if bot_rests else "",
         )
 
     def _apply(self, verdict: Verdict, entry: _Key, bot: str, now: int) -> int:
@@ -261,14 +286,14 @@ class ModelPool:
                 rest_ms = _guess(guess, entry.strikes) if stated_ms is None else stated_ms
                 entry.ready_at = max(entry.ready_at, now + rest_ms)
                 return rest_ms
-            case "rest account for bot":
-                rest_ms = round(guess.base_s * 1000) if stated_ms is None else stated_ms
-                self._bot_rests[bot, account] = max(self._bot_rests.get((bot, account), 0), now + rest_ms)
+            case "rest key for bot" | "rest account for bot" | "doubt account":
+                name = entry.key.key_id if verdict.effect == "rest key for bot" else account
+                bot_rest = self._bot_rests.setdefault((bot, name), _BotRest())
+                bot_rest.strikes += bot_rest.ready_at <= now
+                bot_rest.outcome = verdict.outcome
+                rest_ms = _guess(guess, bot_rest.strikes) if stated_ms is None else stated_ms
+                bot_rest.ready_at = max(bot_rest.ready_at, now + rest_ms)
                 return rest_ms
-            case "park account":
-                for other in self._keys.values():
-                    if other.key.account_id == account and not other.state:
-                        other.state, other.ready_at = "parked", 0
             case "blame bot":
                 breaker = self._bots.setdefault(bot, _Bot())
                 breaker.strikes += 1

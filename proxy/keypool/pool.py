@@ -27,7 +27,7 @@ from proxy.keypool.lease import KeyCount, Lease, LeaseReply, NoneReady, PoolLimi
 from proxy.keypool.model import ModelPool
 from proxy.keypool.replies import read_lease_reply, workers_in
 from proxy.keypool.shared import ProbeAnswer, Settlement, SharedPool, Unanswered
-from proxy.keypool.verdict import ABANDONED, HARMLESS, Cooldown, Verdict
+from proxy.keypool.verdict import ABANDONED, DOUBTFUL, HARMLESS, Cooldown, Verdict
 from proxy.keypool.wait_queue import WaitQueue
 from proxy.settings import PoeKey
 from proxy.store.redis import RedisStore
@@ -169,7 +169,7 @@ class KeyPool:
         self._settled += 1
         settlement = Settlement(self._settled, lease, verdict, rpm, time.monotonic())
         self._untold.append(settlement)
-        if verdict.effect in ("doubt key", "park account"):
+        if verdict.effect in DOUBTFUL:
             self.probe_wanted.set()
         try:
             if not self._behind.is_set():
@@ -196,6 +196,7 @@ class KeyPool:
         """Applies what Poe said of a key's balance. Raises StoreUnavailable."""
         became = await self._shared.record_probe(key, answer, points, next_s=next_s)
         if became != "unchanged":
+            self._model.note_probe(key, became)
             _log.warning("key is %s", became, extra={"key_id": key.key_id, "points": points})
             self._queue.wake()
 

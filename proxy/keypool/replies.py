@@ -22,7 +22,7 @@ def read_lease_reply(reply: Sequence[Any], lease_id: str, wanted: Wanted, keys: 
             return BotRests(int(reply[1]) / 1000)
         case "none":
             soonest, anyone, parked, retired = (int(part) for part in reply[1:5])
-            return NoneReady(seconds(soonest), seconds(anyone), parked, retired, _skipped(reply[5]), bool(reply[6]))
+            return NoneReady(seconds(soonest), seconds(anyone), parked, retired, _skipped(reply[5]), reply[6])
     return NoneReady(ready_in_s=None)
 
 

@@ -3,31 +3,45 @@
 ================================ ===================== =========================================================
 the attempt ended with           effect                for
 ================================ ===================== =========================================================
-an answer                        clear                 strikes of key and account end, the bot's breaker closes
+an answer                        clear                 strikes of key and account end, the bot's breaker closes,
+                                                       and what rests of the key or its account for this bot
 RateLimited                      rest account          as long as Poe stated, else a guess that doubles
-OutOfPoints                      park account          until a balance probe shows points
+OutOfPoints                      doubt account         25 s for this bot, doubling to an hour, and a look at the
+                                                       balance decides: parked or not
 SubscriptionRequired             rest account for bot  1 hour
-KeyRefused                       doubt key             1 minute, and a balance probe decides: retired or not
+KeyRefused                       doubt key             25 s, and a look at the balance decides: retired or not
+RefusedHere                      none                  until it is known who was to blame:
+– another account answered then  rest account for bot  1 minute, doubling to an hour (``REFUSED_HERE_ONLY``)
 PoeFailed, StreamCut, PoeTimeout none                  until it is known who was to blame:
-– another key was answered then  rest key              a guess that doubles (``POE_FAILED_HERE_ONLY``)
+– another key was answered then  rest key for bot      a guess that doubles (``POE_FAILED_HERE_ONLY``)
 – another key failed the same    blame bot             its breaker opens at the third time in a row
 – it failed to take the files    none                  neither key nor bot had a part in it (``UPLOAD_FAILED``)
+ProviderLimited                  rest account for bot  a guess that doubles
+KeyRefused, said by a bot        doubt account         as for OutOfPoints (``judge_words``)
+any of these, said by a bot that rest account for bot  1 minute (``judge_hearsay``)
+Poe does not list
 PoeUnreachable, Dropped          none                  nothing was answered, so nothing is known (``UNREACHED``)
-any of the first four, said by   rest account for bot  1 minute (``judge_hearsay``)
-a bot that Poe does not list
 anything else                    none
 ================================ ===================== =========================================================
 
-So a bot's outage costs no key anything, and neither does a caller's mistake.
+So a bot's outage costs no key and no other bot anything, and neither does a caller's mistake.
 """
 
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from proxy.errors import KeyRefused, OutOfPoints, PoeError, RateLimited, SubscriptionRequired
+from proxy.errors import Blame, KeyRefused, OutOfPoints, PoeError, RateLimited, SubscriptionRequired
 
 Effect = Literal[
-    "clear", "none", "rest key", "rest account", "rest account for bot", "park account", "doubt key", "blame bot"
+    "clear",
+    "none",
+    "rest key",
+    "rest account",
+    "rest key for bot",
+    "rest account for bot",
+    "doubt key",
+    "doubt account",
+    "blame bot",
 ]
 
 
@@ -57,31 +71,49 @@ class Verdict:
 
 #: Effects after which nothing rests that did not rest before.
 HARMLESS: Final = frozenset({"none", "clear"})
+#: Effects after which the key's balance is to be looked at, at once.
+DOUBTFUL: Final = frozenset({"doubt key", "doubt account"})
+
+_SUBSCRIPTION_REST_S: Final = 3600.0
+#: A key or an account that a look at the balance finds well comes back after so long.
+_DOUBT_S: Final = 25.0
+#: Longest rest of an account for a bot that goes on to refuse it, whatever the balance or other accounts say.
+_REFUSED_CAP_S: Final = 3600.0
+_HEARSAY_REST_S: Final = 60.0
 
 ANSWERED: Final = Verdict("answered", "clear")
 ABANDONED: Final = Verdict("abandoned")
-POE_FAILED_HERE_ONLY: Final = Verdict("failed_here_only", "rest key")
+POE_FAILED_HERE_ONLY: Final = Verdict("failed_here_only", "rest key for bot")
+REFUSED_HERE_ONLY: Final = Verdict("refused_here_only", "rest account for bot", guess=Cooldown(60.0, _REFUSED_CAP_S))
 UPLOAD_FAILED: Final = Verdict("upload_failed")
 UNREACHED: Final = Verdict("unreached")
 BOT_FAILED: Final = Verdict("bot_failed", "blame bot")
-
-_SUBSCRIPTION_REST_S: Final = 3600.0
-_DOUBT_S: Final = 60.0
-_HEARSAY_REST_S: Final = 60.0
 
 
 def judge(error: PoeError) -> Verdict:
     """The verdict on the key whose attempt ended with ``error``."""
     match error:
+        case RateLimited() if error.blame is Blame.ACCOUNT_BOT:  # by its provider
+            return Verdict(error.code, "rest account for bot")
         case RateLimited():
             return Verdict(error.code, "rest account", stated_s=error.retry_after_s)
         case OutOfPoints():
-            return Verdict(error.code, "park account")
+            return Verdict(error.code, "doubt account", guess=Cooldown(_DOUBT_S, _REFUSED_CAP_S))
         case SubscriptionRequired():
             return Verdict(error.code, "rest account for bot", guess=_fixed(_SUBSCRIPTION_REST_S))
         case KeyRefused():
             return Verdict(error.code, "doubt key", guess=_fixed(_DOUBT_S))
     return Verdict(error.code)
+
+
+def judge_words(error: PoeError) -> Verdict:
+    """The verdict when a bot that Poe lists says it in an error event: it may be its provider's trouble with the bot.
+
+    A provider that refuses the bot's own key must not take ours from other bots, so a look at the balance decides.
+    """
+    if isinstance(error, KeyRefused):
+        return Verdict(error.code, "doubt account", guess=Cooldown(_DOUBT_S, _REFUSED_CAP_S))
+    return judge(error)
 
 
 def judge_hearsay(error: PoeError) -> Verdict:

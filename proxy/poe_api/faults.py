@@ -29,6 +29,7 @@ from proxy.errors import (
     RefusedByPolicy,
     SubscriptionRequired,
 )
+from proxy.poe_api.doubtful import ProviderLimited, RefusedHere, RefusedWithoutReason
 from proxy.poe_api.events import EventDecoder, Failure
 from proxy.poe_api.wording import message_of
 
@@ -82,6 +83,22 @@ _BY_WORDS: Final[tuple[tuple[re.Pattern[str], type[PoeError]], ...]] = tuple(
     )
 )
 
+#: How Poe itself says in an event that an account is limited. Other words come from a bot or its provider.
+_POES_LIMIT: Final = re.compile(r"exceeded rate limit", re.IGNORECASE)
+
+#: What a 400 or 403 says that is about the key or its account; others may be answered.
+_ABOUT_THE_KEY: Final = re.compile(
+    r"credit balance|\bbilling\b|permission"
+    r"|(this|your|the) (api )?(key|account|plan|organi[sz]ation|project|subscription)\b"
+    r"|(available|enabled|allowed|permitted|authori[sz]ed|supported) (for|to|on|in|with|by) (this|your|the) \w+",
+    re.IGNORECASE,
+)
+#: What a 403 says that is about the request: asked again with another account it would be refused again.
+_ABOUT_THE_REQUEST: Final = re.compile(
+    r"polic(y|ies)|moderat|safety|content|violat|flagged|inappropriate|guideline|prohibited|harmful|terms of",
+    re.IGNORECASE,
+)
+
 _BY_STATUS: Final[dict[int, type[PoeError]]] = {
     400: RefusedByBot,
     401: KeyRefused,
@@ -112,6 +129,8 @@ def fault_of_event(failure: Failure, *, key: str = "") -> PoeError:
     The event's text may be the bot's author's and may quote the conversation, so for the log only its type is kept.
     """
     kind = _kind((failure.error_type,), failure.text, status=500)
+    if kind is RateLimited and not _POES_LIMIT.search(failure.text):
+        kind = ProviderLimited
     message = message_of(kind, failure.text, speaker=_THE_BOT, key=key) or _MESSAGES.get(failure.error_type)
     return kind(message, said=_said(failure.error_type, key=key))
 
@@ -182,7 +201,18 @@ def _kind(types: tuple[str, ...], words: str, *, status: int) -> type[PoeError]:
             return fault
     if RateLimited in named:
         return RateLimited
+    if status in (400, 403):
+        return _refusal(" ".join((*types, words)), status=status)
     return _BY_STATUS.get(status, RefusedByBot if 400 <= status < 500 else PoeFailed)
+
+
+def _refusal(words: str, *, status: int) -> type[PoeError]:
+    """Whose fault a 400 or a 403 is: the caller's, the account's, or nobody knows."""
+    if _ABOUT_THE_REQUEST.search(words):
+        return _BY_STATUS[status]
+    if _ABOUT_THE_KEY.search(words):
+        return RefusedHere
+    return RefusedWithoutReason if status == 403 else _BY_STATUS[status]
 
 
 def _reading(body: bytes) -> tuple[tuple[str, ...], str, str]:

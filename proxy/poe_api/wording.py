@@ -8,6 +8,7 @@ import re
 from typing import Final
 
 from proxy.errors import FeatureRefused, PoeError, PromptTooLong, RefusedByBot, RefusedByPolicy
+from proxy.poe_api.doubtful import RefusedWithoutReason
 
 #: Longest text that is passed on, and longest that is looked at.
 _MAX_CHARACTERS: Final = 500
@@ -15,7 +16,7 @@ _MAX_LOOKED_AT: Final = 4_000
 #: So many characters of a key in a row are a quotation of it.
 _QUOTATION: Final = 6
 #: Failures that are about what the caller asked for.
-_CALLERS_OWN: Final = (RefusedByBot, RefusedByPolicy, FeatureRefused, PromptTooLong)
+_CALLERS_OWN: Final = (RefusedByBot, RefusedByPolicy, RefusedWithoutReason, FeatureRefused, PromptTooLong)
 
 
 def message_of(kind: type[PoeError], words: str, *, speaker: str, key: str) -> str | None:

@@ -60,7 +60,15 @@ def test_a_client_is_told_limit_use_and_reset(refused: ClientRefused, words: str
     [
         (BotRests(12), "upstream_error"),
         (NoneReady(12, 12), "rate_limit_exceeded"),
-        (NoneReady(12, 12, skipped=[("k", RESTS_FOR_BOT)]), "model_not_available"),
+        *(
+            (NoneReady(12, 12, skipped=[("k", RESTS_FOR_BOT)], bot_rests=outcome), code)
+            for outcome, code in {
+                "model_not_available": "model_not_available",
+                "insufficient_quota": "insufficient_quota",
+                "rate_limit_exceeded": "rate_limit_exceeded",
+                "failed_here_only": "rate_limit_exceeded",
+            }.items()
+        ),
     ],
 )
 def test_every_refusal_that_ends_says_when_and_speaks_of_no_key(reply: NoneReady | BotRests, code: str) -> None:

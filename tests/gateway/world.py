@@ -19,6 +19,8 @@ from tests.support.serving import http, serving
 ONE: Final = "poe-key-one"
 TWO: Final = "poe-key-two"
 _NEVER_MS: Final = 99_999_999_999_999
+#: The bots that Poe lists, so that what they say of a key may count.
+LISTED: Final = ("Echo", "Opus", "Sick", "Other")
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,12 @@ class World:
 async def opened(
     settings: Settings, poe: ScriptedPoe, *, keys: str = f"{ONE},{TWO}", instances: int = 1, **changes: Any
 ) -> AsyncIterator[World]:
-    """Serves the proxy with these keys and settings. No balance is asked for until a test, or trouble, wants it."""
+    """Serves the proxy with these keys and settings. No balance is asked for until a test, or trouble, wants it.
+
+    Poe lists the bots of these tests, unless the test gave it another list.
+    """
+    if poe.models == []:
+        poe.models = [{"id": name.lower(), "metadata": {"display_name": name}} for name in LISTED]
     changed = settings.model_copy(update={"poe_api_keys": parse_poe_keys(keys), **changes})
     async with contextlib.AsyncExitStack() as stack:
         store: Any = redis.asyncio.Redis.from_url(changed.redis_url, decode_responses=True)

@@ -8,7 +8,7 @@ from proxy.errors import KeyRefused, OutOfPoints, RateLimited, SubscriptionRequi
 from proxy.keypool.admin import KeyAdmin, KeyState
 from proxy.keypool.lease import Lease, PoolLimits, Wanted
 from proxy.keypool.pool import KeyPool
-from proxy.keypool.verdict import ABANDONED, ANSWERED, POE_FAILED_HERE_ONLY, Cooldown, Verdict, judge
+from proxy.keypool.verdict import ABANDONED, ANSWERED, Cooldown, Verdict, judge
 from proxy.settings import PoeKey
 from proxy.store.redis import RedisStore
 
@@ -31,6 +31,8 @@ class Operated:
         """Ends as many requests at once, in this order; the key as it is then."""
         for lease, verdict in [(await self.lease(), verdict) for verdict in verdicts]:
             await self.pool.settle(lease, verdict)
+            if verdict is PARKED:  # a look at the balance finds it true
+                await self.pool.record_probe(KEY, "points", 0, next_s=60)
         return await self.state()
 
     async def state(self) -> KeyState:
@@ -47,18 +49,19 @@ async def operated(redis_url: str, namespace: str) -> AsyncIterator[Operated]:
 
 PARKED = judge(OutOfPoints())
 LIMITED = judge(RateLimited(retry_after_s=50))
+HERE_ONLY = Verdict("failed_here_only", "rest key")
 
 
 @pytest.mark.parametrize(
     "verdicts",
     [
         (PARKED,),
-        (POE_FAILED_HERE_ONLY, PARKED),
+        (HERE_ONLY, PARKED),
         (LIMITED, PARKED),
-        (PARKED, POE_FAILED_HERE_ONLY),
+        (PARKED, HERE_ONLY),
         (PARKED, LIMITED),
         (judge(KeyRefused()), PARKED),
-        (LIMITED, PARKED, POE_FAILED_HERE_ONLY),
+        (LIMITED, PARKED, HERE_ONLY),
     ],
     ids=lambda verdicts: ", ".join(verdict.outcome for verdict in verdicts),
 )
@@ -81,9 +84,9 @@ async def test_a_retired_key_names_its_own_reason(operated: Operated) -> None:
 @pytest.mark.parametrize(
     ("verdicts", "reason", "basis"),
     [
-        ((LIMITED, POE_FAILED_HERE_ONLY), "rate_limit_exceeded", "stated"),
-        ((POE_FAILED_HERE_ONLY, LIMITED), "rate_limit_exceeded", "stated"),
-        ((judge(RateLimited(retry_after_s=1)), POE_FAILED_HERE_ONLY), "failed_here_only", "guessed"),
+        ((LIMITED, HERE_ONLY), "rate_limit_exceeded", "stated"),
+        ((HERE_ONLY, LIMITED), "rate_limit_exceeded", "stated"),
+        ((judge(RateLimited(retry_after_s=1)), HERE_ONLY), "failed_here_only", "guessed"),
     ],
 )
 async def test_of_two_rests_the_longer_one_is_named(

@@ -12,7 +12,16 @@ from proxy.errors import KeyRefused, OutOfPoints, PoeFailed, RateLimited, Subscr
 from proxy.keypool.lease import BotRests, Lease, LeaseReply, NoneReady, PoolLimits, Wanted
 from proxy.keypool.model import ModelPool
 from proxy.keypool.shared import Settlement, SharedPool, seconds
-from proxy.keypool.verdict import ABANDONED, ANSWERED, BOT_FAILED, POE_FAILED_HERE_ONLY, Cooldown, Verdict, judge
+from proxy.keypool.verdict import (
+    ABANDONED,
+    ANSWERED,
+    BOT_FAILED,
+    POE_FAILED_HERE_ONLY,
+    REFUSED_HERE_ONLY,
+    Cooldown,
+    Verdict,
+    judge,
+)
 from proxy.settings import PoeKey
 from tests.support.clocked_redis import CLOCK, SERVERS, ClockedStore, run_histories
 
@@ -32,6 +41,9 @@ VERDICTS: Final[list[Verdict]] = [
     ANSWERED,
     ABANDONED,
     POE_FAILED_HERE_ONLY,
+    POE_FAILED_HERE_ONLY,
+    REFUSED_HERE_ONLY,
+    Verdict("x", "rest key"),
     BOT_FAILED,
     BOT_FAILED,  # three in a row must be likely enough to happen
     BOT_FAILED,
@@ -158,7 +170,7 @@ def read(name: str, bot: str, reply: list[Any]) -> LeaseReply:
         int(parked),
         int(retired),
         list(zip(skipped[::2], skipped[1::2], strict=True)),
-        bool(bot_rests),
+        bot_rests,
     )
 
 

@@ -173,11 +173,49 @@ async def test_a_failing_poe_costs_no_key_anything_until_another_key_answers(ben
     pool = bench.pool(keys(2))
     lease = await leased(pool)
     await pool.settle(lease, judge(PoeFailed()))
-    ready_before = (await pool.count()).ready
+    before = {(await leased(pool)).key.key_id for _ in range(2)}
+    await pool.settle(lease, POE_FAILED_HERE_ONLY)
+    after = {(await leased(pool)).key.key_id for _ in range(2)}
+    of_another_bot = {(await leased(pool, bot="Other")).key.key_id for _ in range(2)}
+
+    assert len(before) == len(of_another_bot) == 2
+    assert after == before - {lease.key.key_id}
+
+
+async def test_a_key_that_fails_with_one_bot_leaves_its_accounts_other_keys_to_it(bench: Bench) -> None:
+    pool = bench.pool(keys(2, account="mine"))
+    lease = await leased(pool)
     await pool.settle(lease, POE_FAILED_HERE_ONLY)
 
-    assert ready_before == 2
-    assert (await pool.count()).ready == 1
+    assert {(await leased(pool)).key.key_id for _ in range(3)} == {key.key_id for key in keys(2)} - {lease.key.key_id}
+
+
+async def test_rests_for_one_bot_double_with_each_in_a_row_and_an_answer_ends_the_row(bench: Bench) -> None:
+    """Failures that were under way when the rest began are the same one."""
+    pool = bench.pool(keys(1), base_s=10, cap_s=35)
+    rests_s = []
+    for verdict in [POE_FAILED_HERE_ONLY] * 4 + [ANSWERED, POE_FAILED_HERE_ONLY]:
+        for _ in range(3):
+            await pool.settle(Lease("x", keys(1)[0], "Echo"), verdict)
+        await wait_until(lambda: pool.untold == 0, "Redis has heard of it")
+        rests = await bench.value("bot_rests:Echo")
+        if rests:
+            rests_s.append(round(int(rests[keys(1)[0].key_id].split()[0]) / 1000 - await now_s(bench)))
+            await end_rests_for(bench, "Echo")
+
+    assert rests_s == [10, 20, 35, 35, 10]
+
+
+async def now_s(bench: Bench) -> float:
+    seconds, micros = await bench.redis.time()
+    return float(seconds + micros / 1e6)
+
+
+async def end_rests_for(bench: Bench, bot: str) -> None:
+    """The times for which keys and accounts were to be left alone with this bot are over."""
+    for name, rest in (await bench.value(f"bot_rests:{bot}")).items():
+        _, strikes, outcome = rest.split()
+        await bench.redis.hset(f"{bench.namespace}:1:{{pool}}:bot_rests:{bot}", name, f"1 {strikes} {outcome}")
 
 
 async def test_tried_keys_are_left_out(bench: Bench) -> None:
@@ -214,13 +252,13 @@ async def test_a_redis_that_lost_everything_learns_the_keys_again(bench: Bench) 
 
 
 async def test_a_lease_that_was_never_settled_expires(bench: Bench) -> None:
-    pool = bench.pool(keys(1), lease_s=0.05)
+    pool = bench.pool(keys(1), lease_s=1)
     lease = await leased(pool)
     name = f"{bench.namespace}:1:{{pool}}:leases:{lease.key.key_id}"
     held = await bench.redis.zrange(name, 0, -1)
 
     assert held == [lease.lease_id]
-    await wait_until(lambda: _gone(bench, name), "the lease has expired", within_s=2)
+    await wait_until(lambda: _gone(bench, name), "the lease has expired")
 
 
 async def _gone(bench: Bench, name: str) -> bool:
@@ -278,15 +316,21 @@ async def test_a_redis_that_is_away_fails_nothing(namespace: str) -> None:
     await store.close()
 
 
-async def test_spent_points_park_the_account_until_a_probe_finds_points(bench: Bench) -> None:
+async def test_spent_points_park_the_account_when_its_balance_agrees_until_a_probe_finds_points(bench: Bench) -> None:
     pool = bench.pool([*keys(2, account="mine"), PoeKey("other")])
     lease = await leased(pool, tried=[PoeKey("other").key_id])
+    await probes_due(pool)
     await pool.settle(lease, judge(OutOfPoints()))
+    doubted = await pool.count()
+    looked_at = await pool.claim_probe(claim_s=60)
+    await pool.record_probe(lease.key, "points", 0, next_s=60)
     parked = await pool.count()
     await pool.record_probe(lease.key, "points", 0, next_s=60)
     still = await pool.count()
     await pool.record_probe(lease.key, "points", 100, next_s=60)
 
+    assert (doubted.ready, doubted.parked) == (3, 0)
+    assert looked_at == lease.key, "its balance is looked at first"
     assert (parked.ready, parked.parked) == (1, 2)
     assert (still.ready, still.parked) == (1, 2)
     assert (await pool.count()).ready == 3
@@ -535,7 +579,7 @@ async def test_the_first_text_of_the_request_that_tries_a_bot_opens_it_to_everyb
 async def test_a_redis_that_lost_everything_learns_the_rests_again(bench: Bench) -> None:
     pool = bench.pool([*keys(3), PoeKey("spent", "spent")])
     lease = await leased(pool, tried=[key.key_id for key in keys(3)])
-    await pool.settle(lease, judge(OutOfPoints()))
+    await pool.record_probe(lease.key, "points", 0, next_s=60)
     rested = await rest(pool, judge(RateLimited(retry_after_s=60)))
     for name in await bench.redis.keys(f"{bench.namespace}:*"):
         await bench.redis.delete(name)

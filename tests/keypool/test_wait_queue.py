@@ -39,7 +39,7 @@ class Pool:
         self.asked.append(wanted.bot)
         await asyncio.sleep(0)
         if wanted.bot in self.resting:
-            return NoneReady(LONG_S / 2, LONG_S / 2, bot_rests=True)
+            return NoneReady(LONG_S / 2, LONG_S / 2, bot_rests="x")
         if wanted.tried and self.lacking:
             return NoneReady(LONG_S / 2, 0.0)
         return self.busy or Lease("lease", KEY, wanted.bot)

@@ -22,6 +22,7 @@ from proxy.errors import (
     RefusedByPolicy,
     SubscriptionRequired,
 )
+from proxy.poe_api.doubtful import ProviderLimited, RefusedHere, RefusedWithoutReason
 from proxy.poe_api.events import Failure
 from proxy.poe_api.faults import (
     MAX_RETRY_AFTER_S,
@@ -99,7 +100,7 @@ def test_each_documented_status_means_the_same_with_its_type_or_with_nothing(
     body = {"error": {"code": status, "type": error_type, "message": "Words.", "metadata": {"raw": "x"}}}
 
     assert type(fault_of_response(status, {}, json.dumps(body).encode())) is fault
-    assert type(fault_of_response(status, {}, b"")) is fault
+    assert type(fault_of_response(status, {}, b"")) is (RefusedWithoutReason if status == 403 else fault)
 
 
 @pytest.mark.parametrize(
@@ -188,7 +189,7 @@ def test_a_body_means(status: int, body: object, fault: type[PoeError]) -> None:
     ("status", "body", "fault"),
     [
         (502, b"<html><head><title>502 Bad Gateway</title></head><body>cloudflare</body></html>", PoeFailed),
-        (403, b"<!DOCTYPE html><title>Attention Required! | Cloudflare</title>", RefusedByPolicy),
+        (403, b"<!DOCTYPE html><title>Attention Required! | Cloudflare</title>", RefusedWithoutReason),
         (429, b"<html>slow down</html>", RateLimited),
         (500, b"Too Many Requests", RateLimited),
         (500, b"\xff\xfe\x00", PoeFailed),
@@ -351,3 +352,38 @@ def test_a_rate_limit_without_retry_after_lasts_until_its_window_resets(
 
 def test_the_reset_of_a_window_says_nothing_of_other_faults() -> None:
     assert fault_of_response(500, {"x-ratelimit-reset-requests": "17"}, b"").retry_after_s is None
+
+
+@pytest.mark.parametrize(
+    ("status", "words", "fault"),
+    [
+        (403, "This model is not available for this key.", RefusedHere),
+        (400, "Your credit balance is too low to access the API.", RefusedHere),
+        (400, "Your organization must be verified to use this model.", RefusedHere),
+        (403, "Not permitted in your region", RefusedHere),
+        (403, "Project does not have permission", RefusedHere),
+        (403, "Denied.", RefusedWithoutReason),
+        (403, "Flagged: this content violates the terms of your account", RefusedByPolicy),
+        (400, "temperature is too high", RefusedByBot),
+        (422, "not available for this key", RefusedByBot),
+        (404, "not available for this key", ModelNotFound),
+        (500, "not available for this key", PoeFailed),
+    ],
+)
+def test_a_refusal_says_whether_another_account_may_be_answered(status: int, words: str, fault: type[PoeError]) -> None:
+    body = json.dumps({"error": {"type": "invalid_request_error", "message": words}}).encode()
+
+    assert type(fault_of_response(status, {}, body)) is fault
+
+
+@pytest.mark.parametrize(
+    ("words", "fault"),
+    [
+        ("You have exceeded rate limit to query bot using User API Key. Try again later.", RateLimited),
+        ("Rate limit reached for gpt-9 in organization org-1", ProviderLimited),
+        ("Error code: 429 - Too many requests", ProviderLimited),
+    ],
+)
+def test_a_limit_in_an_event_is_the_accounts_only_in_poes_own_words(words: str, fault: type[PoeError]) -> None:
+    assert type(fault_of_event(Failure(words, ""))) is fault
+    assert type(fault_of_event(Failure(words, "rate_limit_error"))) is fault

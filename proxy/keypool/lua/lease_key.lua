@@ -26,7 +26,8 @@
 --                                                       requests left of the day, -1 = no limit; workers alive
 --      or {"none", ms until a key not tried is ready, ms until any key is ready, parked, retired, skipped, bot rests}
 --                                                 -1 = no such key; parked, retired: how many of this instance's keys;
---                                                 bot rests: 1 if rests for this bot are part of the reason, else 0
+--                                                 bot rests: where rests for this bot are part of the reason, the outcome that
+--                                                 began the first of them; else ''
 --      or {"client", why, ms, limit, used, held, wanted, waits, ahead, workers}
 --                                                 the client has no room ('requests_per_minute', 'streams',
 --                                                 'requests_per_day', 'tokens_per_day'; ms until it has, -1 = never; waits: 1 if
@@ -86,7 +87,7 @@ end
 
 local bot_rests = prefix .. 'bot_rests:' .. bot
 local has_bot_rests = redis.call('EXISTS', bot_rests) == 1
-local skipped, full, soonest, bot_matters = {}, {}, -1, 0
+local skipped, full, soonest, why_bot_rests = {}, {}, -1, ''
 local function sooner(ms)
   if soonest < 0 or ms < soonest then soonest = ms end
 end
@@ -96,11 +97,18 @@ local function skip(key_id, why)
     skipped[#skipped + 1] = why
   end
 end
--- When the account may be asked for this bot again; 0 = now.
-local function bot_rest_of(account)
-  if not has_bot_rests then return 0 end
-  local ready_at = number(redis.call('HGET', bot_rests, account))
-  return ready_at > now and ready_at or 0
+-- When the key and its account may be asked for this bot again, and why they rest; 0 = now.
+local function bot_rest_of(key_id, account)
+  if not has_bot_rests then return 0, '' end
+  local latest, why = 0, ''
+  for _, rest in ipairs(redis.call('HMGET', bot_rests, account, key_id)) do
+    local ready_at, outcome = string.match(rest or '', '^(%d+) %d+ (.*)$')
+    if number(ready_at) > math.max(latest, now) then latest, why = number(ready_at), outcome end
+  end
+  return latest, why
+end
+local function note_bot_rests(why)
+  if why_bot_rests == '' then why_bot_rests = why end
 end
 -- When the account's window has room again; 0 = now.
 local function window_of(account)
@@ -129,11 +137,11 @@ repeat
       elseif left_out[account] then
         skip(key_id, 'account tried')
       else
-        local ready_at = bot_rest_of(account)
+        local ready_at, why = bot_rest_of(key_id, account)
         if ready_at > 0 then
           skip(key_id, 'rests for this bot')
           sooner(ready_at - now)
-          bot_matters = 1
+          note_bot_rests(why)
         else
           full[account] = full[account] or window_of(account)
           if full[account] > 0 then
@@ -211,9 +219,9 @@ repeat
       if soonest >= 0 and wait >= soonest then
         looking = false
       elseif not tried[key_id] and not left_out[account] then
-        local bot_wait = bot_rest_of(account) - now
-        if bot_wait > wait then bot_matters = 1 end
-        sooner(math.max(wait, bot_wait))
+        local ready_at, why = bot_rest_of(key_id, account)
+        if ready_at - now > wait then note_bot_rests(why) end
+        sooner(math.max(wait, ready_at - now))
       end
     end
   end
@@ -227,4 +235,4 @@ for i = 1, #states, 2 do
     if states[i + 1] == 'parked' then parked = parked + 1 else retired = retired + 1 end
   end
 end
-return {'none', soonest, any, parked, retired, skipped, bot_matters}
+return {'none', soonest, any, parked, retired, skipped, why_bot_rests}

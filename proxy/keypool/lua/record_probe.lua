@@ -63,8 +63,8 @@ redis.call('HSET', account_hash, 'points', points, 'points_at_ms', now)
 redis.call('PEXPIRE', account_hash, keep_ms)
 local is_operators = state == 'retired' and redis.call('HGET', prefix .. 'key:' .. key_id, 'retired_by') == 'operator'
 if state == 'retired' and not is_operators then
+  redis.call('HDEL', prefix .. 'key:' .. key_id, 'retired_at_ms', 'ready_at_ms', 'strikes')
   come_back(key_id)
-  redis.call('HDEL', prefix .. 'key:' .. key_id, 'retired_at_ms')
 end
 if points > 0 then
   redis.call('HDEL', account_hash, 'parked_at_ms')
@@ -75,7 +75,7 @@ if points > 0 then
   note('key_restored')
   return 'ready'
 end
-if state ~= 'parked' then redis.call('HSET', account_hash, 'parked_at_ms', now, 'reason', 'insufficient_quota') end
+if state ~= 'parked' then redis.call('HSET', account_hash, 'parked_at_ms', now, 'reason', 'insufficient_quota', 'basis', 'stated') end
 for _, id in ipairs(redis.call('SMEMBERS', prefix .. 'account_keys:' .. account)) do
   if redis.call('HEXISTS', out, id) == 0 then leave(id, 'parked') end
 end

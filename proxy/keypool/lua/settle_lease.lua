@@ -14,8 +14,9 @@
 --      6 account
 --      7 bot
 --      8 outcome    counted in the key's hash under this name
---      9 effect     'clear', 'none', 'rest key', 'rest account', 'rest account for bot', 'park account',
---                   'doubt key' (rest it and probe it at once) or 'blame bot'
+--      9 effect     'clear', 'none', 'rest key', 'rest account', 'rest key for bot', 'rest account for bot',
+--                   'doubt key' (rest it, and probe it at once), 'doubt account' (rest it for the bot, and probe the
+--                   key at once) or 'blame bot'
 --     10 stated ms  how long Poe said to wait; -1 when it did not, and the time is guessed
 --     11 base ms    first guess, doubled with each fault in a row
 --     12 cap ms     longest guess
@@ -29,10 +30,11 @@ local key_id, account, bot, outcome, effect = ARGV[5], ARGV[6], ARGV[7], ARGV[8]
 local stated_ms, base_ms, cap_ms, age_ms = tonumber(ARGV[10]), tonumber(ARGV[11]), tonumber(ARGV[12]), tonumber(ARGV[13])
 local keep_ms, rpm = tonumber(ARGV[14]), tonumber(ARGV[15])
 
-local BOT_STRIKES, PARK_PROBE_MS, BOT_KEEP_MS = 3, 60000, 3600000
+local BOT_STRIKES, BOT_KEEP_MS = 3, 3600000
 -- include: pool_clock
 local now = read_pool_clock(prefix .. 'clock')
 local key_hash, account_hash, bot_hash = prefix .. 'key:' .. key_id, prefix .. 'account:' .. account, prefix .. 'bot:' .. bot
+local bot_rests = prefix .. 'bot_rests:' .. bot
 local function number(value) return tonumber(value or 0) or 0 end
 local function plain(value) return string.format('%.0f', value) end
 
@@ -51,6 +53,7 @@ end
 if effect == 'clear' then
   redis.call('HDEL', key_hash, 'strikes')
   redis.call('HDEL', account_hash, 'strikes')
+  redis.call('HDEL', bot_rests, account, key_id)
   redis.call('DEL', bot_hash)
   return 0
 end
@@ -106,29 +109,20 @@ if effect == 'blame bot' then
   return math.max(0, ready_at - now)
 end
 
-if effect == 'rest account for bot' then
-  local bot_rests = prefix .. 'bot_rests:' .. bot
-  local ready_at = now - age_ms + (stated_ms < 0 and base_ms or stated_ms)
-  local before = number(redis.call('HGET', bot_rests, account))
-  if ready_at > before then redis.call('HSET', bot_rests, account, plain(ready_at)) end
-  if before <= now and ready_at > now then note_cooled('bot', ready_at, 'bot', bot) end
-  redis.call('PEXPIRE', bot_rests, math.max(redis.call('PTTL', bot_rests), ready_at - now, 1))
-  return math.max(0, ready_at - now)
-end
+-- What is to be looked at first: before all keys whose time has come.
+local function probe_at_once() redis.call('ZADD', probes, 0, key_id) end
 
-if effect == 'park account' then
-  if redis.call('HEXISTS', account_hash, 'parked_at_ms') == 0 then
-    note('key_parked', 'key', key_id, 'account', account, 'reason', outcome, 'by', 'pool')
-  end
-  redis.call('HSET', account_hash, 'parked_at_ms', plain(now - age_ms), 'reason', outcome, 'basis', 'stated')
-  redis.call('PEXPIRE', account_hash, keep_ms)
-  for _, id in ipairs(redis.call('SMEMBERS', prefix .. 'account_keys:' .. account)) do
-    leave_ring(id)
-    redis.call('ZREM', resting, id)
-    redis.call('HSETNX', out, id, 'parked')
-  end
-  redis.call('ZADD', probes, plain(now + PARK_PROBE_MS), key_id)
-  return PARK_PROBE_MS
+local rests_for_bot = ({['rest key for bot'] = key_id, ['rest account for bot'] = account, ['doubt account'] = account})[effect]
+if rests_for_bot then
+  local before, strikes = string.match(redis.call('HGET', bot_rests, rests_for_bot) or '', '^(%d+) (%d+)')
+  before, strikes = number(before), number(strikes)
+  if before <= now then strikes = strikes + 1 end -- those that were under way when the rest began are no new strikes
+  local ready_at = now - age_ms + (stated_ms < 0 and guess(strikes) or stated_ms)
+  redis.call('HSET', bot_rests, rests_for_bot, plain(math.max(before, ready_at)) .. ' ' .. strikes .. ' ' .. outcome)
+  redis.call('PEXPIRE', bot_rests, math.max(redis.call('PTTL', bot_rests), ready_at - now + BOT_KEEP_MS, 1))
+  if before <= now and ready_at > now then note_cooled('bot', ready_at, 'bot', bot) end
+  if effect == 'doubt account' then probe_at_once() end
+  return math.max(0, ready_at - now)
 end
 
 local hash = effect == 'rest account' and account_hash or key_hash
@@ -137,7 +131,7 @@ local ready_at, is_new = note_rest(hash, stated_ms < 0 and guess(strikes) or sta
 if is_new and redis.call('HEXISTS', out, key_id) == 0 then
   note_cooled(effect == 'rest account' and 'account' or 'key', ready_at)
 end
-if effect == 'doubt key' then redis.call('ZADD', probes, plain(now), key_id) end
+if effect == 'doubt key' then probe_at_once() end
 if effect == 'rest account' then
   for _, id in ipairs(redis.call('SMEMBERS', prefix .. 'account_keys:' .. account)) do rest(id, ready_at) end
 else

@@ -259,6 +259,8 @@ export default {
   "code.upstream_error": "Poe failed",
   "code.upstream_timeout": "Poe timed out",
   "code.failed_here_only": "failed with this key only",
+  "code.refused_here_only": "refused for this account only",
+  "code.access_denied": "access denied by Poe",
   "code.bot_failed": "the bot failed",
   "code.upstream_unreachable": "no connection to Poe",
   "code.unreached": "no connection to Poe",

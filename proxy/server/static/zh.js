@@ -259,6 +259,8 @@ export default {
   "code.upstream_error": "Poe 出错",
   "code.upstream_timeout": "Poe 超时",
   "code.failed_here_only": "仅此密钥失败",
+  "code.refused_here_only": "仅此账号被拒绝",
+  "code.access_denied": "被 Poe 拒绝访问",
   "code.bot_failed": "机器人出错",
   "code.upstream_unreachable": "无法连接 Poe",
   "code.unreached": "无法连接 Poe",
