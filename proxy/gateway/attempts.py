@@ -151,7 +151,7 @@ class Attempts:
         failure: PoeError | None = None
         try:
             while failure is None or self._may_try_again(failure):
-                if not self._reach.is_up:  # no key is leased that nothing could be sent with
+                if not self._reach.may_be_asked:  # no key is leased that nothing could be sent with
                     await self._reach.until_up()
                 if self.optional_tools is not None:
                     self.optional_tools.refusals.look()

@@ -61,7 +61,9 @@ class ConnectionPool:
         self._addresses_until = 0.0
         self._look_up: asyncio.Task[None] | None = None
         self._sweep: asyncio.TimerHandle | None = None
-        self.dialer: Dialer[Connection] = Dialer(self._host, self._dial, self._keep, patience_s=patience_s)
+        self.dialer: Dialer[Connection] = Dialer(
+            self._host, self._dial, self._keep, spares=self._idle, patience_s=patience_s
+        )
 
     def take_idle(self) -> Connection | None:
         """A connection that no one uses: the one freed last; None when there is none."""
@@ -142,6 +144,8 @@ class ConnectionPool:
 
     def _on_lost(self, connection: Connection) -> None:
         self._open.discard(connection)
+        if connection in self._idle:
+            self._idle.remove(connection)
 
     def _close_idle_now(self) -> None:
         """Those that were made before a path that answers no more are of no use, and would not say so."""

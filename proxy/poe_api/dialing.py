@@ -11,7 +11,7 @@ Knows nothing of what is said over a connection.
 import asyncio
 import logging
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sized
 from typing import Any, Final, Generic, TypeVar
 
 from proxy.poe_api.unreached import PoeUnreachable
@@ -40,6 +40,7 @@ class Dialer(Generic[_Connection]):
         name: of the server, for the log.
         dial: makes a connection, or raises PoeUnreachable.
         keep: takes a connection that nobody waits for.
+        spares: the connections that nobody uses now.
         patience_s: how long somebody waits for a connection when none can be made.
 
     Attributes:
@@ -53,11 +54,13 @@ class Dialer(Generic[_Connection]):
         dial: Callable[[], Awaitable[_Connection]],
         keep: Callable[[_Connection], None],
         *,
+        spares: Sized = (),
         patience_s: float,
     ) -> None:
         self._name = name
         self._dial = dial
         self._keep = keep
+        self._spares = spares
         self._patience_s = patience_s
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[asyncio.Future[_Connection]] = deque()
@@ -77,6 +80,11 @@ class Dialer(Generic[_Connection]):
     def is_up(self) -> bool:
         """Whether the last connection could be made, or none was tried."""
         return self._down_since is None
+
+    @property
+    def may_be_asked(self) -> bool:
+        """Whether somebody would not have to wait for a connection, as far as one can tell."""
+        return self._down_since is None or bool(self._spares)
 
     @property
     def is_cut_off(self) -> bool:
@@ -99,7 +107,7 @@ class Dialer(Generic[_Connection]):
         return await self._in_line(give_up_at)
 
     async def until_up(self, *, give_up_at: float | None = None) -> None:
-        """Returns once connections can be made.
+        """Returns once connections can be made, or one became free.
 
         Args:
             give_up_at: on the loop's clock; in ``patience_s`` when left out.
@@ -139,12 +147,17 @@ class Dialer(Generic[_Connection]):
                     raise
 
     def offer(self, connection: _Connection) -> bool:
-        """Gives a connection that has become free to whoever waits longest; False when nobody does."""
+        """Gives a connection that has become free to whoever waits longest; False when nobody needs it at once."""
         while self._waiting:
             waiter = self._waiting.popleft()
             if not waiter.done():
                 waiter.set_result(connection)
                 return True
+        while self._watching:
+            watcher = self._watching.pop()
+            if not watcher.done():  # somebody may go on, and will find it among the spares
+                watcher.set_result(None)
+                break
         return False
 
     def look(self) -> None:

@@ -99,7 +99,7 @@ class UploadClient:
         with in_our_terms():
             async with sent as response:
                 if response.status in _NOT_ACCEPTED:
-                    raise InvalidRequest("Poe did not accept this file.", param=param)
+                    raise await _not_accepted(response, key, param)
                 if response.status != 200:
                     raise await _fault(response, key)
                 return await read_object(response, _MAX_ANSWER_BYTES)
@@ -121,6 +121,13 @@ async def _body(head: bytes, file: EmbeddedFile, tail: bytes) -> AsyncIterator[b
     for piece in decoded_slices(file.data):
         yield piece
     yield tail
+
+
+async def _not_accepted(response: aiohttp.ClientResponse, key: str, param: str) -> InvalidRequest:
+    """With what Poe said of the file, where it said anything."""
+    fault = await read_fault(response, key)
+    said = "" if fault.message == fault.default_message else f" {fault.message}"
+    return InvalidRequest(f"Poe did not accept this file.{said}", param=param)
 
 
 async def _fault(response: aiohttp.ClientResponse, key: str) -> PoeError:

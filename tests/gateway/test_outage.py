@@ -282,3 +282,17 @@ async def test_an_instance_that_nobody_asks_finds_out_as_well(settings: Settings
             return bool((await sick.get("/ready")).json()["status"] == "no_upstream")
 
         await wait_until(says_so, "it says that it has no way out", within_s=8)
+
+
+async def test_connections_that_poe_keeps_go_on_to_serve(settings: Settings, poe: ScriptedPoe, pipe: TcpPipe) -> None:
+    """New ones are refused, as by a balancer that is full: one after the other goes over the one that is left."""
+    async with opened(settings, poe, connect_patience_s=10) as world:
+        await world.chat()
+        pipe.refuse()
+        before = pipe.accepted
+        seen = await asyncio.gather(*(world.chat(stream=bool(number % 2)) for number in range(40)))
+
+        assert {(one.status, one.text) for one in seen} == {(200, "hello")}
+        assert pipe.accepted == before
+        assert not world.apps[0].ctx.worker.reach.is_up
+        await assert_nobody_is_blamed(world)

@@ -58,7 +58,7 @@ async def dialer(network: Network) -> AsyncIterator[Dialer[int]]:
 @contextlib.asynccontextmanager
 async def dialing(network: Network, *, patience_s: float = 5.0) -> AsyncIterator[Dialer[int]]:
     """A dialer on this network."""
-    opened = Dialer("poe.test", network.dial, network.kept.append, patience_s=patience_s)
+    opened = Dialer("poe.test", network.dial, network.kept.append, spares=network.kept, patience_s=patience_s)
     try:
         yield opened
     finally:
@@ -233,3 +233,23 @@ async def test_a_look_is_taken_only_when_none_was_lately(dialer: Dialer[int], ne
 
     assert len(network.dials_at) == 1
     assert network.kept == [1]
+
+
+async def test_a_connection_that_becomes_free_lets_one_go_on_who_waits_for_the_way_out() -> None:
+    """Poe may refuse new connections and go on to serve those that it has."""
+    network = Network()
+    async with dialing(network) as dialer:
+        await goes_down(dialer, network)
+        assert dialer.offer(1), "who has a lease comes first"
+        watching = [asyncio.create_task(dialer.until_up()) for _ in range(3)]
+        await asyncio.sleep(0)
+        could_before = dialer.may_be_asked
+        assert not dialer.offer(2)
+        network.kept.append(2)
+        await asyncio.wait(watching, return_when=asyncio.FIRST_COMPLETED)
+
+        assert [task.done() for task in watching].count(True) == 1
+        assert (could_before, dialer.may_be_asked, dialer.is_up) == (False, True, False)
+        for task in watching:
+            task.cancel()
+        await asyncio.gather(*watching, return_exceptions=True)

@@ -382,12 +382,17 @@ GOOD: Final = {"attachment_url": "https://poe/1", "mime_type": "image/png"}
 
 
 async def test_a_file_that_poe_does_not_accept_is_named(client: UploadClient, poe: ScriptedPoe) -> None:
-    """By the field it came in, without Poe's words."""
-    poe.upload_script = lambda _: failure(415, {"message": "secret words"})
+    """By the field it came in, with what Poe said of it, if anything."""
+    poe.upload_script = lambda _: failure(415, {"message": "No .xyz\nhere."})
     with pytest.raises(InvalidRequest) as caught:
         await send(client, a_file())
+    poe.upload_script = lambda _: failure(404, {"message": f"Your key {KEY} is odd."})
+    with pytest.raises(InvalidRequest) as silent:
+        await send(client, a_file())
 
-    assert (caught.value.message, caught.value.param) == ("Poe did not accept this file.", PARAM)
+    expected = "Poe did not accept this file. No .xyz here. (said by Poe)"
+    assert (caught.value.message, caught.value.param) == (expected, PARAM)
+    assert (silent.value.message, silent.value.param) == ("Poe did not accept this file.", PARAM)
 
 
 @pytest.mark.parametrize("status", [307, 400, 401, 429, 500])
