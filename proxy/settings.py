@@ -252,6 +252,13 @@ class Settings(BaseSettings):
         description="Most that the bodies of all requests under way in a worker take, in bytes; a large one waits for "
         "its place up to 10 s. At least 4 x `MAX_BODY_BYTES`, which 0 stands for.",
     )
+    max_answer_bytes: int = Field(
+        default=33_554_432,
+        ge=1024,
+        le=1 << 30,
+        description="Largest answer that is kept until it is whole, in bytes of text; all choices together. A stream, "
+        "which is not kept, may have 16 times as much.",
+    )
     max_attachment_bytes: int = Field(
         default=20_971_520, ge=1024, le=1 << 30, description="Largest file within a request, decoded, in bytes."
     )

@@ -81,6 +81,7 @@ DEFAULTS: Final[dict[str, Any]] = {
     "drain_notice_s": 1,
     "max_body_bytes": 32 * 1024 * 1024,
     "max_bodies_bytes": 0,
+    "max_answer_bytes": 32 * 1024 * 1024,
     "max_attachment_bytes": 20 * 1024 * 1024,
 }
 
@@ -92,6 +93,7 @@ RANGES: Final[dict[str, tuple[float, float]]] = {
     "MAX_ATTEMPTS": (1, 10),
     "MAX_BODY_BYTES": (1024, 1 << 30),
     "MAX_BODIES_BYTES": (0, 1 << 34),
+    "MAX_ANSWER_BYTES": (1024, 1 << 30),
     "MAX_ATTACHMENT_BYTES": (1024, 1 << 30),
     "KEY_WAIT_S": (0, 3600),
     "CLIENT_WAIT_S": (0, 3600),

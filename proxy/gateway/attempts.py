@@ -246,6 +246,8 @@ class Attempts:
                     await self._push_rest(self._push, answer, show)
                     break
         deltas += reply.finish()
+        if reply.is_empty:
+            raise EmptyAnswer(said="done, without an answer")
         if not self._streaming:
             deltas = reply.whole()
         self.is_over = True

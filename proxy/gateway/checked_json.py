@@ -6,7 +6,7 @@ from collections.abc import Callable
 from proxy.errors import NotTheJsonAskedFor
 from proxy.gateway.attempts import Attempts
 from proxy.gateway.call import Show
-from proxy.openai_api.response import Batch, ContentDelta, ContentDeltas, Delta
+from proxy.openai_api.response import Batch, ContentDelta, ContentDeltas, Delta, RefusalDelta
 from proxy.poe_api.query import Message, Query
 from proxy.translator.reply import Reply
 from proxy.translator.structured import JsonFormat, NotAsAsked
@@ -37,7 +37,7 @@ class CheckedJson:
         return False
 
     async def run(self, show: Show) -> None:
-        """Shows the answer in one batch. What a limit cut, or calls tools, is no JSON yet, and goes out as it is.
+        """Shows the answer in one batch. What a limit cut, calls tools or refuses is no JSON, and goes out as it is.
 
         Raises:
             NotTheJsonAskedFor: the second answer was wrong too.
@@ -70,7 +70,7 @@ class CheckedJson:
             deltas.extend(batch.deltas)
 
         await self._attempts.run(take)
-        if self.reply.finish_reason != "stop":
+        if self.reply.finish_reason != "stop" or any(isinstance(delta, RefusalDelta) for delta in deltas):
             return Batch(choice, deltas)
         text = "".join(delta.text for delta in deltas if isinstance(delta, ContentDelta | ContentDeltas))
         text = await asyncio.to_thread(self._format.read, text)

@@ -21,6 +21,7 @@ from proxy.keypool.verdict import (
 from proxy.poe_api.dialing import Dialer
 from proxy.poe_api.doubtful import RefusedHere, RefusedWithoutReason
 from proxy.poe_api.unreached import Dropped, PoeUnreachable
+from proxy.translator.bad_answers import EmptyAnswer
 
 #: How many keys must fail alike within one request for the bot to be blamed.
 _KEYS_TO_BLAME_A_BOT: Final = 2
@@ -63,6 +64,8 @@ class Evidence:
             return UPLOAD_FAILED
         if isinstance(error, RefusedHere):
             self._refused.append(lease)
+            return judge(error)
+        if isinstance(error, EmptyAnswer):
             return judge(error)
         if isinstance(error, PoeFailed):
             self._suspects = [*self._credible_suspects(), _Suspect(lease, self._reach.outages)]

@@ -30,6 +30,10 @@ from proxy.translator.usage import Encoder, TokenCounter
 #: A short answer has so many characters at most, in so many pieces.
 _SHORT: Final = 2_000
 _FEW: Final = 32
+#: A stream may be so many times as large as an answer that is kept.
+_STREAM_TIMES: Final = 16
+#: JSON that is checked may be such a part: to parse 2 MB holds the interpreter lock for about 20 ms, in any thread.
+_JSON_PART: Final = 16
 
 
 class Relay:
@@ -44,7 +48,9 @@ class Relay:
         tokens: TokenCounter,
         failover: Failover,
         tool_refusals: ToolRefusals,
+        max_answer_bytes: int,
     ) -> None:
+        """Args: ``max_answer_bytes`` of an answer that is kept until it is whole; see ``_max_bytes``."""
         self._upstream = upstream
         self._pool = pool
         self._catalogue = catalogue
@@ -52,6 +58,7 @@ class Relay:
         self._failover = failover
         self._tool_refusals = tool_refusals
         self._usual = UsualOutput()
+        self._max_answer_bytes = max_answer_bytes
 
     async def answer(self, call: ChatCall, show: Show, push: Push | None = None) -> None:
         """Shows the answer, in batches as they arrive; at the end each choice has its Finish, the last batch the Usage.
@@ -134,13 +141,14 @@ class Relay:
         streaming = bool(call.request.stream) and plan.json_format is None
         has_choice = bool(plan.query.tools) and not plan.offer.is_demanded
         optional_tools = OptionalTools(self._tool_refusals, plan.offer.instruction) if has_choice else None
+        max_bytes = self._max_bytes(plan, streaming=streaming)
 
         def new_attempts(query: Query, keyring: Keyring) -> Attempts:
             attempts = Attempts(
                 call=call,
                 choice=number,
                 query=query,
-                new_reply=lambda: Reply(plan, encoder, keep=not streaming),
+                new_reply=lambda: Reply(plan, encoder, keep=not streaming, max_bytes=max_bytes),
                 streaming=streaming,
                 push=push,
                 keyring=keyring,
@@ -157,6 +165,13 @@ class Relay:
         if plan.json_format is None:
             return first
         return CheckedJson(plan.json_format, first, lambda query: new_attempts(query, keyring.for_correction()))
+
+    def _max_bytes(self, plan: Plan, *, streaming: bool) -> int:
+        """How large each choice may become. What streams is not kept, so it may be larger, but not endless."""
+        if streaming:
+            return self._max_answer_bytes * _STREAM_TIMES
+        each = self._max_answer_bytes // plan.choices
+        return each if plan.json_format is None else each // _JSON_PART
 
 
 def _prepared(request: ChatCompletionRequest, parameters: Schemas) -> tuple[Plan, bytes]:
@@ -233,6 +248,11 @@ class _Counting:
         told = Usage(prompt_tokens + corrections, completion, reasoning)
         return told, told if sent == 1 else Usage(sent * prompt_tokens + corrections, completion, reasoning)
 
+    async def _count(self, text: str, gone: int) -> int:
+        """The tokens of a text of which so many characters more were not kept: they count like those that were."""
+        tokens = await self._tokens.count(text)
+        return tokens + round(tokens * gone / len(text)) if gone else tokens
+
     async def usage_so_far(self) -> Usage | None:
         """What counts of a call that ends early; None when Poe took nothing and gave nothing."""
         if not any(query.is_spent or query.has_said for choice in self._choices for query in choice.queries):
@@ -242,8 +262,8 @@ class _Counting:
     async def _said(self, query: Attempts) -> tuple[int, int]:
         """The tokens of an answer: of what is visible, and of thoughts."""
         said = query.reply.said()
-        thoughts = await self._tokens.count(said.reasoning) if said.reasoning else 0
-        visible = await self._tokens.count(said.text + said.calls)
+        thoughts = await self._count(said.reasoning, said.reasoning_gone) if said.reasoning else 0
+        visible = await self._count(said.text + said.calls, said.text_gone)
         if query.reply.finish_reason == "length":
             return self._within_limits(visible, thoughts)
         return visible, thoughts

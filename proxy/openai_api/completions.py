@@ -7,7 +7,20 @@ from pydantic import ConfigDict, Field
 
 from proxy.errors import ProxyError
 from proxy.openai_api.request import LogitBias, StopSequence, StreamOptions
-from proxy.openai_api.response import DONE, Batch, ContentDelta, ContentDeltas, Finish, Gathered, Usage, error_body
+from proxy.openai_api.response import (
+    DONE,
+    Batch,
+    ContentDelta,
+    ContentDeltas,
+    Finish,
+    Gathered,
+    RefusalDelta,
+    Usage,
+    error_body,
+    pieces_of,
+    short,
+    with_whole_lines,
+)
 from proxy.openai_api.validation import Strict, parse_body
 
 
@@ -38,7 +51,10 @@ def parse_completion_request(body: bytes) -> CompletionRequest:
 
 
 class CompletionWriter:
-    """The server-sent events of one streamed legacy completion. Thoughts have no place in it and are left out."""
+    """The server-sent events of one streamed legacy completion. Thoughts have no place in it and are left out.
+
+    A refusal is text: there is no other place for it.
+    """
 
     def __init__(self, *, completion_id: str, created: int, model: str, include_usage: bool, echo: str = "") -> None:
         """Args: ``echo`` what stands before each choice's text."""
@@ -57,20 +73,23 @@ class CompletionWriter:
 
     def write_texts(self, texts: list[str]) -> bytes:
         """The chunks for more text of the first choice."""
-        return b"".join([self._chunk(0, ContentDelta(text)) for text in texts])
+        return b"".join([self._chunk(0, ContentDelta(text)) for text in short(texts)])
 
     def error(self, error: ProxyError) -> bytes:
         """The event that ends a failed stream. No ``[DONE]`` follows, so that clients raise."""
-        return b"data: " + error_body(error) + b"\n\n"
+        return b"data: " + with_whole_lines(error_body(error)) + b"\n\n"
 
     def _chunk(self, choice: int, delta: object) -> bytes:
         match delta:
-            case ContentDelta(text):
-                return self._event(_choice(choice, self._before(choice) + text, None))
+            case ContentDelta(text) | RefusalDelta(text):
+                pieces = pieces_of(self._before(choice) + text)
+                return b"".join([self._event(_choice(choice, piece, None)) for piece in pieces])
             case ContentDeltas(texts):
                 return b"".join([self._chunk(choice, ContentDelta(text)) for text in texts])
             case Finish(reason):
-                return self._event(_choice(choice, self._before(choice), reason))
+                *pieces, last = pieces_of(self._before(choice))
+                events = [self._event(_choice(choice, piece, None)) for piece in pieces]
+                return b"".join([*events, self._event(_choice(choice, last, reason))])
             case Usage():
                 counts = {"choices": [], "usage": delta.as_json()}
                 return (self._sent(counts) if self._include_usage else b"") + DONE
@@ -88,12 +107,15 @@ class CompletionWriter:
         return self._sent({"choices": [choice]} | ({"usage": None} if self._include_usage else {}))
 
     def _sent(self, body: dict[str, Any]) -> bytes:
-        return b"data: " + orjson.dumps(self._head | body) + b"\n\n"
+        return b"data: " + with_whole_lines(orjson.dumps(self._head | body)) + b"\n\n"
 
 
 def text_completion_body(*, completion_id: str, created: int, model: str, answer: Gathered, echo: str = "") -> bytes:
     """A whole legacy completion; ``echo`` stands before each choice's text."""
-    choices = [_choice(index, echo + "".join(choice.text), choice.reason) for index, choice in answer.in_order()]
+    choices = [
+        _choice(index, echo + "".join([*choice.text, *choice.refusal]), choice.reason)
+        for index, choice in answer.in_order()
+    ]
     body = {"id": completion_id, "object": "text_completion", "created": created, "model": model, "choices": choices}
     return orjson.dumps({**body, "usage": answer.usage.as_json()})
 

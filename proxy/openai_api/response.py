@@ -5,7 +5,7 @@ Shapes: https://platform.openai.com/docs/api-reference/chat/object and …/chat/
 everything around those is built once a stream.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, NamedTuple
 
@@ -38,6 +38,12 @@ class ContentDeltas(NamedTuple):
 
 class ReasoningDelta(NamedTuple):
     """More of what the model thought before it answered."""
+
+    text: str
+
+
+class RefusalDelta(NamedTuple):
+    """More of what the model says instead of an answer that it refuses to give."""
 
     text: str
 
@@ -86,7 +92,7 @@ class Usage(NamedTuple):
         }
 
 
-Delta = ContentDelta | ContentDeltas | ReasoningDelta | ToolCallDelta | Finish | Usage
+Delta = ContentDelta | ContentDeltas | ReasoningDelta | RefusalDelta | ToolCallDelta | Finish | Usage
 
 
 class Batch(NamedTuple):
@@ -99,6 +105,87 @@ class Batch(NamedTuple):
     def is_last(self) -> bool:
         """Whether the answer ends with it."""
         return isinstance(self.deltas[-1], Usage)
+
+
+#: A delta has at most so many characters: where every one of them is escaped its line is 48 KB, and programs that read
+#: lines of at most 64 KB are common (Go's ``bufio.Scanner``).
+MAX_DELTA_CHARACTERS: Final = 8_192
+#: A batch with more characters than this is sent in parts, each when the one before has gone out.
+MAX_BATCH_CHARACTERS: Final = 64 * 1024
+#: What some programs take for the end of a line though JSON and HTTP do not (Python's ``str.splitlines``, so httpx), as
+#: UTF-8 and as JSON writes it. The others of that kind are control characters, which JSON always escapes.
+_LINE_ENDS: Final = ((b"\xe2\x80\xa8", rb"\u2028"), (b"\xe2\x80\xa9", rb"\u2029"), (b"\xc2\x85", rb"\u0085"))
+
+
+def with_whole_lines(events: bytes) -> bytes:
+    """Server-sent events of JSON in which no program sees a line end but ours."""
+    if events.isascii():
+        return events
+    for line_end, escaped in _LINE_ENDS:
+        events = events.replace(line_end, escaped)
+    return events
+
+
+def pieces_of(text: str) -> list[str]:
+    """A text in pieces that are short enough for one delta each."""
+    if len(text) <= MAX_DELTA_CHARACTERS:
+        return [text]
+    return [text[at : at + MAX_DELTA_CHARACTERS] for at in range(0, len(text), MAX_DELTA_CHARACTERS)]
+
+
+def short(texts: list[str]) -> list[str]:
+    """The same texts, the long ones cut."""
+    if max(map(len, texts), default=0) <= MAX_DELTA_CHARACTERS:
+        return texts
+    return [piece for text in texts for piece in pieces_of(text)]
+
+
+def parts_of(batch: Batch) -> Iterator[Batch]:
+    """A batch in parts of bounded size, each delta short enough for one event."""
+    characters = 0
+    deltas: list[Delta] = []
+    for delta in _short_deltas(batch.deltas):
+        characters += _characters(delta)
+        deltas.append(delta)
+        if characters >= MAX_BATCH_CHARACTERS:
+            yield Batch(batch.choice, deltas)
+            characters, deltas = 0, []
+    if deltas:
+        yield Batch(batch.choice, deltas)
+
+
+def is_small(batch: Batch) -> bool:
+    """Whether a batch may be sent in one part: every delta is short, and all together are."""
+    total = 0
+    for delta in batch.deltas:
+        characters = _characters(delta)
+        total += characters
+        if characters > MAX_DELTA_CHARACTERS and not isinstance(delta, ContentDeltas):
+            return False
+    return total <= MAX_BATCH_CHARACTERS
+
+
+def _characters(delta: Delta) -> int:
+    if isinstance(delta, ContentDeltas):
+        return sum(map(len, delta.texts))
+    if isinstance(delta, ToolCallDelta):
+        return len(delta.arguments)
+    return 0 if isinstance(delta, Finish | Usage) else len(delta.text)
+
+
+def _short_deltas(deltas: Sequence[Delta]) -> Iterator[Delta]:
+    for delta in deltas:
+        match delta:
+            case ContentDelta(text) | ReasoningDelta(text) | RefusalDelta(text):
+                yield from map(type(delta), pieces_of(text))
+            case ContentDeltas(texts):
+                yield from map(ContentDelta, short(texts))
+            case ToolCallDelta(position, _, _, arguments):
+                first, *more = pieces_of(arguments)
+                yield delta._replace(arguments=first)
+                yield from (ToolCallDelta(position, "", "", piece) for piece in more)
+            case _:
+                yield delta
 
 
 class ChunkWriter:
@@ -115,7 +202,7 @@ class ChunkWriter:
         self._head = b'data: {"id":%b,"object":"chat.completion.chunk","created":%d,"model":%b,"choices":[' % (
             orjson.dumps(completion_id),
             created,
-            orjson.dumps(model),
+            with_whole_lines(orjson.dumps(model)),
         )
         self._before = self._head + b'{"index":0,"delta":{"content":'
         self._after = b'},"logprobs":null,"finish_reason":null}]' + self._usage_null + b"}\n\n"
@@ -126,7 +213,10 @@ class ChunkWriter:
         return self._open(0, b"null")
 
     def write(self, batch: Batch) -> bytes:
-        """The chunks for these deltas, and an opening before the first ones; Usage brings the end."""
+        """The chunks for these deltas, and an opening before the first ones; Usage brings the end.
+
+        Each delta gets a chunk; ``parts_of`` makes long ones short.
+        """
         choice, deltas = batch
         chunks = [] if choice in self._opened else [self._open_up_to(choice, deltas[0])]
         chunks += [self._chunks(choice, delta) for delta in deltas]
@@ -137,14 +227,18 @@ class ChunkWriter:
 
         Many are written as one array, whose line feeds can be nowhere but between two (``burst`` in bench).
         """
-        if len(texts) == 1:
-            return self._before + orjson.dumps(texts[0]) + self._after
-        array = orjson.dumps(texts, option=orjson.OPT_INDENT_2)[4:-2]
+        if len(texts) == 1 and len(texts[0]) <= MAX_DELTA_CHARACTERS:
+            text = orjson.dumps(texts[0])
+            return self._before + (text if text.isascii() else with_whole_lines(text)) + self._after
+        array = orjson.dumps(texts, option=orjson.OPT_INDENT_2)
+        if len(array) > MAX_DELTA_CHARACTERS:
+            array = orjson.dumps(short(texts), option=orjson.OPT_INDENT_2)
+        array = with_whole_lines(array[4:-2])
         return self._before + array.replace(b",\n  ", self._after + self._before) + self._after
 
     def error(self, error: ProxyError) -> bytes:
         """The event that ends a failed stream. No ``[DONE]`` follows, so that clients raise."""
-        return b"data: " + error_body(error) + b"\n\n"
+        return b"data: " + with_whole_lines(error_body(error)) + b"\n\n"
 
     def _open_up_to(self, choice: int, first: Delta) -> bytes:
         """The openings of a choice and of those before it: OpenAI's own client takes them in order only."""
@@ -162,18 +256,18 @@ class ChunkWriter:
             return self._texts(choice, [delta.text])
         if isinstance(delta, ContentDeltas):
             return self._texts(choice, delta.texts)
-        if isinstance(delta, ReasoningDelta):
-            return self._chunk(choice, b'{"reasoning_content":%b}' % orjson.dumps(delta.text))
         if isinstance(delta, Finish):
             return self._chunk(choice, b"{}", b'"%b"' % delta.reason.encode())
-        if isinstance(delta, ToolCallDelta):
-            return self._chunk(choice, b'{"tool_calls":[%b]}' % orjson.dumps(delta.as_json()))
-        return self._end(delta)
+        if isinstance(delta, Usage):
+            return self._end(delta)
+        return self._chunk(choice, with_whole_lines(_besides_text(delta)))
 
     def _texts(self, choice: int, texts: list[str]) -> bytes:
         if not choice:
             return self.write_texts(texts)
-        return b"".join([self._chunk(choice, b'{"content":%b}' % orjson.dumps(text)) for text in texts])
+        return b"".join(
+            [self._chunk(choice, b'{"content":%b}' % with_whole_lines(orjson.dumps(text))) for text in short(texts)]
+        )
 
     def _chunk(self, choice: int, delta: bytes, finish_reason: bytes = b"null") -> bytes:
         return b'%b{"index":%d,"delta":%b,"logprobs":null,"finish_reason":%b}]%b}\n\n' % (
@@ -190,9 +284,18 @@ class ChunkWriter:
         return self._head + b'],"usage":%b}\n\n' % orjson.dumps(usage.as_json()) + DONE
 
 
+def _besides_text(delta: ReasoningDelta | RefusalDelta | ToolCallDelta) -> bytes:
+    """The ``delta`` of a chunk."""
+    if isinstance(delta, ReasoningDelta):
+        return b'{"reasoning_content":%b}' % orjson.dumps(delta.text)
+    if isinstance(delta, RefusalDelta):
+        return b'{"refusal":%b}' % orjson.dumps(delta.text)
+    return b'{"tool_calls":[%b]}' % orjson.dumps(delta.as_json())
+
+
 def _first_content(delta: Delta) -> bytes:
     """Null where thoughts or calls come first: there may be no text at all, and then the content is null."""
-    return b"null" if isinstance(delta, ReasoningDelta | ToolCallDelta) else b'""'
+    return b"null" if isinstance(delta, ReasoningDelta | RefusalDelta | ToolCallDelta) else b'""'
 
 
 @dataclass(slots=True)
@@ -208,6 +311,7 @@ class Choice:
 
     text: list[str] = field(default_factory=list)
     reasoning: list[str] = field(default_factory=list)
+    refusal: list[str] = field(default_factory=list)
     calls: dict[int, _Call] = field(default_factory=dict)
     reason: FinishReason | None = None
 
@@ -220,6 +324,8 @@ class Choice:
                 self.text += texts
             case ReasoningDelta(text):
                 self.reasoning.append(text)
+            case RefusalDelta(text):
+                self.refusal.append(text)
             case ToolCallDelta(position, call_id, name, arguments):
                 self.calls.setdefault(position, _Call(call_id, name, "")).arguments += arguments
             case Finish(reason):
@@ -228,13 +334,13 @@ class Choice:
                 pass
 
     def message(self) -> dict[str, Any]:
-        """OpenAI's ``message`` object. Content is null where there is none beside thoughts or calls."""
+        """OpenAI's ``message`` object. Content is null where there is none beside thoughts, calls or a refusal."""
         text = "".join(self.text)
-        beside = bool(self.calls or self.reasoning)
+        beside = bool(self.calls or self.reasoning or self.refusal)
         message: dict[str, Any] = {
             "role": "assistant",
             "content": None if beside and not text else text,
-            "refusal": None,
+            "refusal": "".join(self.refusal) or None,
         }
         if self.reasoning:
             message["reasoning_content"] = "".join(self.reasoning)

@@ -49,6 +49,9 @@ _POES_FILE: Final = re.compile(
 _MAX_URL_CHARACTERS: Final = 8_192
 #: How long fetching a file may take, in seconds.
 _FILE_S: Final = 60.0
+#: One answer decodes, translates and writes so long before others have their turn of the event loop. A step more is
+#: possible, which takes 1 to 2 ms at most (``events.STEP_BYTES``).
+_TURN_S: Final = 0.002
 _Taken = TypeVar("_Taken")
 
 _BOT_NAME: Final = re.compile(r"[^\x00-\x1f\x7f/\\?#%\ud800-\udfff]{1,100}")
@@ -87,16 +90,21 @@ class Answer:
         self._key = key
         self._has_begun = self.is_done = False
         self._failure: PoeError | None = None
+        self._time = asyncio.get_running_loop().time
+        self._turn_ends_at = 0.0
 
     def __aiter__(self) -> AsyncIterator[list[Event]]:
         return self
 
     async def __anext__(self) -> list[Event]:
         while self._failure is None and not self.is_done:
-            data = await self._connection.read()
-            if not data:
+            data = b"" if self._decoder.is_behind else await self._connection.read()
+            if self._decoder.is_behind:
+                await self._take_turn()
+            elif not data:
                 self._failure = _cut()
-            elif events := self._events_in(data):
+                break
+            if events := self._events_in(data):
                 return events
         if self._failure is not None:
             raise self._taken_failure()
@@ -124,17 +132,34 @@ class Answer:
                 return taken is not None
             if events := self._events_in(data):
                 taken = take(events)
-            return decoder.ended or taken is not None
+            return decoder.ended or decoder.is_behind or taken is not None
 
-        if self._failure is None and not self.is_done:
-            await self._connection.pump(consume)
+        while self._failure is None and not self.is_done:
+            if decoder.is_behind:
+                taken = await self._catch_up(take)
+            else:
+                await self._connection.pump(consume)
+                if not (self.is_done or decoder.is_behind or taken is not None or self._failure is not None):
+                    self._failure = _cut()
             if taken is not None:
                 return taken
-            if not self.is_done and self._failure is None:
-                self._failure = _cut()
         if self._failure is not None:
             raise self._taken_failure()
         return None
+
+    async def _catch_up(self, take: Callable[[list[Event]], _Taken | None]) -> _Taken | None:
+        """Hands over the events of a read that was too much for one turn of the event loop. Meanwhile none is read."""
+        while self._decoder.is_behind:
+            await self._take_turn()
+            if (events := self._events_in(b"")) and (taken := take(events)) is not None:
+                return taken
+        return None
+
+    async def _take_turn(self) -> None:
+        """Lets others run when this answer has had its part of a turn of the loop."""
+        if self._time() >= self._turn_ends_at:
+            await asyncio.sleep(0)
+            self._turn_ends_at = self._time() + _TURN_S
 
     def _taken_failure(self) -> PoeError:
         """Not kept: one that is raised knows the frames it went through, and with them this answer."""

@@ -5,7 +5,6 @@ https://creator.poe.com/docs/poe-protocol-specification; the framing: the HTML s
 """
 
 import json
-import re
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
@@ -19,11 +18,14 @@ _TEXT_BEGINS: Final = b"event: text\ndata: "
 _TEXT_AT: Final = len(_TEXT_BEGINS)
 #: A read of fewer bytes is not looked at for a run of texts: of a few events, one by one is quicker.
 _SHORTEST_RUN: Final = 200
+#: One call of ``feed`` or ``texts`` decodes at most so many bytes of texts, and so many other events. With what is made
+#: of them that takes 1 to 2 ms. A single event may be larger, and is decoded whole.
+STEP_BYTES: Final = 32 * 1024
+_STEP_EVENTS: Final = 64
 #: As numbers: to look for bytes within bytes, CPython raises an error first, and takes ten times as long.
 _LF, _CR = b"\n\r"
 #: How every answer ends, as Poe's servers write it.
 _DONE: Final = b"event: done\ndata: {}"
-_HIGH_SURROGATE_AT_END = re.compile("[\ud800-\udbff]$")
 
 
 class Text(NamedTuple):
@@ -104,7 +106,7 @@ _SHORTEST_PAIR: Final = min(len(form.begins + form.between + form.ends) for form
 
 
 class EventDecoder:
-    """Turns reads of any size into events.
+    """Turns reads of any size into events, a bounded number of them at a time.
 
     Events may be split anywhere, also within a UTF-8 sequence or between CR and LF, and several may share
     a read; how the bytes are split never changes what comes out. Comments, events of unknown name and
@@ -114,17 +116,37 @@ class EventDecoder:
     with the second.
 
     Guarded by the ``burst`` row of ``make bench``.
+
+    Attributes:
+        ended: ``Done`` or ``Failure`` was returned.
+        is_behind: more events have been read than were returned; ``feed`` again, with nothing, to get them.
     """
 
-    __slots__ = ("_after_cr", "_half_character", "_plain", "_tail", "ended")
+    __slots__ = (
+        "_after_cr",
+        "_at",
+        "_buffer",
+        "_half_character",
+        "_long_at",
+        "_long_text",
+        "_plain",
+        "_tail",
+        "ended",
+        "is_behind",
+    )
 
     def __init__(self) -> None:
-        self._tail = b""
+        #: What was read and not decoded yet begins here; with LF as line ends.
+        self._buffer, self._at = b"", 0
+        #: The beginning of an event. It grows in place and is looked through once, however many reads it comes in.
+        self._tail = bytearray()
+        #: A text too long for one step, and how much of it was returned.
+        self._long_text, self._long_at = "", 0
         self._after_cr = False
         self._half_character = ""
         #: How this server writes texts, while nothing is pending that the next read would have to be joined with.
         self._plain: _Form | None = None
-        self.ended = False
+        self.ended = self.is_behind = False
 
     def texts(self, read: bytes) -> list[str] | None:
         """The texts of a read that is nothing but whole text events; None where that is not certain: then ``feed`` it.
@@ -138,54 +160,104 @@ class EventDecoder:
         if not (read.startswith(begins) and read.endswith(ends)):
             return None
         if len(read) >= _SHORTEST_PAIR:
-            return _texts_of_run(read[first:last], between) if len(read) <= MAX_EVENT_BYTES else None
+            return _texts_of_run(read[first:last], between) if len(read) <= STEP_BYTES else None
         try:
             text = orjson.loads(read[first:last])
         except orjson.JSONDecodeError:
             return None
         return [text] if text and type(text) is str else None
 
-    def feed(self, read: bytes) -> list[Event]:
-        """The events completed by this read, in order."""
-        events = self._fed(self._with_lf_only(read) if _CR in read or self._after_cr else read)
-        if self._tail or self._after_cr or self._half_character or self.ended:
+    def feed(self, read: bytes = b"") -> list[Event]:
+        """The next events, in order, of those completed by this read and the ones before."""
+        if read and not self.ended:
+            self._take_in(self._with_lf_only(read) if _CR in read or self._after_cr else read)
+        events = self._step() if self._buffer or self._long_text else []
+        if len(self._tail) > MAX_EVENT_BYTES and not self.is_behind:
+            events += self._overlong()
+        if self._tail or self._after_cr or self._half_character or self.is_behind or self.ended:
             self._plain = None
         elif events and self._plain is None:
             self._plain = next((form for form in _FORMS if form.begins in read), None)
         return events
 
-    def _fed(self, read: bytes) -> list[Event]:
-        """The same for a read whose lines end with LF."""
-        if self._tail:
-            read = self._tail + read
+    def _take_in(self, read: bytes) -> None:
+        """Puts a read behind what waits. An event that comes in many reads is put together when it is whole."""
+        tail = self._tail
+        if not tail:
+            read = self._buffer[self._at :] + read if self.is_behind else read
+        elif read.find(b"\n\n") >= 0 or (read.startswith(b"\n") and tail.endswith(b"\n")):
+            read = bytes(tail) + read
+            tail.clear()
+        else:
+            tail += read
+            return
+        self._buffer, self._at = read, 0
+
+    def _step(self) -> list[Event]:
+        """Decodes the next events of the buffer; what of it is no whole event becomes the tail."""
+        if self._long_text:
+            return self._more_of_long_text()
+        buffer, at = self._buffer, self._at
         events: list[Event] = []
-        is_usual = len(read) <= MAX_EVENT_BYTES and not self._half_character and not self.ended
-        if is_usual and len(read) > _SHORTEST_RUN:
-            texts, read = _leading_texts(read)
+        stop = at + STEP_BYTES
+        if len(buffer) - at > _SHORTEST_RUN and not self._half_character:
+            texts, at = _leading_texts(buffer, at, stop)
             events += [Texts(texts)] if texts else []
-        blocks = read.split(b"\n\n")
-        self._tail = blocks.pop()
-        for block in blocks:
-            if self.ended:
+        for _ in range(_STEP_EVENTS):
+            if at >= stop or self.ended:
                 break
+            end = buffer.find(b"\n\n", at)
+            if end < 0:
+                break
+            events += self._event_in(buffer[at:end])
+            at = end + 2
+        last = events[-1] if at >= stop and events else None
+        if isinstance(last, Text) and len(last.text) > STEP_BYTES:
+            self._long_text, self._long_at = last.text, STEP_BYTES
+            events[-1] = Text(last.text[:STEP_BYTES])
+        self._leave(buffer, at)
+        return events
+
+    def _more_of_long_text(self) -> list[Event]:
+        at = self._long_at
+        piece = self._long_text[at : at + STEP_BYTES]
+        self._long_at = at + STEP_BYTES
+        if self._long_at >= len(self._long_text):
+            self._long_text = ""
+            self._leave(self._buffer, self._at)
+        return [Text(piece)]
+
+    def _leave(self, buffer: bytes, at: int) -> None:
+        """What stays behind after a step."""
+        self.is_behind = not self.ended and (bool(self._long_text) or buffer.find(b"\n\n", at) >= 0)
+        if self.is_behind:
+            self._buffer, self._at = buffer, at
+            return
+        self._buffer, self._at = b"", 0
+        if not self.ended:
+            self._tail += buffer[at:]
+
+    def _event_in(self, block: bytes) -> list[Event]:
+        """One block of lines as an event. Nearly every one is a text, written as Poe's servers write it."""
+        if block.startswith(_TEXT_BEGINS) and len(block) <= MAX_EVENT_BYTES and not self._half_character:
             data = block[_TEXT_AT:]
-            if is_usual and block.startswith(_TEXT_BEGINS) and _LF not in data:
-                try:  # nearly every event
+            if _LF not in data:
+                try:
                     text = orjson.loads(data)["text"]
                 except (orjson.JSONDecodeError, TypeError, KeyError):
                     text = None
                 if text and type(text) is str:
-                    events.append(Text(text))
-                    continue
-            events += self._decoded(block)
-            is_usual = is_usual and not self._half_character
-        return events + self._overlong() if self._tail else events
+                    return [Text(text)]
+        return self._decoded(block) if block else []
 
     def _overlong(self) -> list[Event]:
         """What has come of the next event is over the limit already."""
         # An LF at the end of the tail may be half of the blank line, which is no part of the event.
         size = len(self._tail) - self._tail.endswith(b"\n")
-        return [self._malformed()] if size > MAX_EVENT_BYTES and not self.ended else []
+        if size <= MAX_EVENT_BYTES:
+            return []
+        self._tail.clear()
+        return [self._malformed()]
 
     def _with_lf_only(self, read: bytes) -> bytes:
         """CRLF and lone CR as LF. A CR that ends the read counts at once, and an LF that opens the next is its own."""
@@ -226,7 +298,7 @@ class EventDecoder:
         """Joins half a surrogate pair that ended one text with what begins the next; a stray half is U+FFFD."""
         text = self._half_character + event.text if isinstance(event, Text) else event.text
         self._half_character = ""
-        if _HIGH_SURROGATE_AT_END.search(text):
+        if "\ud800" <= text[-1:] <= "\udbff":
             text, self._half_character = text[:-1], text[-1]
         return event._replace(text=_without_halves(text))
 
@@ -235,14 +307,17 @@ class _MalformedEventError(Exception):
     """An event that must be understood is not what the protocol says."""
 
 
-def _leading_texts(read: bytes) -> tuple[list[str], bytes]:
-    """The texts that a read begins with but for the last of them, and the rest; none when it is not certain."""
+def _leading_texts(read: bytes, at: int, stop: int) -> tuple[list[str], int]:
+    """The texts from ``at`` on, up to about ``stop``, but for the last of them; none when it is not certain.
+
+    Returns where what follows them begins, too.
+    """
     for form in _FORMS_WITH_LF:
-        if read.startswith(form.begins):
-            end = read.rfind(form.between)
-            if end >= 0 and (texts := _texts_of_run(read[form.first : end + 1], form.between)):
-                return texts, read[end + len(form.ends) :]
-    return [], read
+        if read.startswith(form.begins, at):
+            end = read.rfind(form.between, at, stop)
+            if end >= 0 and (texts := _texts_of_run(read[at + form.first : end + 1], form.between)):
+                return texts, end + len(form.ends)
+    return [], at
 
 
 def _texts_of_run(run: bytes, between: bytes) -> list[str] | None:
@@ -292,7 +367,8 @@ def _payload(data: bytes) -> dict[str, Any]:
 
 
 def _text_of(payload: dict[str, Any]) -> str | None:
-    text = payload.get("text")
+    """None where a bot wrote null, which says nothing; an event without a text makes no sense."""
+    text = payload.get("text", ...)
     if text is None or isinstance(text, str):
         return text
     raise _MalformedEventError
@@ -304,6 +380,8 @@ def _string(value: object, default: str = "") -> str:
 
 def _without_halves(text: str) -> str:
     """Surrogate pairs as characters; a half without its other half, which no UTF-8 can hold, as U+FFFD."""
+    if text.isascii():
+        return text
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
@@ -320,7 +398,7 @@ def _read_replace(payload: dict[str, Any]) -> Event | None:
 def _read_file(payload: dict[str, Any]) -> Event | None:
     url = _string(payload.get("url"))
     if not url:
-        return None
+        raise _MalformedEventError
     return File(
         url=url,
         content_type=_string(payload.get("content_type"), "application/octet-stream"),

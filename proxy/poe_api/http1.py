@@ -23,9 +23,11 @@ from proxy.poe_api.unreached import Dropped
 #: The head of an answer may be so large.
 _MAX_HEAD_BYTES: Final = 64 * 1024
 #: Nothing more is read from the socket while this much waits to be taken.
-_HIGH_WATER_BYTES: Final = 256 * 1024
+_HIGH_WATER_BYTES: Final = 64 * 1024
 #: A request that meets a closed connection is refused within a round trip. What comes later has other reasons.
 _STALE_S: Final = 1.0
+#: After a read of so much nothing more is read in this turn of the event loop; uvloop reads 256 KB at most.
+_LARGE_READ_BYTES: Final = 128 * 1024
 #: How long, and for how much, a body that goes on after the answer's own end is waited for.
 _ENDING_S: Final = 1.0
 _MAX_ENDING_BYTES: Final = 64
@@ -297,6 +299,18 @@ class Connection(asyncio.Protocol):
             self._give(consume)
         else:
             self._note_read(len(data))
+        if len(data) >= _LARGE_READ_BYTES:
+            self._let_others_run()
+
+    def _let_others_run(self) -> None:
+        """Where there is more, libuv would read on, 32 times in one turn of the loop."""
+        if not self._paused and not self._transport.is_closing():
+            self._transport.pause_reading()
+            self._loop.call_soon(self._read_on)
+
+    def _read_on(self) -> None:
+        if not self._paused and not self._transport.is_closing():
+            self._transport.resume_reading()
 
     def eof_received(self) -> None:
         """There will be no answer any more, so what is not sent yet needs no sending."""

@@ -122,6 +122,7 @@ async def open_worker(settings: Settings, metrics: Metrics, drain: Drain) -> Asy
             pool=pool,
             catalogue=catalogue,
             tokens=TokenCounter(),
+            max_answer_bytes=settings.max_answer_bytes,
             failover=Failover(
                 settings.max_attempts, settings.failover_budget_s, settings.key_wait_s, settings.client_wait_s
             ),

@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol, Self, TypeVar
 from sanic import HTTPResponse, Request
 
 from proxy.errors import ProxyError
-from proxy.openai_api.response import PING, Batch, ContentDeltas
+from proxy.openai_api.response import PING, Batch, ContentDeltas, is_small, parts_of
 from proxy.server.headers import let_go_if_draining
 
 _HEADERS: Final = {"cache-control": "no-cache", "x-accel-buffering": "no"}
@@ -81,17 +81,21 @@ class EventStream:
             self._beat.cancel()
 
     async def show(self, batch: Batch) -> None:
-        """Sends a batch, one after the other; the one that brings the Usage ends the stream."""
-        await self._send(self._writer.write(batch), last=batch.is_last)
-        self.chunks += _pieces(batch)
+        """Sends a batch, one after the other; the one that brings the Usage ends the stream.
+
+        A large one goes out in parts, each of which waits until the client has read most of what was sent before.
+        """
+        for part in (batch,) if is_small(batch) else parts_of(batch):
+            await self._send(self._writer.write(part), last=part.is_last)
+            self.chunks += _pieces(part)
 
     def push(self, batch: Batch) -> bool:
         """Sends a batch at once, from whatever callback it came in, when the stream is open and nothing is in its way.
 
         This does what Sanic's ``response.send`` comes to in the end, without a coroutine for each layer on the way
-        there (``lone`` in bench).
+        there (``lone`` in bench). A large batch has to be shown.
         """
-        return self._push(self._writer.write, batch, _pieces(batch))
+        return is_small(batch) and self._push(self._writer.write, batch, _pieces(batch))
 
     def push_texts(self, texts: list[str]) -> bool:
         """The same for more text of the first choice."""

@@ -10,13 +10,24 @@ Tool calls, and thoughts that come in ``json`` events, take no part in replaceme
 """
 
 import re
+import sys
 from collections.abc import Sequence
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
-from proxy.openai_api.response import ContentDelta, ContentDeltas, Delta, FinishReason, ReasoningDelta
+from proxy.errors import AnswerTooLarge
+from proxy.openai_api.response import (
+    ContentDelta,
+    ContentDeltas,
+    Delta,
+    FinishReason,
+    ReasoningDelta,
+    RefusalDelta,
+)
 from proxy.poe_api.events import Event, File, Json, Replace, Text, Texts
+from proxy.translator.chunk import PoeChunk, read_chunk
 from proxy.translator.files import FileLinks
 from proxy.translator.growing import GrowingText
+from proxy.translator.kept import KeptText
 from proxy.translator.thinking import Parted, ThinkingSplitter, part
 from proxy.translator.tool_calls import ToolCallReader
 
@@ -27,16 +38,29 @@ _PROGRESS: Final = re.compile(
 )
 #: Longer texts are not even looked at for progress, which keeps the time for it small.
 _MAX_PROGRESS_CHARACTERS: Final = 200
-#: What a bot's backend may say of how its answer ended, beside what is seen here.
-_TOLD_REASONS: Final[dict[str, FinishReason]] = {"length": "length", "content_filter": "content_filter"}
+#: Plain text is looked at as a whole after so many characters.
+_PASSED_CHARACTERS: Final = 16_384
+#: Of texts that came together and are not plain so many are translated one by one, and the others as one: that bounds
+#: the time for them.
+_MANY_TEXTS: Final = 16
+#: Of a stream so much text is kept, and as much of its thoughts: more than Poe allows a whole answer (512,000).
+_KEPT_CHARACTERS: Final = 600_000
+#: An answer has at most so many files.
+_MAX_FILES: Final = 1_000
 
 
 class Said(NamedTuple):
-    """What a bot said, in whole texts: thoughts, answer with the links to its files, and calls."""
+    """What a bot said: thoughts, answer with the links to its files, and calls.
+
+    Attributes:
+        reasoning_gone, text_gone: characters of each that were not kept.
+    """
 
     reasoning: str
     text: str
     calls: str
+    reasoning_gone: int = 0
+    text_gone: int = 0
 
 
 class AnswerBuilder:
@@ -48,9 +72,12 @@ class AnswerBuilder:
 
     Args:
         calls: reads tool calls; None when the request offered no tools, and then there are none to report.
+        max_bytes: of all that is let through, as UTF-8.
+        keep_all: whether ``whole`` will be asked for. Else a long answer is not kept, and cannot be replaced any more.
     """
 
     __slots__ = (
+        "_bytes",
         "_calls",
         "_content",
         "_files",
@@ -58,32 +85,42 @@ class AnswerBuilder:
         "_is_plain",
         "_is_replaced",
         "_links",
+        "_max_bytes",
         "_passed",
         "_reasoning",
-        "_stated",
+        "_refusal",
+        "_room",
         "_thinking",
         "_thinks_anew",
         "_told",
         "_told_thoughts",
     )
 
-    def __init__(self, calls: ToolCallReader | None = None) -> None:
-        self._stated: list[str] = []
+    def __init__(
+        self, calls: ToolCallReader | None = None, *, max_bytes: int = sys.maxsize, keep_all: bool = True
+    ) -> None:
+        limit = None if keep_all else _KEPT_CHARACTERS
+        self._max_bytes = max_bytes
+        self._bytes = 0
+        #: What Poe says after it replaced the answer, or at its beginning, until it is clear what it is.
         self._held: str | None = ""
         #: Whether what is stated next may contradict what was shown: text was replaced before.
         self._is_replaced = False
         self._thinking = ThinkingSplitter()
         self._thinks_anew = False
-        self._reasoning = GrowingText()
-        self._told_thoughts: list[str] = []
-        self._content = GrowingText()
-        self._links = FileLinks()
+        self._reasoning = GrowingText(limit)
+        self._told_thoughts = KeptText(limit)
+        self._refusal = KeptText(limit)
+        self._content = GrowingText(limit)
+        self._links = FileLinks(limit)
         self._files: list[File] = []
         self._calls = calls
         self._told: FinishReason = "stop"
         #: Whether text without a bracket is answer, goes out as it is, and need not be looked at before it has.
         self._is_plain = False
         self._passed: list[str] = []
+        #: How many characters may still pass before they are looked at.
+        self._room = _PASSED_CHARACTERS
 
     @property
     def files(self) -> Sequence[File]:
@@ -98,7 +135,14 @@ class AnswerBuilder:
     @property
     def finish_reason(self) -> FinishReason:
         """Why the answer ended, if it ended now."""
-        return "tool_calls" if self._calls else self._told
+        if self._told == "stop" and self._calls:
+            return "tool_calls"
+        return self._told
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing came that a caller could do anything with, and no reason why."""
+        return not self._bytes and not self._passed and not self._calls and self._told == "stop"
 
     def pass_on(self, texts: list[str]) -> bool:
         """Takes in texts that came together if they go out as they are; they are to be fed if not.
@@ -108,6 +152,9 @@ class AnswerBuilder:
         """
         if self._is_plain and "[" not in (text := "".join(texts)):
             self._passed.append(text)
+            self._room -= len(text)
+            if self._room < 0:
+                self._take_in_passed()
             return True
         return False
 
@@ -120,14 +167,20 @@ class AnswerBuilder:
             elif isinstance(event, Texts):
                 deltas += self._feed_many(event.texts)
             elif isinstance(event, Json):
-                deltas += self._read(event.data)
+                deltas += self._read(read_chunk(event.data))
             elif isinstance(event, Replace):
                 deltas += self._replace(event.text)
             elif isinstance(event, File):
-                self._note_passed()
-                self._files.append(event)
-                deltas += _content(self._links.add(event))
+                deltas += self._add_file(event)
         return deltas
+
+    def _add_file(self, file: File) -> list[Delta]:
+        self._note_passed()
+        if len(self._files) >= _MAX_FILES:
+            raise AnswerTooLarge(f"The answer has more than {_MAX_FILES} files.")
+        self._count(file.url)
+        self._files.append(file)
+        return self._content_delta(self._links.add(file))
 
     def _feed_one(self, text: str) -> list[Delta]:
         return [ContentDelta(text)] if self._is_plain and text and self.pass_on([text]) else self._append(text)
@@ -141,8 +194,16 @@ class AnswerBuilder:
                 may_pass = self.pass_on(rest := texts[at:])
                 if may_pass:
                     return [*deltas, ContentDeltas(rest)]
+            if at == _MANY_TEXTS or (self._thinking.in_answer and not may_pass):
+                return [*deltas, *self._append_joined(texts[at:])]
             deltas += self._feed_one(text)
         return deltas
+
+    def _append_joined(self, texts: list[str]) -> list[Delta]:
+        """Translates texts as one, which takes no longer for many; where that changes nothing each stays by itself."""
+        text = "".join(texts)
+        deltas = self._append(text)
+        return [ContentDeltas(texts)] if deltas == [ContentDelta(text)] else deltas
 
     def finish(self) -> list[Delta]:
         """What was still held when Poe said it was done."""
@@ -153,39 +214,67 @@ class AnswerBuilder:
             deltas += self._show(held)
         if not self._thinking.in_answer:
             deltas += self._let(self._thinking.finish())
-        deltas += _content(self._links.finish())
-        return [*deltas, *(self._calls.finish() if self._calls else ())]
+        deltas += self._content_delta(self._links.finish())
+        if self._calls and self._told == "stop":  # what was cut off is not made whole
+            deltas += self._calls.finish()
+        return deltas
 
     def said(self) -> Said:
         """The answer as Poe last stated it, sent or not."""
         self._note_passed()
-        stated = "".join(self._stated) if self._held is None else self._final(self._held)
-        if not self._files and self._held is None and self._thinking.has_parted_nothing and not self._told_thoughts:
-            thoughts = self._reasoning.stated
-            return Said(thoughts, stated, self._calls.text if self._calls else "")
-        reasoning, content = part(stated)
-        links = FileLinks()
-        for file in self._files:
-            links.add(file)
-        text = links.feed(content)
-        if self._held is None or not reasoning:  # every thought has gone through here, also those replaced since
-            reasoning = self._reasoning.stated
-        reasoning = "".join([reasoning, *self._told_thoughts])
-        return Said(reasoning, text + links.finish(), self._calls.text if self._calls else "")
+        if self._held is None:
+            rest = self._thinking.undecided()
+            reasoning, content = self._reasoning.stated + rest.reasoning, self._content.stated + rest.content
+        else:
+            reasoning, content = part(self._final(self._held))
+            reasoning = reasoning or self._reasoning.stated  # every thought has gone through here, those replaced too
+        text = content
+        if self._files:
+            links = FileLinks()
+            for file in self._files:
+                links.add(file)
+            text = links.feed(content) + links.finish()
+        calls = self._calls.text if self._calls else ""
+        thoughts_gone = self._reasoning.gone + self._told_thoughts.gone
+        return Said(
+            reasoning + str(self._told_thoughts), text + str(self._refusal), calls, thoughts_gone, self._content.gone
+        )
+
+    def as_sent(self) -> list[Delta]:
+        """The deltas so far, joined by kind; all of it was kept."""
+        self._note_passed()
+        return self._joined(self._reasoning.stated + str(self._told_thoughts), self._links.sent)
 
     def whole(self) -> list[Delta]:
-        """Text and thoughts of the final answer; calls have been reported as they came."""
+        """The final answer, which may be other than what was let through."""
         said = self.said()
-        return [*_reasoning(said.reasoning), *_content(said.text)]
+        return self._joined(said.reasoning, said.text.removesuffix(str(self._refusal)))
+
+    def _joined(self, reasoning: str, text: str) -> list[Delta]:
+        deltas: list[Delta] = [ReasoningDelta(reasoning)] if reasoning else []
+        if text:
+            deltas.append(ContentDelta(text))
+        if self._refusal:
+            deltas.append(RefusalDelta(str(self._refusal)))
+        return [*deltas, *(self._calls.whole() if self._calls else ())]
 
     def _note_passed(self) -> None:
-        """Tells everybody of the plain text that went past them. The next text is looked at again."""
+        """Takes in the plain text that went past everybody. The next text is looked at again."""
         self._is_plain = False
         if self._passed:
-            text = "".join(self._passed)
-            self._passed.clear()
-            self._stated.append(text)
-            self._links.feed(self._content.append(text))
+            self._take_in_passed()
+
+    def _take_in_passed(self) -> None:
+        text = "".join(self._passed)
+        self._passed.clear()
+        self._room = _PASSED_CHARACTERS
+        self._count(text)
+        self._links.feed(self._content.append(text))
+
+    def _count(self, text: str) -> None:
+        self._bytes += len(text) if text.isascii() else len(text.encode(errors="replace"))
+        if self._bytes > self._max_bytes:
+            raise AnswerTooLarge
 
     def _append(self, text: str) -> list[Delta]:
         self._note_passed()
@@ -197,7 +286,6 @@ class AnswerBuilder:
             if self._is_replaced:
                 return self._show(whole)
             self._held, text = None, whole  # nothing was stated before
-        self._stated.append(text)
         return self._let(self._thinking.feed(text))
 
     def _replace(self, text: str) -> list[Delta]:
@@ -206,6 +294,8 @@ class AnswerBuilder:
         So do thoughts that an answer replaces: they were thought, though they are no part of what is left.
         """
         self._note_passed()
+        if not (self._content.is_whole and self._reasoning.is_whole):
+            raise AnswerTooLarge(f"The answer changed after more than {_KEPT_CHARACTERS} characters.")
         self._is_replaced = True
         settled, self._held = self._held, text
         if not settled or _is_progress(settled):
@@ -214,16 +304,19 @@ class AnswerBuilder:
         if not _is_progress(text) and (text.startswith(settled) or _goes_on(before, after)):
             deltas, self._held = self._show(settled), text
             return deltas
-        return _reasoning(self._reasoning.show(before.reasoning)) if before.reasoning and not after.reasoning else []
+        if not before.reasoning or after.reasoning:
+            return []
+        return self._reasoning_delta(self._reasoning.show(before.reasoning))
 
     def _show(self, stated: str) -> list[Delta]:
         """Makes ``stated`` what Poe has said; the deltas are what that adds to what was sent."""
-        self._stated, self._held = [stated], None
+        self._held = None
         self._thinking = ThinkingSplitter()
         reasoning, content = self._thinking.feed(stated)
         self._thinks_anew = not reasoning
         thoughts = self._reasoning.show(reasoning) if reasoning else ""
-        return [*_reasoning(thoughts), *_content(self._links.feed(self._content.show(content)))]
+        text = self._links.feed(self._content.show(content))
+        return [*self._reasoning_delta(thoughts), *self._content_delta(text)]
 
     def _let(self, parted: Parted) -> list[Delta]:
         """More of thoughts and text, as they go out."""
@@ -232,8 +325,8 @@ class AnswerBuilder:
             say = self._reasoning.show if self._thinks_anew else self._reasoning.append
             self._thinks_anew = False
             thoughts = say(parted.reasoning)
-            return [*_reasoning(thoughts), *_content(self._links.feed(content))]
-        deltas = _content(self._links.feed(content))
+            return [*self._reasoning_delta(thoughts), *self._content_delta(self._links.feed(content))]
+        deltas = self._content_delta(self._links.feed(content))
         self._is_plain = self._thinking.in_answer and self._content.is_growing and not self._links.is_waiting
         return deltas
 
@@ -241,24 +334,36 @@ class AnswerBuilder:
         """A progress line that nothing replaced says nothing beside the file or the call it was about."""
         return "" if (self._files or self._calls) and _is_progress(held) else held
 
-    def _read(self, chunk: dict[str, Any]) -> list[Delta]:
-        """An OpenAI chunk, as far as it is well-formed: text, thoughts, calls, and why it ended."""
-        choice = _first(chunk.get("choices"))
-        delta = choice.get("delta") or choice.get("message")
-        delta = delta if isinstance(delta, dict) else {}
-        told = choice.get("finish_reason")
-        self._told = _TOLD_REASONS.get(told, self._told) if isinstance(told, str) else self._told
+    def _read(self, chunk: PoeChunk) -> list[Delta]:
+        """An OpenAI chunk: text, thoughts, a refusal, calls, and why it ended."""
+        self._told = chunk.finish_reason or self._told
         deltas: list[Delta] = []
-        thoughts = delta.get("reasoning_content") or delta.get("reasoning")
-        if isinstance(thoughts, str):
-            self._told_thoughts.append(thoughts)
-            deltas += _reasoning(thoughts)
-        content = delta.get("content")
-        if isinstance(content, str):
-            deltas += self._append(content)
-        if self._calls is not None:
-            deltas += self._calls.feed(delta.get("tool_calls"))
+        if chunk.reasoning:
+            self._told_thoughts.append(chunk.reasoning)
+            deltas += self._reasoning_delta(chunk.reasoning)
+        if chunk.content:
+            deltas += self._append(chunk.content)
+        if chunk.refusal:
+            self._refusal.append(chunk.refusal)
+            self._count(chunk.refusal)
+            deltas.append(RefusalDelta(chunk.refusal))
+        if self._calls is not None and chunk.tool_calls:
+            for call in self._calls.feed(chunk.tool_calls):
+                self._count(call.name + call.arguments)
+                deltas.append(call)
         return deltas
+
+    def _reasoning_delta(self, text: str) -> list[Delta]:
+        if not text:
+            return []
+        self._count(text)
+        return [ReasoningDelta(text)]
+
+    def _content_delta(self, text: str) -> list[Delta]:
+        if not text:
+            return []
+        self._count(text)
+        return [ContentDelta(text)]
 
 
 def _is_progress(text: str) -> bool:
@@ -272,16 +377,3 @@ def _is_progress(text: str) -> bool:
 def _goes_on(before: Parted, after: Parted) -> bool:
     """Whether one statement continues the other, whatever a marker of thoughts counts meanwhile."""
     return after.reasoning.startswith(before.reasoning) and after.content.startswith(before.content)
-
-
-def _reasoning(text: str) -> list[Delta]:
-    return [ReasoningDelta(text)] if text else []
-
-
-def _content(text: str) -> list[Delta]:
-    return [ContentDelta(text)] if text else []
-
-
-def _first(choices: object) -> dict[str, Any]:
-    first = choices[0] if isinstance(choices, list) and choices else None
-    return first if isinstance(first, dict) else {}

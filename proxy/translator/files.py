@@ -8,6 +8,7 @@ import re
 from typing import Final
 
 from proxy.poe_api.events import File
+from proxy.translator.kept import KeptText
 
 #: A reference, whole.
 _REFERENCE: Final = re.compile(r"\[(?P<title>[^\[\]\n]{0,300})\]\[(?P<ref>[A-Za-z0-9_-]{1,64})\]")
@@ -37,14 +38,20 @@ class FileLinks:
 
     __slots__ = ("_after_bang", "_by_ref", "_files", "_held", "_linked", "_said", "_sent")
 
-    def __init__(self) -> None:
+    def __init__(self, limit_characters: int | None = None) -> None:
+        """Args: ``limit_characters`` how much of what went out is kept (``KeptText``)."""
         self._files: list[File] = []
         self._by_ref: dict[str, File] = {}
         self._held = ""
         self._after_bang = False
         self._linked: set[str] = set()
-        self._sent: list[str] = []
+        self._sent = KeptText(limit_characters)
         self._said = "\n\n"
+
+    @property
+    def sent(self) -> str:
+        """What went out."""
+        return str(self._sent)
 
     @property
     def is_waiting(self) -> bool:
@@ -105,7 +112,7 @@ class FileLinks:
 
     def _referred(self) -> set[str]:
         """The refs in what went out, however it was cut."""
-        return {found["ref"] for found in _REFERENCE.finditer("".join(self._sent))}
+        return {found["ref"] for found in _REFERENCE.finditer(self.sent)}
 
     def _url_of(self, ref: str) -> str | None:
         file = self._by_ref.get(ref)

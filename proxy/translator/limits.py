@@ -7,7 +7,16 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from proxy.openai_api.response import ContentDelta, ContentDeltas, Delta, FinishReason, ReasoningDelta, ToolCallDelta
+from proxy.openai_api.response import (
+    ContentDelta,
+    ContentDeltas,
+    Delta,
+    FinishReason,
+    ReasoningDelta,
+    RefusalDelta,
+    ToolCallDelta,
+)
+from proxy.translator.kept import KeptText
 from proxy.translator.usage import Encoder
 
 #: The meter counts text that will not change its tokens any more once, and keeps this much of the end open.
@@ -19,25 +28,28 @@ _BETWEEN_TOKENS: Final = re.compile(r"[^\W_](?=[\s.,:;!?()，。、！？：；�
 _MAX_WORD_CHARACTERS: Final = 2_000
 #: Counting this much prose takes about 1.5 ms.
 _MAX_PIECE_CHARACTERS: Final = 100_000
+#: Text that waits to be counted is counted when it is so much, 0.5 ms of prose, however many tokens are allowed.
+_MAX_WAITING_BYTES: Final = 32_768
 _SEARCHED: Final = 2_000
 
 
 class TokenMeter:
     """Lets text through up to a number of tokens.
 
-    A token is at least one byte, so nothing is counted until the text has more bytes than tokens are allowed; after
+    A token is at least one byte, so a short text is not counted until it has more bytes than tokens are allowed; after
     that only the end of the text is counted anew with each piece. Pieces that are cut between words let through what
     the whole text would; the beginning of a word may have a token more than all of it, and end the answer there.
     """
 
-    __slots__ = ("_bytes", "_encoder", "_left", "_open", "_pieces", "full")
+    __slots__ = ("_bytes", "_encoder", "_left", "_open", "_pieces", "_waiting_bytes", "full")
 
     def __init__(self, limit_tokens: int, encoder: Encoder) -> None:
         self._left = limit_tokens
         self._encoder = encoder
         self._bytes = 0
         self._open = ""
-        self._pieces: list[str] = []
+        self._pieces = KeptText()
+        self._waiting_bytes = 0
         self.full = False
 
     def take(self, text: str) -> str:
@@ -51,14 +63,17 @@ class TokenMeter:
         return "".join([self._take(text[at : at + _MAX_PIECE_CHARACTERS]) for at in starts])
 
     def _take(self, text: str) -> str:
-        if self.full:
+        if self.full or not text:
             return ""
         self._pieces.append(text)
-        self._bytes += len(text.encode())
-        if self._bytes <= self._left:
+        size = len(text.encode())
+        self._bytes += size
+        self._waiting_bytes += size
+        if self._bytes <= self._left and self._waiting_bytes <= _MAX_WAITING_BYTES:
             return text
-        self._open = "".join([self._open, *self._pieces])
-        self._pieces.clear()
+        self._open += str(self._pieces)
+        self._pieces.set("")
+        self._waiting_bytes = 0
         self._settle()
         tokens = self._encoder.encode(self._open)
         if len(tokens) <= self._left:
@@ -102,6 +117,11 @@ class StopScanner:
         self._firsts = {stop[0] for stop in stops}
         self._held = ""
         self.found = False
+
+    @property
+    def held(self) -> int:
+        """How many characters wait, since a stop sequence could begin with them."""
+        return len(self._held)
 
     def take(self, text: str) -> str:
         """The text that surely stands before every stop sequence."""
@@ -155,10 +175,8 @@ class AnswerLimits:
         """What of these deltas is within the limits. After ``reached`` nothing is."""
         taken: list[Delta] = []
         for delta in deltas:
-            alone = map(ContentDelta, delta.texts) if isinstance(delta, ContentDeltas) else (delta,)
-            for one in alone:
-                if self.reached is None:
-                    taken += self._take(one)
+            if self.reached is None:
+                taken += self._take_many(delta.texts) if isinstance(delta, ContentDeltas) else self._take(delta)
         return taken
 
     def finish(self) -> list[Delta]:
@@ -166,6 +184,20 @@ class AnswerLimits:
         held = self._stops.finish() if self._stops and self.reached is None else ""
         text = self._within_tokens(held, self._visible, self._all)
         return [ContentDelta(text)] if text else []
+
+    def _take_many(self, texts: list[str]) -> list[Delta]:
+        """Looks at texts that came together as one, which takes no longer for many, and cuts them as they were."""
+        held = self._stops.held if self._stops else 0
+        fits = "".join(
+            [delta.text for delta in self._take(ContentDelta("".join(texts))) if isinstance(delta, ContentDelta)]
+        )
+        pieces, at, end = [], 0, held
+        for text in texts:
+            end += len(text)
+            pieces.append(fits[at:end])
+            at = end
+        pieces = [piece for piece in pieces if piece]
+        return [ContentDeltas(pieces)] if pieces else []
 
     def _take(self, delta: Delta) -> list[Delta]:
         match delta:
@@ -176,6 +208,9 @@ class AnswerLimits:
             case ReasoningDelta(text):
                 fits = self._within_tokens(text, self._all)
                 return [ReasoningDelta(fits)] if fits else []
+            case RefusalDelta(text):
+                fits = self._within_tokens(text, self._visible, self._all)
+                return [RefusalDelta(fits)] if fits else []
             case ToolCallDelta(_, call_id, name, arguments):
                 if name and self._within_tokens(name, self._visible, self._all) != name:
                     return []

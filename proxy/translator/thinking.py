@@ -6,6 +6,7 @@ the answer is looked at, so that a quotation in an answer stays one. Forms as ot
 https://github.com/jeromeleong/poe2openai.
 """
 
+import copy
 import re
 from enum import Enum, auto
 from typing import Final, NamedTuple
@@ -26,6 +27,9 @@ _OPEN_TAG, _CLOSE_TAG = "<think>", "</think>"
 _QUOTED_LINES: Final = re.compile(r"(?:>[^\n]*\n)*")
 #: More blocks of thoughts than this are not looked for: it bounds the time for a text.
 _MAX_BLOCKS: Final = 32
+#: Undecided white space of more characters than this is part of the answer, or of no thought.
+_MAX_UNDECIDED: Final = 10_000
+_QUOTE: Final = re.compile(r"^> ?", re.MULTILINE)
 _BLANK_LINES: Final = re.compile(r"(?:[ \t]*\r?\n)*")
 
 
@@ -34,6 +38,9 @@ class Parted(NamedTuple):
 
     reasoning: str
     content: str
+
+
+_NOTHING: Final = Parted("", "")
 
 
 class _Stage(Enum):
@@ -100,6 +107,10 @@ class ThinkingSplitter:
                 break
         return Parted("".join(reasoning), content)
 
+    def undecided(self) -> Parted:
+        """What ``finish`` would return now; the text may go on all the same."""
+        return _NOTHING if self._stage is _Stage.ANSWER else copy.copy(self).finish()
+
     def finish(self) -> Parted:
         """The text ends here."""
         pending, self._pending = self._pending, ""
@@ -116,6 +127,10 @@ class ThinkingSplitter:
     def _start(self) -> Parted:
         """Marker, tag or answer? Undecided while the line could still become one of the first two."""
         text = self._pending.lstrip()
+        if not text and len(self._pending) > _MAX_UNDECIDED and not self._thought:
+            return self._answer()
+        if not text and self._thought:
+            self._pending = self._pending[-_MAX_UNDECIDED:]  # it belongs to neither the thoughts nor the answer
         if self._blocks >= _MAX_BLOCKS:
             return self._answer() if text else Parted("", "")
         line, newline, rest = text.partition("\n")
@@ -135,6 +150,8 @@ class ThinkingSplitter:
         text = _from_first_line(self._pending) if "\n" in self._pending else self._pending
         self._header += self._pending.removesuffix(text)
         self._pending = text
+        if len(self._header) + len(text) - len(text.lstrip()) > _MAX_UNDECIDED:
+            return self._answer()
         if text.startswith(">"):
             self._begin_block(_Stage.LINE, text)
         elif text.strip() and _BARE_MARKER.fullmatch(self._header.strip()):
@@ -163,10 +180,10 @@ class ThinkingSplitter:
 
     def _quoted_lines(self, block: str) -> Parted:
         """Whole lines at once: there may be very many."""
-        text = "".join([line[1:].removeprefix(" ") + "\n" for line in block.split("\n")[:-1]])
+        text = _QUOTE.sub("", block)
         certain = _without_line_ends(text)
         thoughts = self._thoughts(certain)
-        self._separator += text[len(certain) :]
+        self._separator = (self._separator + text[len(certain) :])[:_MAX_UNDECIDED]
         return Parted(thoughts, "")
 
     def _quoted(self) -> Parted:
@@ -178,7 +195,7 @@ class ThinkingSplitter:
         thoughts = self._thoughts(line)
         if newline:
             self._stage = _Stage.LINE
-            self._separator += cr + newline
+            self._separator = (self._separator + cr + newline)[:_MAX_UNDECIDED]
         return Parted(thoughts, "")
 
     def _tagged(self) -> Parted:
@@ -187,7 +204,10 @@ class ThinkingSplitter:
         if tag:
             self._stage, self._pending = _Stage.START, rest
             return Parted(self._thoughts(text.rstrip(), tagged=True), "")
-        certain = len(_without_half_a_tag(text).rstrip())
+        uncertain = _without_half_a_tag(text)
+        certain = len(uncertain.rstrip())
+        if len(uncertain) - certain > _MAX_UNDECIDED:
+            certain = len(uncertain)
         self._pending = text[certain:]
         return Parted(self._thoughts(text[:certain], tagged=True) if certain else "", "")
 

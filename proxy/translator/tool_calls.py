@@ -8,13 +8,19 @@ needs ids that are unique in the conversation, indexes that count from 0, and ar
 import json
 import re
 import secrets
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any, Final
 
+from proxy.errors import AnswerTooLarge
 from proxy.openai_api.response import ToolCallDelta
+from proxy.translator.kept import KeptText
 
 #: Ids that are unlikely to come twice are kept: a bot's backend may know its calls by them.
 _LONG_ID: Final = re.compile(r"[A-Za-z0-9_-]{20,64}")
+#: An answer has at most so many calls.
+_MAX_CALLS: Final = 1_000
+#: So much of a streamed call's arguments is kept, in characters.
+_KEPT_CHARACTERS: Final = 64_000
 
 
 class ToolCallReader:
@@ -23,37 +29,48 @@ class ToolCallReader:
     Args:
         ids: those of the conversation's earlier calls.
         one_only: the client asked for no parallel calls, so those after the first are left out.
+        keep_all: whether ``whole`` will be asked for.
     """
 
-    def __init__(self, ids: Collection[str] = (), *, one_only: bool = False) -> None:
+    def __init__(self, ids: Collection[str] = (), *, one_only: bool = False, keep_all: bool = True) -> None:
         self._ids = set(ids)
         self._one_only = one_only
+        self._limit = None if keep_all else _KEPT_CHARACTERS
         self._at: dict[object, int] = {}
         self._said_id: dict[object, object] = {}
-        self._arguments: list[list[str]] = []
+        self._arguments: list[KeptText] = []
+        #: How the last piece of each call's arguments ended.
+        self._ends: list[str] = []
         self.names: list[str] = []
+        self._call_ids: list[str] = []
 
     @property
     def text(self) -> str:
         """What was written in calls, to be counted as tokens."""
-        return "\n".join([*self.names, *map("".join, self._arguments)])
+        return "\n".join([*self.names, *map(str, self._arguments)])
 
     def __bool__(self) -> bool:
         """Whether anything was called."""
         return bool(self.names)
 
-    def feed(self, calls: object) -> list[ToolCallDelta]:
-        """The deltas of one event's ``tool_calls``, whatever that is."""
-        entries = calls if isinstance(calls, list) else []
-        deltas = [self._delta(place, entry) for place, entry in enumerate(entries) if isinstance(entry, dict)]
+    def feed(self, calls: Sequence[dict[str, Any]]) -> list[ToolCallDelta]:
+        """The deltas of one event's ``tool_calls``."""
+        deltas = [self._delta(place, entry) for place, entry in enumerate(calls)]
         return [delta for delta in deltas if delta is not None]
 
     def finish(self) -> list[ToolCallDelta]:
         """Calls without arguments get ``{}``: clients parse them."""
-        empty = [index for index, arguments in enumerate(self._arguments) if not "".join(arguments).strip()]
+        empty = [index for index, arguments in enumerate(self._arguments) if not str(arguments).strip()]
         for index in empty:
-            self._arguments[index] = ["{}"]
+            self._arguments[index].set("{}")
         return [ToolCallDelta(index, "", "", "{}") for index in empty]
+
+    def whole(self) -> list[ToolCallDelta]:
+        """Every call, whole; all of it was kept."""
+        return [
+            ToolCallDelta(index, call_id, self.names[index], str(self._arguments[index]))
+            for index, call_id in enumerate(self._call_ids)
+        ]
 
     def _delta(self, place: int, entry: dict[str, Any]) -> ToolCallDelta | None:
         function = entry.get("function")
@@ -68,7 +85,7 @@ class ToolCallReader:
         index = self._at[slot]
         if index < 0 or not arguments:
             return None
-        self._arguments[index].append(arguments)
+        self._add(index, arguments)
         return ToolCallDelta(index, "", "", arguments)
 
     def _is_another(self, slot: object, name: object, said_id: object) -> bool:
@@ -79,17 +96,32 @@ class ToolCallReader:
         if said_id:
             return said_id != self._said_id.get(slot)
         index = self._at[slot]
-        return index < 0 or name != self.names[index] or _is_json("".join(self._arguments[index]))
+        return index < 0 or name != self.names[index] or self._is_json(index)
+
+    def _is_json(self, index: int) -> bool:
+        """Whether the arguments of a call are whole: an object. They are parsed only where they could be."""
+        arguments = self._arguments[index]
+        return self._ends[index] == "}" and arguments.is_whole and _is_json(str(arguments))
+
+    def _add(self, index: int, arguments: str) -> None:
+        self._arguments[index].append(arguments)
+        self._ends[index] = arguments.rstrip()[-1:] or self._ends[index]
 
     def _begin(self, slot: object, name: str, said_id: object, arguments: str) -> ToolCallDelta | None:
         self._said_id[slot] = said_id
         if self._one_only and self.names:
             self._at[slot] = -1
             return None
-        self._at[slot] = len(self.names)
+        if len(self.names) >= _MAX_CALLS:
+            raise AnswerTooLarge(f"The answer has more than {_MAX_CALLS} tool calls.")
+        index = self._at[slot] = len(self.names)
         self.names.append(name)
-        self._arguments.append([arguments])
-        return ToolCallDelta(self._at[slot], self._unique(said_id), name, arguments)
+        self._call_ids.append(self._unique(said_id))
+        self._arguments.append(KeptText(self._limit))
+        self._ends.append("")
+        if arguments:
+            self._add(index, arguments)
+        return ToolCallDelta(index, self._call_ids[index], name, arguments)
 
     def _unique(self, said: object) -> str:
         kept = isinstance(said, str) and _LONG_ID.fullmatch(said) and said not in self._ids

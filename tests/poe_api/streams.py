@@ -196,7 +196,7 @@ def one_by_one(events: Iterable[Event]) -> list[Event]:
 def decoded(*reads: bytes) -> list[Event]:
     """All events of these reads, each text by itself: the same whichever way they are asked for."""
     fed, asked = EventDecoder(), EventDecoder()
-    events = one_by_one(event for read in reads for event in fed.feed(read))
+    events = one_by_one(event for read in reads for event in all_of(fed, read))
     quickly = one_by_one(event for read in reads for event in texts_first(asked, read))
     assert quickly == events, reads
     return events
@@ -205,4 +205,12 @@ def decoded(*reads: bytes) -> list[Event]:
 def texts_first(decoder: EventDecoder, read: bytes) -> list[Event]:
     """As a stream is decoded."""
     texts = decoder.texts(read)
-    return decoder.feed(read) if texts is None else [Texts(texts)]
+    return all_of(decoder, read) if texts is None else [Texts(texts)]
+
+
+def all_of(decoder: EventDecoder, read: bytes) -> list[Event]:
+    """Every event that this read completes, in however many steps."""
+    events = decoder.feed(read)
+    while decoder.is_behind:
+        events += decoder.feed()
+    return events

@@ -9,7 +9,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.poe_api import events as events_module
-from proxy.poe_api.events import MAX_EVENT_BYTES, Done, Event, EventDecoder, Failure, File, Json, Replace, Text
+from proxy.poe_api.events import (
+    MAX_EVENT_BYTES,
+    STEP_BYTES,
+    Done,
+    Event,
+    EventDecoder,
+    Failure,
+    File,
+    Json,
+    Replace,
+    Text,
+)
 from tests.poe_api.streams import AGREED, agreed_streams, decoded, line_ends, soups, splits, texts_first
 from tests.support.scripted_poe import DONE, META, event, replace, text
 
@@ -42,8 +53,15 @@ def test_a_file_needs_only_its_url() -> None:
 
 
 @pytest.mark.parametrize("payload", [{}, {"url": ""}, {"url": None}, {"url": 7}])
-def test_a_file_without_a_url_is_passed_over(payload: dict[str, object]) -> None:
-    assert decoded(event("file", payload) + DONE) == [Done()]
+def test_a_file_without_a_url_makes_no_sense(payload: dict[str, object]) -> None:
+    assert decoded(event("file", payload) + DONE) == [MALFORMED]
+
+
+@pytest.mark.parametrize("name", ["text", "replace_response"])
+def test_a_text_may_be_null_and_not_missing(name: str) -> None:
+    """A null says nothing; without the field something was lost."""
+    assert decoded(event(name, {"text": None}) + text("x")) == [Text("x")]
+    assert decoded(event(name, {}) + text("x")) == [MALFORMED]
 
 
 def test_a_json_event_is_handed_on_as_it_is() -> None:
@@ -126,13 +144,6 @@ def test_data_lines_are_one_payload() -> None:
 
 def test_the_last_name_of_an_event_counts() -> None:
     assert decoded(b'event: text\nevent: replace_response\ndata: {"text": "x"}\n\n') == [Replace("x")]
-
-
-@pytest.mark.parametrize("name", ["text", "replace_response"])
-@pytest.mark.parametrize("payload", [{"text": None}, {}, {"index": 0}])
-def test_an_event_without_text_is_passed_over(name: str, payload: dict[str, object]) -> None:
-    """fastapi-poe's client gives the whole answer up here."""
-    assert decoded(event(name, payload) + text("x")) == [Text("x")]
 
 
 @pytest.mark.parametrize("name", ["text", "replace_response"])
@@ -229,6 +240,7 @@ def test_numbers_that_only_python_reads_are_no_fault() -> None:
 def small_events(monkeypatch: pytest.MonkeyPatch) -> int:
     """Events of at most this many bytes."""
     monkeypatch.setattr(events_module, "MAX_EVENT_BYTES", 100)
+    monkeypatch.setattr(events_module, "STEP_BYTES", 100)  # a step may not be more than an event
     return 100
 
 
@@ -270,7 +282,9 @@ def test_the_longest_answer_poe_allows_fits_in_one_event() -> None:
     longest = "🙂" * 512_000
 
     assert len(text(longest)) < MAX_EVENT_BYTES
-    assert decoded(text(longest)) == [Text(longest)]
+    pieces = decoded(text(longest))
+    assert "".join(piece.text for piece in pieces if isinstance(piece, Text)) == longest
+    assert max(len(piece.text) for piece in pieces if isinstance(piece, Text)) <= STEP_BYTES
 
 
 @pytest.mark.parametrize("name", AGREED)

@@ -238,9 +238,18 @@ def test_a_call_without_arguments_yet_begins_before_the_limit() -> None:
 
 @pytest.mark.parametrize("limits", [{"visible": 4}, {"everything": 4}, {"stops": ["six s"]}, {"stops": ["z"]}, {}])
 def test_texts_that_came_together_are_within_the_limits_of_each(limits: dict[str, Any]) -> None:
+    """They are cut as they would be alone, and each stays by itself."""
     texts = ["four", " five", " six", " seven"]
+    (together, reached), alone = (
+        limited([ContentDeltas(texts)], **limits),
+        limited([*map(ContentDelta, texts)], **limits),
+    )
 
-    assert limited([ContentDeltas(texts)], **limits) == limited([*map(ContentDelta, texts)], **limits)
+    assert ([one for delta in together for one in by_itself(delta)], reached) == alone
+
+
+def by_itself(delta: Delta) -> list[Delta]:
+    return [*map(ContentDelta, delta.texts)] if isinstance(delta, ContentDeltas) else [delta]
 
 
 def test_nothing_follows_a_limit() -> None:

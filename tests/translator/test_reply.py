@@ -212,14 +212,14 @@ def test_a_stop_sequence_after_a_call_does_not_hide_the_call() -> None:
     ("wanted", "keep", "passes"),
     [
         (plan(), False, True),
-        (plan(), True, False),
+        (plan(), True, True),
         (plan(stops=["z"]), False, False),
         (plan(visible_tokens=50), False, False),
         (plan(all_tokens=50), False, False),
     ],
 )
 def test_only_what_nobody_has_to_look_at_is_passed_on(wanted: Plan, keep: bool, passes: bool) -> None:
-    """What is kept to be shown whole, or to be cut, is fed."""
+    """What may have to be cut is fed."""
     reply = Reply(wanted, ENCODER, keep=keep)
     reply.feed([Text("a "), Text("b ")])
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import pytest
@@ -50,7 +51,7 @@ def put_together(deltas: list[ToolCallDelta]) -> list[Call]:
     return calls
 
 
-def read(*events: object, reader: ToolCallReader | None = None) -> list[Call]:
+def read(*events: Sequence[dict[str, Any]], reader: ToolCallReader | None = None) -> list[Call]:
     reader = ToolCallReader() if reader is None else reader  # one without calls is false
     deltas = [delta for event in events for delta in reader.feed(event)]
     return put_together([*deltas, *reader.finish()])
@@ -189,11 +190,9 @@ def test_a_name_may_come_after_the_id() -> None:
     assert what(read([entry(call_id="a")], [entry(name="f", arguments="{}")])) == [("f", "{}")]
 
 
-@pytest.mark.parametrize(
-    "event", [None, {}, "x", 7, [], [None], ["x"], [[]], [{}], [{"function": None}], [{"id": "a"}]]
-)
-def test_what_is_no_call_is_left_out(event: object) -> None:
-    assert read(event) == []
+@pytest.mark.parametrize("entry", [{}, {"function": None}, {"function": "f"}, {"id": "a"}, {"function": {"name": 7}}])
+def test_what_is_no_call_is_left_out(entry: dict[str, Any]) -> None:
+    assert read([entry]) == []
 
 
 def test_where_only_one_call_is_wanted_the_others_are_left_out() -> None:
@@ -242,11 +241,11 @@ FUNCTIONS: st.SearchStrategy[Any] = st.dictionaries(
 ENTRIES = st.dictionaries(st.sampled_from(["index", "id"]), VALUES).flatmap(
     lambda fields: st.fixed_dictionaries({"function": FUNCTIONS | VALUES}).map(lambda function: {**fields, **function})
 )
-GARBAGE = st.lists(ENTRIES | VALUES, max_size=3) | VALUES
+GARBAGE = st.lists(ENTRIES, max_size=3)
 
 
 @given(events=st.lists(GARBAGE, max_size=6), one_only=st.booleans())
-def test_no_garbage_makes_a_call_that_a_client_cannot_read(events: list[object], one_only: bool) -> None:
+def test_no_garbage_makes_a_call_that_a_client_cannot_read(events: list[list[dict[str, Any]]], one_only: bool) -> None:
     reader = ToolCallReader([LONG], one_only=one_only)
     calls = read(*events, reader=reader)
 
