@@ -17,7 +17,7 @@ ProxyError             500    server_error           internal_error          nob
 ├─ AdminLimited        429    requests               rate_limit_exceeded     caller      no
 ├─ NoKeyReady          429    requests               rate_limit_exceeded     nobody      no
 ├─ NotTheJsonAskedFor  502    server_error           invalid_json_answer     nobody      no
-├─ AnswerTooLarge      502    server_error           answer_too_large        nobody      no
+├─ AnswerTooLarge      502    server_error           answer_too_large        nobody      no    (translator/bad_answers.py)
 ├─ NoPicture           400    invalid_request_error  no_image_generated      caller      no
 ├─ StoreUnavailable    503    server_error           store_unavailable       nobody      no
 ├─ TooManyBodies       503    server_error           too_many_large_requests nobody      no
@@ -34,7 +34,7 @@ ProxyError             500    server_error           internal_error          nob
    ├─ RefusedByPolicy  403    invalid_request_error  content_policy_violation caller     no
    ├─ RefusedByBot     400    invalid_request_error  invalid_value           caller      no
    └─ PoeFailed        502    server_error           upstream_error          upstream    yes
-      ├─ EmptyAnswer   502    server_error           empty_answer            upstream    yes
+      ├─ EmptyAnswer   502    server_error           empty_answer            upstream    yes   (translator/bad_answers.py)
       ├─ StreamCut     502    server_error           upstream_error          upstream    yes
       │  └─ Dropped    502    server_error           upstream_error          upstream    yes   (poe_api/unreached.py)
       ├─ PoeTimeout    504    server_error           upstream_timeout        upstream    yes
@@ -262,14 +262,6 @@ class NotTheJsonAskedFor(ProxyError):
     default_message = "The model did not answer with the JSON that 'response_format' asks for, even when told again."
 
 
-class AnswerTooLarge(ProxyError):
-    """The answer is larger than ``MAX_ANSWER_BYTES`` allows, or has more parts than any answer should."""
-
-    status = 502
-    code = "answer_too_large"
-    default_message = "The answer of the model is larger than this proxy relays (MAX_ANSWER_BYTES)."
-
-
 class NoPicture(ProxyError):
     """The bot was asked for a picture and gave none."""
 
@@ -394,13 +386,6 @@ class PoeFailed(PoeError):
     code = "upstream_error"
     blame = Blame.UPSTREAM
     default_message = "Poe failed to answer this request (server error)."
-
-
-class EmptyAnswer(PoeFailed):
-    """Poe said that the answer is complete, and there was nothing in it. The prompt may be why: no bot is blamed."""
-
-    code = "empty_answer"
-    default_message = "The model gave an empty answer. Please try again, or ask in another way."
 
 
 class StreamCut(PoeFailed):

@@ -32,11 +32,13 @@ from proxy.keypool.verdict import (
     ANSWERED,
 )
 from proxy.openai_api.response import Batch, ContentDeltas, Delta
-from proxy.poe_api.client import Answer, PoeClient
+from proxy.poe_api.answer import Answer
+from proxy.poe_api.client import PoeClient
 from proxy.poe_api.doubtful import RefusedWithoutReason
 from proxy.poe_api.events import Event, Texts
 from proxy.poe_api.query import Query, build_query_body
 from proxy.settings import PoeKey
+from proxy.translator.bad_answers import EmptyAnswer
 from proxy.translator.reply import Reply
 from proxy.translator.tools import without_tools
 

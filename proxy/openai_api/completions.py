@@ -6,6 +6,7 @@ import orjson
 from pydantic import ConfigDict, Field
 
 from proxy.errors import ProxyError
+from proxy.openai_api.lines import pieces_of, short, with_whole_lines
 from proxy.openai_api.request import LogitBias, StopSequence, StreamOptions
 from proxy.openai_api.response import (
     DONE,
@@ -17,9 +18,6 @@ from proxy.openai_api.response import (
     RefusalDelta,
     Usage,
     error_body,
-    pieces_of,
-    short,
-    with_whole_lines,
 )
 from proxy.openai_api.validation import Strict, parse_body
 

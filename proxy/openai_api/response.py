@@ -5,13 +5,14 @@ Shapes: https://platform.openai.com/docs/api-reference/chat/object and …/chat/
 everything around those is built once a stream.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, NamedTuple
 
 import orjson
 
 from proxy.errors import ProxyError
+from proxy.openai_api.lines import MAX_DELTA_CHARACTERS, short, with_whole_lines
 
 PING: Final = b": ping\n\n"
 DONE: Final = b"data: [DONE]\n\n"
@@ -105,87 +106,6 @@ class Batch(NamedTuple):
     def is_last(self) -> bool:
         """Whether the answer ends with it."""
         return isinstance(self.deltas[-1], Usage)
-
-
-#: A delta has at most so many characters: where every one of them is escaped its line is 48 KB, and programs that read
-#: lines of at most 64 KB are common (Go's ``bufio.Scanner``).
-MAX_DELTA_CHARACTERS: Final = 8_192
-#: A batch with more characters than this is sent in parts, each when the one before has gone out.
-MAX_BATCH_CHARACTERS: Final = 64 * 1024
-#: What some programs take for the end of a line though JSON and HTTP do not (Python's ``str.splitlines``, so httpx), as
-#: UTF-8 and as JSON writes it. The others of that kind are control characters, which JSON always escapes.
-_LINE_ENDS: Final = ((b"\xe2\x80\xa8", rb"\u2028"), (b"\xe2\x80\xa9", rb"\u2029"), (b"\xc2\x85", rb"\u0085"))
-
-
-def with_whole_lines(events: bytes) -> bytes:
-    """Server-sent events of JSON in which no program sees a line end but ours."""
-    if events.isascii():
-        return events
-    for line_end, escaped in _LINE_ENDS:
-        events = events.replace(line_end, escaped)
-    return events
-
-
-def pieces_of(text: str) -> list[str]:
-    """A text in pieces that are short enough for one delta each."""
-    if len(text) <= MAX_DELTA_CHARACTERS:
-        return [text]
-    return [text[at : at + MAX_DELTA_CHARACTERS] for at in range(0, len(text), MAX_DELTA_CHARACTERS)]
-
-
-def short(texts: list[str]) -> list[str]:
-    """The same texts, the long ones cut."""
-    if max(map(len, texts), default=0) <= MAX_DELTA_CHARACTERS:
-        return texts
-    return [piece for text in texts for piece in pieces_of(text)]
-
-
-def parts_of(batch: Batch) -> Iterator[Batch]:
-    """A batch in parts of bounded size, each delta short enough for one event."""
-    characters = 0
-    deltas: list[Delta] = []
-    for delta in _short_deltas(batch.deltas):
-        characters += _characters(delta)
-        deltas.append(delta)
-        if characters >= MAX_BATCH_CHARACTERS:
-            yield Batch(batch.choice, deltas)
-            characters, deltas = 0, []
-    if deltas:
-        yield Batch(batch.choice, deltas)
-
-
-def is_small(batch: Batch) -> bool:
-    """Whether a batch may be sent in one part: every delta is short, and all together are."""
-    total = 0
-    for delta in batch.deltas:
-        characters = _characters(delta)
-        total += characters
-        if characters > MAX_DELTA_CHARACTERS and not isinstance(delta, ContentDeltas):
-            return False
-    return total <= MAX_BATCH_CHARACTERS
-
-
-def _characters(delta: Delta) -> int:
-    if isinstance(delta, ContentDeltas):
-        return sum(map(len, delta.texts))
-    if isinstance(delta, ToolCallDelta):
-        return len(delta.arguments)
-    return 0 if isinstance(delta, Finish | Usage) else len(delta.text)
-
-
-def _short_deltas(deltas: Sequence[Delta]) -> Iterator[Delta]:
-    for delta in deltas:
-        match delta:
-            case ContentDelta(text) | ReasoningDelta(text) | RefusalDelta(text):
-                yield from map(type(delta), pieces_of(text))
-            case ContentDeltas(texts):
-                yield from map(ContentDelta, short(texts))
-            case ToolCallDelta(position, _, _, arguments):
-                first, *more = pieces_of(arguments)
-                yield delta._replace(arguments=first)
-                yield from (ToolCallDelta(position, "", "", piece) for piece in more)
-            case _:
-                yield delta
 
 
 class ChunkWriter:

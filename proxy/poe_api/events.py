@@ -10,6 +10,8 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
+from proxy.poe_api.text_runs import FORMS, SHORTEST_PAIR, Form, leading_texts, texts_of_run
+
 #: One event may not be larger; Poe caps a whole answer at 512,000 characters.
 MAX_EVENT_BYTES: Final = 8 * 1024 * 1024
 
@@ -75,36 +77,6 @@ class Done(NamedTuple):
 Event = Text | Texts | Replace | File | Json | Failure | Done
 
 
-class _Form(NamedTuple):
-    """How a server writes texts: what stands before the first, between two, and after the last.
-
-    The quotes are part of it, so that nothing can stand between them and a text; ``first`` and ``last`` are where, in a
-    read that is nothing but texts, the first one's quote is and what follows the last one's.
-    """
-
-    begins: bytes
-    between: bytes
-    ends: bytes
-    first: int
-    last: int
-
-
-def _form(newline: bytes, space: bytes) -> _Form:
-    begins, ends = b'event: text%bdata: {"text":%b"' % (newline, space), b'"}%b%b' % (newline, newline)
-    return _Form(begins, ends + begins, ends, len(begins) - 1, 1 - len(ends))
-
-
-#: What stands between two texts in an array: a line feed can be in no string.
-_BETWEEN_STRINGS: Final = b'",\n"'
-#: The lines of Poe's own server library end with CRLF.
-_FORMS_WITH_LF: Final = (_form(b"\n", b" "), _form(b"\n", b""))
-_FORMS: Final = (_form(b"\r\n", b" "), _form(b"\r\n", b""), *_FORMS_WITH_LF)
-
-
-#: Two texts cannot be shorter than this together.
-_SHORTEST_PAIR: Final = min(len(form.begins + form.between + form.ends) for form in _FORMS)
-
-
 class EventDecoder:
     """Turns reads of any size into events, a bounded number of them at a time.
 
@@ -145,7 +117,7 @@ class EventDecoder:
         self._after_cr = False
         self._half_character = ""
         #: How this server writes texts, while nothing is pending that the next read would have to be joined with.
-        self._plain: _Form | None = None
+        self._plain: Form | None = None
         self.ended = self.is_behind = False
 
     def texts(self, read: bytes) -> list[str] | None:
@@ -159,8 +131,8 @@ class EventDecoder:
         begins, between, ends, first, last = form
         if not (read.startswith(begins) and read.endswith(ends)):
             return None
-        if len(read) >= _SHORTEST_PAIR:
-            return _texts_of_run(read[first:last], between) if len(read) <= STEP_BYTES else None
+        if len(read) >= SHORTEST_PAIR:
+            return texts_of_run(read[first:last], between) if len(read) <= STEP_BYTES else None
         try:
             text = orjson.loads(read[first:last])
         except orjson.JSONDecodeError:
@@ -177,7 +149,7 @@ class EventDecoder:
         if self._tail or self._after_cr or self._half_character or self.is_behind or self.ended:
             self._plain = None
         elif events and self._plain is None:
-            self._plain = next((form for form in _FORMS if form.begins in read), None)
+            self._plain = next((form for form in FORMS if form.begins in read), None)
         return events
 
     def _take_in(self, read: bytes) -> None:
@@ -201,7 +173,7 @@ class EventDecoder:
         events: list[Event] = []
         stop = at + STEP_BYTES
         if len(buffer) - at > _SHORTEST_RUN and not self._half_character:
-            texts, at = _leading_texts(buffer, at, stop)
+            texts, at = leading_texts(buffer, at, stop)
             events += [Texts(texts)] if texts else []
         for _ in range(_STEP_EVENTS):
             if at >= stop or self.ended:
@@ -305,35 +277,6 @@ class EventDecoder:
 
 class _MalformedEventError(Exception):
     """An event that must be understood is not what the protocol says."""
-
-
-def _leading_texts(read: bytes, at: int, stop: int) -> tuple[list[str], int]:
-    """The texts from ``at`` on, up to about ``stop``, but for the last of them; none when it is not certain.
-
-    Returns where what follows them begins, too.
-    """
-    for form in _FORMS_WITH_LF:
-        if read.startswith(form.begins, at):
-            end = read.rfind(form.between, at, stop)
-            if end >= 0 and (texts := _texts_of_run(read[at + form.first : end + 1], form.between)):
-                return texts, end + len(form.ends)
-    return [], at
-
-
-def _texts_of_run(run: bytes, between: bytes) -> list[str] | None:
-    """The texts of events, from the first one's quote to the last one's; None when it is not certain.
-
-    They are decoded at once, as an array, without a step of ours for each. That comes to the same as one by one: what
-    is put between two of them is within no string, so that one ends before it and another begins behind it; and where
-    there are as many values as events, all of them strings, each event has one and nothing beside it.
-    """
-    array = run.replace(between, _BETWEEN_STRINGS)
-    events = 1 + (len(run) - len(array)) // (len(between) - len(_BETWEEN_STRINGS))
-    try:
-        texts: list[str] = orjson.loads(b"[" + array + b"]")
-    except orjson.JSONDecodeError:
-        return None
-    return texts if len(texts) == events and {*map(type, texts)} == {str} and all(texts) else None
 
 
 def _fields(block: bytes) -> tuple[bytes, bytes]:

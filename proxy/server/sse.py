@@ -13,7 +13,8 @@ from typing import Any, Final, Protocol, Self, TypeVar
 from sanic import HTTPResponse, Request
 
 from proxy.errors import ProxyError
-from proxy.openai_api.response import PING, Batch, ContentDeltas, is_small, parts_of
+from proxy.openai_api.batches import is_small, parts_of
+from proxy.openai_api.response import PING, Batch, ContentDeltas
 from proxy.server.headers import let_go_if_draining
 
 _HEADERS: Final = {"cache-control": "no-cache", "x-accel-buffering": "no"}

@@ -14,7 +14,6 @@ import sys
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from proxy.errors import AnswerTooLarge
 from proxy.openai_api.response import (
     ContentDelta,
     ContentDeltas,
@@ -24,6 +23,7 @@ from proxy.openai_api.response import (
     RefusalDelta,
 )
 from proxy.poe_api.events import Event, File, Json, Replace, Text, Texts
+from proxy.translator.bad_answers import AnswerTooLarge
 from proxy.translator.chunk import PoeChunk, read_chunk
 from proxy.translator.files import FileLinks
 from proxy.translator.growing import GrowingText

@@ -11,8 +11,8 @@ import secrets
 from collections.abc import Collection, Sequence
 from typing import Any, Final
 
-from proxy.errors import AnswerTooLarge
 from proxy.openai_api.response import ToolCallDelta
+from proxy.translator.bad_answers import AnswerTooLarge
 from proxy.translator.kept import KeptText
 
 #: Ids that are unlikely to come twice are kept: a bot's backend may know its calls by them.

@@ -27,7 +27,8 @@ from proxy.errors import (
     RateLimited,
     StreamCut,
 )
-from proxy.poe_api.client import Answer, PoeClient, Timeouts, encode_bot_name
+from proxy.poe_api.answer import Answer
+from proxy.poe_api.client import PoeClient, Timeouts, encode_bot_name
 from proxy.poe_api.events import Done, Event, Text
 from proxy.poe_api.faults import RateLimits
 from proxy.poe_api.network import network_fault

@@ -1,0 +1,68 @@
+"""Batches of deltas that may be large, in parts that are not. Pure."""
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from proxy.openai_api.lines import MAX_DELTA_CHARACTERS, pieces_of, short
+from proxy.openai_api.response import (
+    Batch,
+    ContentDelta,
+    ContentDeltas,
+    Delta,
+    Finish,
+    ReasoningDelta,
+    RefusalDelta,
+    ToolCallDelta,
+    Usage,
+)
+
+#: A batch with more characters than this is sent in parts, each when the one before has gone out.
+MAX_BATCH_CHARACTERS: Final = 64 * 1024
+
+
+def parts_of(batch: Batch) -> Iterator[Batch]:
+    """A batch in parts of bounded size, each delta short enough for one event."""
+    characters = 0
+    deltas: list[Delta] = []
+    for delta in _short_deltas(batch.deltas):
+        characters += _characters(delta)
+        deltas.append(delta)
+        if characters >= MAX_BATCH_CHARACTERS:
+            yield Batch(batch.choice, deltas)
+            characters, deltas = 0, []
+    if deltas:
+        yield Batch(batch.choice, deltas)
+
+
+def is_small(batch: Batch) -> bool:
+    """Whether a batch may be sent in one part: every delta is short, and all together are."""
+    total = 0
+    for delta in batch.deltas:
+        characters = _characters(delta)
+        total += characters
+        if characters > MAX_DELTA_CHARACTERS and not isinstance(delta, ContentDeltas):
+            return False
+    return total <= MAX_BATCH_CHARACTERS
+
+
+def _characters(delta: Delta) -> int:
+    if isinstance(delta, ContentDeltas):
+        return sum(map(len, delta.texts))
+    if isinstance(delta, ToolCallDelta):
+        return len(delta.arguments)
+    return 0 if isinstance(delta, Finish | Usage) else len(delta.text)
+
+
+def _short_deltas(deltas: Sequence[Delta]) -> Iterator[Delta]:
+    for delta in deltas:
+        match delta:
+            case ContentDelta(text) | ReasoningDelta(text) | RefusalDelta(text):
+                yield from map(type(delta), pieces_of(text))
+            case ContentDeltas(texts):
+                yield from map(ContentDelta, short(texts))
+            case ToolCallDelta(position, _, _, arguments):
+                first, *more = pieces_of(arguments)
+                yield delta._replace(arguments=first)
+                yield from (ToolCallDelta(position, "", "", piece) for piece in more)
+            case _:
+                yield delta

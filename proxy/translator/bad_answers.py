@@ -1,0 +1,18 @@
+"""Answers that are none, though Poe said that they are complete: see the tree in ``errors.py``."""
+
+from proxy.errors import PoeFailed, ProxyError
+
+
+class AnswerTooLarge(ProxyError):
+    """The answer is larger than ``MAX_ANSWER_BYTES`` allows, or has more parts than any answer should."""
+
+    status = 502
+    code = "answer_too_large"
+    default_message = "The answer of the model is larger than this proxy relays (MAX_ANSWER_BYTES)."
+
+
+class EmptyAnswer(PoeFailed):
+    """There was nothing in the answer. The prompt may be why: no key and no bot is blamed."""
+
+    code = "empty_answer"
+    default_message = "The model gave an empty answer. Please try again, or ask in another way."
