@@ -17,7 +17,7 @@ ProxyError             500    server_error           internal_error          nob
 ├─ AdminLimited        429    requests               rate_limit_exceeded     caller      no
 ├─ NoKeyReady          429    requests               rate_limit_exceeded     nobody      no
 ├─ NotTheJsonAskedFor  502    server_error           invalid_json_answer     nobody      no
-├─ AnswerTooLarge      502    server_error           answer_too_large        nobody      no    (translator/bad_answers.py)
+├─ AnswerTooLarge      502    server_error           answer_too_large        nobody      no   (translator: bad_answers)
 ├─ NoPicture           400    invalid_request_error  no_image_generated      caller      no
 ├─ StoreUnavailable    503    server_error           store_unavailable       nobody      no
 ├─ TooManyBodies       503    server_error           too_many_large_requests nobody      no
@@ -34,7 +34,7 @@ ProxyError             500    server_error           internal_error          nob
    ├─ RefusedByPolicy  403    invalid_request_error  content_policy_violation caller     no
    ├─ RefusedByBot     400    invalid_request_error  invalid_value           caller      no
    └─ PoeFailed        502    server_error           upstream_error          upstream    yes
-      ├─ EmptyAnswer   502    server_error           empty_answer            upstream    yes   (translator/bad_answers.py)
+      ├─ EmptyAnswer   502    server_error           empty_answer            upstream    yes  (translator: bad_answers)
       ├─ StreamCut     502    server_error           upstream_error          upstream    yes
       │  └─ Dropped    502    server_error           upstream_error          upstream    yes   (poe_api/unreached.py)
       ├─ PoeTimeout    504    server_error           upstream_timeout        upstream    yes
