@@ -16,7 +16,7 @@ ProxyError             500    server_error           internal_error          nob
 ├─ ClientLimited       429    requests               rate_limit_exceeded     caller      no
 ├─ AdminLimited        429    requests               rate_limit_exceeded     caller      no
 ├─ NoKeyReady          429    requests               rate_limit_exceeded     nobody      no
-├─ NotTheJsonAskedFor  502    server_error           invalid_json_answer     nobody      no
+├─ NotTheJsonAskedFor  502    server_error           invalid_json_answer     nobody      no   (translator: bad_answers)
 ├─ AnswerTooLarge      502    server_error           answer_too_large        nobody      no   (translator: bad_answers)
 ├─ NoPicture           400    invalid_request_error  no_image_generated      caller      no
 ├─ StoreUnavailable    503    server_error           store_unavailable       nobody      no
@@ -251,15 +251,6 @@ class Draining(ProxyError):
 
     def __init__(self) -> None:
         super().__init__(retry_after_s=1.0)
-
-
-class NotTheJsonAskedFor(ProxyError):
-    """The bot was asked for JSON twice and gave something else."""
-
-    status = 502
-    code = "invalid_json_answer"
-    blame = Blame.NOBODY
-    default_message = "The model did not answer with the JSON that 'response_format' asks for, even when told again."
 
 
 class NoPicture(ProxyError):

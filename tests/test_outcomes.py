@@ -5,6 +5,7 @@ import pytest
 from proxy import errors
 from proxy.outcomes import CLIENT_LIMITS, is_failure, is_refusal, refusals_in
 from proxy.server.call_log import Outcome
+from proxy.translator.bad_answers import AnswerTooLarge, EmptyAnswer, NotTheJsonAskedFor
 
 
 @pytest.mark.parametrize(
@@ -38,7 +39,9 @@ def test_what_the_caller_brought_about_is_a_refusal(error: errors.ProxyError) ->
         errors.NoKeyReady(),
         errors.StoreUnavailable(),
         errors.Draining(),
-        errors.NotTheJsonAskedFor(),
+        NotTheJsonAskedFor(),
+        AnswerTooLarge(),
+        EmptyAnswer(),
         errors.RateLimited(),
         errors.OutOfPoints(),
         errors.SubscriptionRequired(),

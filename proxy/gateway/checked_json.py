@@ -3,11 +3,11 @@
 import asyncio
 from collections.abc import Callable
 
-from proxy.errors import NotTheJsonAskedFor
 from proxy.gateway.attempts import Attempts
 from proxy.gateway.call import Show
 from proxy.openai_api.response import Batch, ContentDelta, ContentDeltas, Delta, RefusalDelta
 from proxy.poe_api.query import Message, Query
+from proxy.translator.bad_answers import NotTheJsonAskedFor
 from proxy.translator.reply import Reply
 from proxy.translator.structured import JsonFormat, NotAsAsked
 

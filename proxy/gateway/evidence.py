@@ -64,8 +64,7 @@ class Evidence:
             return UPLOAD_FAILED
         if isinstance(error, RefusedHere):
             self._refused.append(lease)
-            return judge(error)
-        if isinstance(error, EmptyAnswer):
+        if isinstance(error, RefusedHere | EmptyAnswer):
             return judge(error)
         if isinstance(error, PoeFailed):
             self._suspects = [*self._credible_suspects(), _Suspect(lease, self._reach.outages)]

@@ -1,6 +1,6 @@
 """Answers that are none, though Poe said that they are complete: see the tree in ``errors.py``."""
 
-from proxy.errors import PoeFailed, ProxyError
+from proxy.errors import Blame, PoeFailed, ProxyError
 
 
 class AnswerTooLarge(ProxyError):
@@ -16,3 +16,12 @@ class EmptyAnswer(PoeFailed):
 
     code = "empty_answer"
     default_message = "The model gave an empty answer. Please try again, or ask in another way."
+
+
+class NotTheJsonAskedFor(ProxyError):
+    """The bot was asked for JSON twice and gave something else."""
+
+    status = 502
+    code = "invalid_json_answer"
+    blame = Blame.NOBODY
+    default_message = "The model did not answer with the JSON that 'response_format' asks for, even when told again."
