@@ -3,9 +3,10 @@
 Pure. Knows Poe's roles and fields, nothing of OpenAI's.
 """
 
+import io
 import json
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal, NamedTuple
 
 import orjson
@@ -91,15 +92,14 @@ def build_query_body(query: Query) -> bytes:
         message._replace(content=mark) if len(message.content) > _LONG_CHARACTERS else message
         for message in query.messages
     ]
-    between = _encoded(query._replace(messages=short)).split(mark.encode())
-    texts = (b"".join(_in_steps(text)) for text in long)
-    return b"".join(piece for pair in zip(between, texts, strict=False) for piece in pair) + between[-1]
-
-
-def _in_steps(text: str) -> Iterator[bytes]:
-    """A text within its quotes, encoded a piece at a time: Python's lock is kept for a piece alone."""
-    for at in range(0, len(text), _LONG_CHARACTERS):
-        yield orjson.dumps(text[at : at + _LONG_CHARACTERS])[1:-1]
+    first, *rest = _encoded(query._replace(messages=short)).split(mark.encode())
+    body = io.BytesIO()  # its value is no copy
+    body.write(first)
+    for text, after in zip(long, rest, strict=True):
+        for at in range(0, len(text), _LONG_CHARACTERS):  # Python's lock is kept for a piece alone
+            body.write(orjson.dumps(text[at : at + _LONG_CHARACTERS])[1:-1])
+        body.write(after)
+    return body.getvalue()
 
 
 def _encoded(query: Query) -> bytes:

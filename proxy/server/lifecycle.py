@@ -1,5 +1,7 @@
 """What a worker process opens before it serves and closes after. Nothing here waits for Redis or Poe."""
 
+import contextlib
+import ctypes
 import gc
 import sys
 from contextlib import AsyncExitStack
@@ -14,6 +16,8 @@ from proxy.settings import Settings
 #: How long a thread that parses a large body keeps Python's lock before the event loop gets it; Python's own is 5 ms,
 #: which a chat beside it would wait for at each of its steps.
 _SWITCH_S: Final = 0.001
+_LARGE_BLOCK_BYTES: Final = 1024 * 1024
+_M_MMAP_THRESHOLD: Final = -3  # malloc.h
 
 
 class Lifecycle:
@@ -35,6 +39,7 @@ class Lifecycle:
         if self._own_process:
             _tame_garbage_collector()
             sys.setswitchinterval(_SWITCH_S)
+            _give_large_blocks_back()
 
     async def renew(self, app: App, settings: Settings) -> None:
         """Puts resources with other settings in place of these, which close when the calls that use them have ended."""
@@ -70,3 +75,13 @@ def _tame_garbage_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 10, 10)
+
+
+def _give_large_blocks_back() -> None:
+    """A megabyte that was freed goes back to the system at once.
+
+    glibc keeps blocks of up to 32 MB when one of that size was freed before, so that a worker would keep the memory of
+    its largest bodies. Other C libraries have no such option.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _LARGE_BLOCK_BYTES)

@@ -7,7 +7,7 @@ https://creator.poe.com/docs/server-bots/function-calling.
 
 import json
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -192,9 +192,12 @@ def _written(value: list[Any], texts: Sequence[str]) -> str:
     if not long:
         return json.dumps(value, ensure_ascii=False)
     mark = secrets.token_hex(16)
-    between = json.dumps(_marked(value, mark), ensure_ascii=False).split(mark)
-    pieces = ["".join(_in_steps(text)) for text in long]
-    return "".join(piece for pair in zip(between, pieces, strict=False) for piece in pair) + between[-1]
+    written, *rest = json.dumps(_marked(value, mark), ensure_ascii=False).split(mark)
+    for text, after in zip(long, rest, strict=True):
+        for at in range(0, len(text), _LONG_CHARACTERS):  # added in place: nothing else knows what is written
+            written += json.dumps(text[at : at + _LONG_CHARACTERS], ensure_ascii=False)[1:-1]
+        written += after
+    return written
 
 
 def _marked(value: Any, mark: str) -> Any:
@@ -208,8 +211,3 @@ def _marked(value: Any, mark: str) -> Any:
             return {name: _marked(inner, mark) for name, inner in value.items()}
         case _:
             return value
-
-
-def _in_steps(text: str) -> Iterator[str]:
-    for at in range(0, len(text), _LONG_CHARACTERS):
-        yield json.dumps(text[at : at + _LONG_CHARACTERS], ensure_ascii=False)[1:-1]
