@@ -71,3 +71,7 @@ class ChatCall:
     request: ChatCompletionRequest
     record: RelayRecord = field(default_factory=RelayRecord)
     is_large: bool = False
+
+    def forget_messages(self) -> None:
+        """The call is over, and yet known for a while: to the log, and to the contexts of timers."""
+        self.request = self.request.model_copy(update={"messages": []})

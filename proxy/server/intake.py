@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar
 from sanic import Request
 
 from proxy.errors import BodyTooLarge
+from proxy.gateway.call import ChatCall
 from proxy.openai_api.validation import is_large
 from proxy.server.bodies import Room
 from proxy.server.body import read_body
@@ -54,6 +55,9 @@ def with_room(handler: _Handler) -> _Handler:
             room: Room | None = getattr(request.ctx, _ROOM, None)
             if room is not None:
                 room.leave()
+            call: ChatCall | None = getattr(request.ctx, "call", None)
+            if call is not None and call.is_large:
+                call.forget_messages()
 
     return handle
 

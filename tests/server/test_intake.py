@@ -1,8 +1,10 @@
 """What callers send is taken in within bounds: of a body, of all together, and of what one becomes when decoded."""
 
 import asyncio
+import gc
 import gzip
 import json
+import os
 import threading
 import zlib
 from collections.abc import Callable
@@ -14,6 +16,7 @@ from openai import AsyncOpenAI
 
 from proxy.errors import InvalidRequest, TooManyBodies, UnsupportedEncoding
 from proxy.openai_api import validation
+from proxy.openai_api.request import ChatMessage
 from proxy.server.bodies import Bodies, Room
 from proxy.server.content_encoding import decoded, encoding_of
 from proxy.settings import Settings
@@ -239,3 +242,22 @@ def test_an_encoding_is_known_by_its_name() -> None:
         encoding_of("br")
     with pytest.raises(InvalidRequest):
         list(decoded(b"x", "deflate"))
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_large_prompt_is_not_kept_when_its_call_is_over(raw: httpx.AsyncClient, *, stream: bool) -> None:
+    """Sanic's context knows the last request, and a timer knows the context that it was set in."""
+    prompt = f"{os.urandom(8).hex()} " * 40_000
+    body = {**CHAT, "messages": [{"role": "user", "content": prompt}], "stream": stream}
+
+    def kept() -> int:
+        messages = (one for one in gc.get_objects() if isinstance(one, ChatMessage))
+        return sum(one.content == prompt for one in messages)
+
+    gc.collect()
+    gc.disable()
+    try:
+        await raw.post("/v1/chat/completions", json=body)
+        await wait_until(lambda: not kept(), "nobody knows the prompt any more")
+    finally:
+        gc.enable()
