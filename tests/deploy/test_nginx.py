@@ -14,7 +14,7 @@ import pytest
 from cluster.front import CONFIGURATION, build_configuration, nginx_command, running_front
 from cluster.processes import MissingProgramError, find_program, free_port
 from proxy import errors
-from proxy.settings import Settings
+from proxy.settings import Settings, parse_access_tokens
 from tests.support.scripted_poe import DONE, Reply, ScriptedPoe, text
 from tests.support.serving import make_settings, serving
 from tests.support.waiting import wait_until
@@ -385,3 +385,15 @@ def test_there_is_room_for_thousands_of_streams() -> None:
     """Each takes two connections and two file descriptors."""
     assert int(directive("worker_connections")) >= 2 * 5000
     assert int(directive("worker_rlimit_nofile")) > int(directive("worker_connections"))
+
+
+async def test_a_body_that_is_refused_is_refused_behind_nginx_too(front: Front, settings: Settings) -> None:
+    """The whole of it is on its way when the answer comes; a connection that was reset would make it a 502."""
+    ours = settings.model_copy(update={"max_body_bytes": 1_000_000, "access_tokens": parse_access_tokens(TOKEN)})
+    async with serving(ours) as base_url, front(httpx.URL(base_url).port) as client:
+        answers = [await client.post("/v1/chat/completions", content=b" " * 20_000_000) for _ in range(5)]
+        stranger = await client.post("/v1/x", content=b" " * 20_000_000)
+
+    assert [answer.status_code for answer in answers] == [413] * 5
+    assert {answer.json()["error"]["code"] for answer in answers} == {"request_too_large"}
+    assert stranger.status_code == 404

@@ -107,3 +107,12 @@ def test_each_section_of_an_alert_answers_the_same_questions() -> None:
     questions = ("**What it means.**", "**See.**", "**Do.**", "**It is not**")
     assert sections
     assert [name for name, text in sections if any(text.count(question) != 1 for question in questions)] == []
+
+
+def test_each_bound_names_the_test_that_holds_it() -> None:
+    """And what it is; what happens beyond may be nothing."""
+    _, _, section = (DOCS / "security.md").read_text(encoding="utf-8").partition("\n## Bounds on what comes in\n")
+    rows = [line.split("|")[1:-1] for line in section.partition("\n## ")[0].splitlines() if line.startswith("| ")]
+
+    assert len(rows) > 20
+    assert [row[0] for row in rows[1:] if len(row) != 4 or not row[1].strip() or not _TEST.search(row[3])] == []

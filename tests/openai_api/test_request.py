@@ -1,6 +1,7 @@
 """Chat requests as clients send them: known fields checked strictly, unknown ones no fault, the fault named."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -300,3 +301,42 @@ def test_any_body_is_a_request_or_a_named_fault(body: bytes) -> None:
         assert fault.status == 400
         assert fault.param is None or fault.param.split("[")[0].split(".")[0] in ChatCompletionRequest.model_fields
         assert fault.message
+
+
+CALL: dict[str, Any] = {"id": "c", "function": {"name": "f", "arguments": ""}}
+
+
+@pytest.mark.parametrize(
+    ("asked_with", "param"),
+    [
+        (lambda over: {"messages": HELLO * (10_000 + over)}, "messages"),
+        (
+            lambda over: {"messages": [{"role": "user", "content": [{"type": "text", "text": ""}] * (1_000 + over)}]},
+            "messages[0].content",
+        ),
+        (
+            lambda over: {"messages": [*HELLO, {"role": "assistant", "tool_calls": [CALL] * (1_000 + over)}]},
+            "messages[1].tool_calls",
+        ),
+        (lambda over: {"messages": [{"role": "user", "content": "", "name": "n" * (512 + over)}]}, "messages[0].name"),
+        (lambda over: {"tools": [{"type": "function"}] * (1_024 + over)}, "tools"),
+        (
+            lambda over: {"tools": [{"type": "function", "function": {"name": "f" * (128 + over)}}]},
+            "tools[0].function.name",
+        ),
+        (lambda over: {"stop": ["a"] * (16 + over)}, "stop"),
+        (lambda over: {"stop": "a" * (1_000 + over)}, "stop"),
+        (lambda over: {"stop": ["a" * (1_000 + over)]}, "stop[0]"),
+        (lambda over: {"logit_bias": {str(token): 1 for token in range(1_024 + over)}}, "logit_bias"),
+        (lambda over: {"modalities": ["text"] * (16 + over)}, "modalities"),
+        (lambda over: {"model": "m" * (256 + over)}, "model"),
+        (lambda over: {"n": 128 + over}, "n"),
+        (lambda over: {"reasoning_effort": "e" * (32 + over)}, "reasoning_effort"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_each_count_and_length_has_its_bound(asked_with: Callable[[int], dict[str, Any]], param: str) -> None:
+    """That much is taken, and one more is refused by its name."""
+    parse_chat_request(json.dumps({"messages": HELLO, **asked_with(0)}).encode())
+
+    assert refused(json.dumps({"messages": HELLO, **asked_with(1)}).encode()).param == param
