@@ -36,7 +36,7 @@ def of_body(words: object, *, status: int = 400, key: str = KEY, **more: str) ->
     [
         (of_body("Unsupported file: x.xyz"), "Unsupported file: x.xyz (said by Poe)"),
         (of_body("Pick another size.", status=422), "Pick another size. (said by Poe)"),
-        (of_body("Blocked.", status=403), "Blocked. (said by Poe)"),
+        (of_body("Blocked by moderation.", status=403), "Blocked by moderation. (said by Poe)"),
         (fault_of_event(Failure("Unsupported file", "user_caused_error")), "Unsupported file (said by the bot)"),
         (
             fault_of_event(Failure("Open the bot once and agree.", "privacy_authorization_error")),
