@@ -1,6 +1,6 @@
 """How many workers share what is limited, as one worker knows it: what its part is while Redis is away. Pure.
 
-Each worker registers in Redis every two seconds, and is told how many are alive; leases tell it too. A worker that
+Each worker registers in Redis every two seconds, and is told how many are alive. A worker that
 joins others cannot know whether they have heard of it before they had time for a sign of life of their own. Until then
 they share everything among themselves, and nothing is left for the newcomer.
 """
@@ -73,11 +73,6 @@ class Fleet:
             self._is_known = others == 0
         elif now_s - self._joined_at_s >= _HEARD_AFTER_S:
             self._is_known = True
-        self.note_workers(workers)
-
-    def note_workers(self, workers: int) -> None:
-        """Redis has said how many are alive."""
-        now_s = self._clock()
         while self._counts and self._counts[-1][1] <= workers:
             self._counts.pop()
         while self._counts and self._counts[0][0] < now_s - _REMEMBERED_S:

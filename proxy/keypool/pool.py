@@ -25,7 +25,7 @@ from proxy.keypool.clock_watch import ClockWatch
 from proxy.keypool.fleet import SIGN_OF_LIFE_S, Fleet, Instance
 from proxy.keypool.lease import KeyCount, Lease, LeaseReply, NoneReady, PoolLimits, Wanted
 from proxy.keypool.model import ModelPool
-from proxy.keypool.replies import read_lease_reply, workers_in
+from proxy.keypool.replies import read_lease_reply
 from proxy.keypool.shared import ProbeAnswer, Settlement, SharedPool, Unanswered
 from proxy.keypool.verdict import ABANDONED, DOUBTFUL, HARMLESS, Cooldown, Verdict
 from proxy.keypool.wait_queue import WaitQueue
@@ -258,13 +258,11 @@ class KeyPool:
             self._model.note_lease(answer.key.key_id)
             self._note_held(answer, wanted)
         if wanted.caller is not None:
-            self._note_client(wanted.caller, answer, reply)
+            self._note_client(wanted.caller, answer)
         return answer
 
-    def _note_client(self, caller: Caller, answer: LeaseReply, reply: list[Any]) -> None:
-        """Keeps what Redis said of a client, and of the fleet, for when it is away."""
-        if workers := workers_in(reply):
-            self._fleet.note_workers(workers)
+    def _note_client(self, caller: Caller, answer: LeaseReply) -> None:
+        """Keeps what Redis said of a client, for when it is away."""
         if isinstance(answer, Lease) and answer.room is not None:
             self._callers.note_left(caller, answer.room)
         elif isinstance(answer, ClientRefused) and not answer.waits:

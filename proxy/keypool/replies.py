@@ -26,19 +26,12 @@ def read_lease_reply(reply: Sequence[Any], lease_id: str, wanted: Wanted, keys: 
     return NoneReady(ready_in_s=None)
 
 
-def workers_in(reply: Sequence[Any]) -> int:
-    """How many workers are alive, as a reply to a managed client's request says; 0 when it does not."""
-    if reply[0] == "leased":
-        return int(reply[5][7])
-    return int(reply[9]) if reply[0] == "client" else 0
-
-
 def _skipped(flat: Sequence[str]) -> list[tuple[str, str]]:
     return list(zip(flat[::2], flat[1::2], strict=True))
 
 
 def _room(counts: Sequence[int]) -> Room:
-    limit, left, reset_ms, token_limit, tokens_left, tokens_reset_ms, left_today, _ = (int(count) for count in counts)
+    limit, left, reset_ms, token_limit, tokens_left, tokens_reset_ms, left_today = (int(count) for count in counts)
     return Room(
         limit,
         left,

@@ -163,7 +163,7 @@ class SharedPool:
         names, client_id = self._store.keys, caller.client_id
         return self._store.run(
             _RELEASE_SLOT,
-            [names.client_slots(client_id), names.client_held(client_id), names.client_waiting(client_id), names.clock],
+            [names.client_slots(client_id), names.client_held(client_id), names.clock],
             [caller.slot, tokens, self._lease_ms, *(one.slot for one in more)],
         )
 

@@ -9,13 +9,16 @@ import statistics
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import asdict
 from functools import partial
 from typing import Any, Final
 
 import pytest
 import redis.asyncio
 
+from proxy.clients.admin import ClientAdmin
 from proxy.errors import RateLimited
+from proxy.keypool.callers import Caller, ClientLimits, Demand
 from proxy.keypool.lease import Lease, NoneReady, PoolLimits, Wanted
 from proxy.keypool.pool import KeyPool
 from proxy.keypool.verdict import ANSWERED, Cooldown, Verdict, judge
@@ -27,14 +30,17 @@ SIZES: Final = (10, 100, 1000)
 ROUNDS, LEASES_A_ROUND = 15, 60
 #: Not the scripts' work but ours: asking for the counts, and connecting.
 _OURS: Final = frozenset(("info", "hello", "client", "client|setinfo", "config|resetstat", "select", "command"))
+#: What a request of a client with limits of every kind may cost: its three scripts and their commands.
+_COMMANDS_OF_A_CLIENT: Final = 56
 COOLING: Final = Verdict("rate_limit_exceeded", effect="rest key", stated_s=600)
 
 
 class Rig:
     """One pool with so many keys, some of them at rest."""
 
-    def __init__(self, pool: KeyPool, server: Any) -> None:
+    def __init__(self, pool: KeyPool, store: RedisStore, server: Any) -> None:
         self.pool = pool
+        self.store = store
         self._server = server
 
     async def lease(self) -> Lease:
@@ -45,6 +51,22 @@ class Rig:
     async def use(self, verdict: Verdict = ANSWERED) -> None:
         """One request's two calls."""
         await self.pool.settle(await self.lease(), verdict)
+
+    async def make_client(self, limits: ClientLimits) -> str:
+        """A managed client with these limits; its public id."""
+        record, _ = await ClientAdmin(self.store).create("laptop", asdict(limits))
+        return record.client_id
+
+    async def let_in(self, caller: Caller) -> Lease:
+        """A client's request that goes on."""
+        lease = await self.pool.lease(Wanted("Echo", caller=caller))
+        assert isinstance(lease, Lease)
+        return lease
+
+    async def serve(self, caller: Caller) -> None:
+        """A client's request from its beginning to its end."""
+        await self.pool.settle(await self.let_in(caller), ANSWERED)
+        await self.pool.release(caller, tokens=12)
 
     async def ask_in_vain(self) -> None:
         assert isinstance(await self.pool.lease(Wanted("Echo")), NoneReady)
@@ -89,7 +111,7 @@ class Rigs:
         store = RedisStore(self._url, f"{self._namespace}-{size}")
         self.stack.push_async_callback(store.close)
         pool = KeyPool(keys, store, limits=PoolLimits(**limits), cooldown=Cooldown(5, 300))  # type: ignore[arg-type]  # the test's numbers
-        rig = Rig(pool, self._server)
+        rig = Rig(pool, store, self._server)
         for _ in range(round(size * resting)):
             await rig.use(COOLING)
         return rig
@@ -177,3 +199,22 @@ async def test_a_request_takes_as_long_with_a_thousand_keys_as_with_ten(rigs: Ri
 
     assert slowest_over_fastest({size: statistics.median(rounds) for size, rounds in script_us.items()}) < 2
     assert slowest_over_fastest({size: statistics.median(rounds) for size, rounds in trip_s.items()}) < 2
+
+
+async def test_a_clients_request_costs_the_same_commands_however_many_are_under_way(rigs: Rigs) -> None:
+    """Its limits are sums, which no lease adds up anew."""
+    rig = await rigs.rig(10, resting=0)
+    limits = ClientLimits(requests_per_minute=10_000, streams=1_000, requests_per_day=10_000, tokens_per_day=10**9)
+    record = await rig.make_client(limits)
+    demand = Demand(requests=1, streams=1, prompt_tokens=10, output_tokens=10)
+    await rig.serve(Caller(record, "first", limits, demand))  # announces the keys
+    counts = []
+    for under_way in (0, 10, 100):
+        for number in range(under_way):
+            await rig.let_in(Caller(record, f"running-{under_way}-{number}", limits, demand))
+        serving = partial(rig.serve, Caller(record, f"slot-{under_way}", limits, demand))
+        counts.append(await rig.commands_of(serving))
+
+    assert counts[0]["evalsha"] == 3, "one call to lease, one to settle, one to release"
+    assert counts[0] == counts[1] == counts[2]
+    assert sum(counts[0].values()) <= _COMMANDS_OF_A_CLIENT

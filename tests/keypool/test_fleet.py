@@ -74,15 +74,6 @@ def test_a_redis_that_was_emptied_makes_no_part_larger() -> None:
     assert (at_once, fleet.parts) == (4, 3)
 
 
-def test_a_lease_brings_the_news_of_others() -> None:
-    fleet = Fleet(Instance("a", 2), clock=Clock())
-    fleet.note_sign_of_life(2, others=0)
-
-    fleet.note_workers(4)
-
-    assert fleet.parts == 4
-
-
 @dataclass
 class Running:
     """One worker: its pool, its way to Redis, and its signs of life."""

@@ -23,12 +23,12 @@
 --                                                 skipped: key id, why, key id, why...
 --                                                 room: of the client: limit, left, ms to reset of its requests (a minute,
 --                                                       or else a day), and the same of its tokens a day; 0 = no limit;
---                                                       requests left of the day, -1 = no limit; workers alive
+--                                                       requests left of the day, -1 = no limit
 --      or {"none", ms until a key not tried is ready, ms until any key is ready, parked, retired, skipped, bot rests}
 --                                                 -1 = no such key; parked, retired: how many of this instance's keys;
 --                                                 bot rests: where rests for this bot are part of the reason, the outcome that
 --                                                 began the first of them; else ''
---      or {"client", why, ms, limit, used, held, wanted, waits, ahead, workers}
+--      or {"client", why, ms, limit, used, held, wanted, waits, ahead}
 --                                                 the client has no room ('requests_per_minute', 'streams',
 --                                                 'requests_per_day', 'tokens_per_day'; ms until it has, -1 = never; waits: 1 if
 --                                                 it stands in line, behind so many), or is 'gone'
@@ -44,7 +44,6 @@ for i = 11 + tried_count, #ARGV do left_out[ARGV[i]] = true end
 
 local PAGE, MAX_SKIPPED, BUSY_MS, REPEATED_WITHIN_MS = 32, 16, 25, 20000
 -- include: pool_clock
--- include: client_limits
 local now, redis_now = read_pool_clock(prefix .. 'clock')
 local function number(value) return tonumber(value or 0) or 0 end
 
@@ -56,20 +55,22 @@ if answer then return cjson.decode(answer) end
 if redis.call('EXISTS', keyset) == 0 then return {'unannounced'} end
 
 -- The client: is there room for one more? Nothing but its line is written before a key is found.
-local state, want, line, reserve
+local let_in
 if client ~= '' then
+-- include: client_held
+-- include: client_limits
   local slot, requests, streams, prompt, output, may_wait = string.match(wants, '^(%S+) (%d+) (%d+) (%d+) (%d+) (%d)$')
-  want = {requests = tonumber(requests), streams = tonumber(streams), prompt = tonumber(prompt), output = tonumber(output),
+  local want = {requests = tonumber(requests), streams = tonumber(streams), prompt = tonumber(prompt), output = tonumber(output),
     may_wait = may_wait == '1'}
-  state = read_client(prefix, client, slot, now, redis_now)
-  if not state then return {'client', 'gone', 0, 0, 0, 0, 0, 0, 0, 0} end
-  line, reserve = look_at_line(state), reserve_for(state, want)
+  local state = read_client(prefix, client, slot, now, redis_now)
+  if not state then return {'client', 'gone', 0, 0, 0, 0, 0, 0, 0} end
+  local line, reserve = look_at_line(state), reserve_for(state, want)
   local refusal = not state.is_in and lacking(state, want, line, reserve)
   if refusal then
     stand_in_line(state, want, line, refusal)
-    refusal[10] = redis.call('ZCARD', prefix .. 'workers')
     return refusal
   end
+  let_in = function() return admit(state, want, line, reserve, lease_ms) end
 end
 
 -- The bot's breaker: while open nobody asks; after that one request at a time finds out.
@@ -193,11 +194,7 @@ if chosen then
   if open_until > 0 then
     redis.call('HSET', bot_hash, 'probing_until_ms', now + lease_ms, 'probing_lease', lease_id)
   end
-  local room = {0, 0, 0, 0, 0, 0, -1, 0}
-  if state then
-    room = admit(state, want, line, reserve, lease_ms)
-    room[8] = redis.call('ZCARD', prefix .. 'workers')
-  end
+  local room = let_in and let_in() or {0, 0, 0, 0, 0, 0, -1}
   local leased = {'leased', chosen, turn, skipped, open_until > 0 and 1 or 0, room}
   redis.call('SET', answer_name, cjson.encode(leased), 'PX', REPEATED_WITHIN_MS)
   return leased

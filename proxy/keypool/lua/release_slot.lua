@@ -3,27 +3,25 @@
 --
 -- KEYS 1 slots      zset slot -> epoch ms when it is void
 --      2 held       hash slot -> what it holds
---      3 waiting    hash slot -> its place in the line of its client
---      4 clock      hash of the pool's clock
+--      3 clock      hash of the pool's clock
 -- ARGV 1 slot
 --      2 tokens     that the request has used
 --      3 keep ms    how long these count if the ledger never has them
 --      4.. further slots of the request, which end with it
 -- Returns 1 if it was held, else 0
-local slots, held, waiting, clock = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local slots, held, clock = KEYS[1], KEYS[2], KEYS[3]
 local slot, tokens, keep_ms = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 
 -- include: pool_clock
--- include: client_limits
-local now = read_pool_clock(clock, true)
+-- include: client_held
 
 for i = 4, #ARGV do
   redis.call('ZREM', slots, ARGV[i])
   drop_held(held, ARGV[i])
 end
-redis.call('HDEL', waiting, slot)
 local was_held = redis.call('ZREM', slots, slot)
 if drop_held(held, slot) and tokens > 0 then
+  local now = read_pool_clock(clock, true)
   redis.call('ZADD', slots, now + keep_ms, slot)
   redis.call('PEXPIRE', slots, keep_ms)
   redis.call('HINCRBY', held, 'ended', tokens)

@@ -6,7 +6,7 @@
 local prefix = ARGV[1]
 
 -- include: pool_clock
--- include: client_limits
+-- include: client_held
 local _, redis_now = read_pool_clock(prefix .. 'clock', true)
 local found = 0
 

@@ -8,6 +8,6 @@
 local clock, prefix, client, slot = KEYS[1], ARGV[1], ARGV[2], ARGV[3]
 
 -- include: pool_clock
--- include: client_limits
+-- include: client_held
 local _, redis_now = read_pool_clock(clock, true)
 return withdraw(prefix, client, slot, redis_now)
