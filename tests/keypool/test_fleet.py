@@ -17,6 +17,7 @@ from proxy.keypool.pool import KeyPool
 from proxy.keypool.verdict import Cooldown
 from proxy.settings import PoeKey
 from proxy.store.redis import RedisStore
+from tests.support.tcp_pipe import tcp_pipe
 from tests.support.waiting import wait_until
 
 LIMITS = ClientLimits(requests_per_minute=100)
@@ -113,10 +114,12 @@ async def test_without_redis_two_instances_let_through_no_more_than_the_limit(
     monkeypatch.setattr(pool_module, "HEARTBEAT_S", 0.1)
     monkeypatch.setattr(fleet_module, "_HEARD_AFTER_S", 0.15)
     async with contextlib.AsyncExitStack() as stack:
+        pipe = stack.enter_context(tcp_pipe(redis_url))
+        url = pipe.url("redis")
 
         async def start(name: str) -> list[Running]:
             instance = Instance(name, workers)
-            return [await stack.enter_async_context(running(redis_url, namespace, instance)) for _ in range(workers)]
+            return [await stack.enter_async_context(running(url, namespace, instance)) for _ in range(workers)]
 
         admin_store = RedisStore(redis_url, namespace)
         stack.push_async_callback(admin_store.close)
@@ -132,8 +135,7 @@ async def test_without_redis_two_instances_let_through_no_more_than_the_limit(
         if age == "all have heard":
             await wait_until(lambda: parts() == {2 * workers}, "all have heard of each other")
 
-        for worker in fleet:
-            worker.store._lose(OSError())  # noqa: SLF001 - what a dead Redis does to the store
+        pipe.stall()
         await asyncio.gather(*(worker.take(record.client_id) for worker in fleet))
 
     taken = sum(worker.taken for worker in fleet)

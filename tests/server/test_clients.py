@@ -14,6 +14,7 @@ from proxy.settings import Settings
 from proxy.store.redis import RedisStore
 from tests.support.scripted_poe import DONE, Asked, Reply, ScriptedPoe, answer, failure, text
 from tests.support.serving import http, sdk, serving
+from tests.support.tcp_pipe import tcp_pipe
 from tests.support.waiting import wait_until
 
 HELLO: list[Any] = [{"role": "user", "content": "hello"}]
@@ -94,7 +95,7 @@ async def test_a_client_without_limits_is_told_nothing(proxy: str, admin: Client
 
 
 async def test_requests_under_way_are_counted_and_make_room_when_they_end(
-    proxy: str, admin: ClientAdmin, poe: ScriptedPoe
+    settings: Settings, admin: ClientAdmin, poe: ScriptedPoe
 ) -> None:
     """The next request of a client that waits for its answers one by one is never refused."""
     _, token = await admin.create("laptop", {"streams": 1})
@@ -102,7 +103,8 @@ async def test_requests_under_way_are_counted_and_make_room_when_they_end(
     poe.script = lambda _: Reply([text("one"), go_on, text(" two"), DONE])
 
     async with (
-        http(proxy, token.text) as client,
+        serving(settings.model_copy(update={"client_wait_s": 0.1})) as base_url,
+        http(base_url, token.text) as client,
         client.stream("POST", "/v1/chat/completions", json=BODY | {"stream": True}) as open_stream,
     ):
         lines = open_stream.aiter_lines()
@@ -225,24 +227,18 @@ async def test_while_redis_is_away_known_clients_get_in_within_their_limits(
     _, token = await admin.create("laptop", {"requests_per_minute": 3})
     _, unseen = await admin.create("phone", {})
     monkeypatch.setattr(managed, "_FRESH_S", 0.0)
-    async with serving(settings) as base_url, http(base_url, token.text) as client:
-        assert (await chat(client)).status_code == 200
-        worker = client_worker()
-        worker.store._lose(OSError())  # noqa: SLF001 - what a dead Redis does to the store
-        statuses = [(await chat(client)).status_code for _ in range(3)]
-        stranger = await client.post(
-            "/v1/chat/completions", json=BODY, headers={"authorization": f"Bearer {unseen.text}"}
-        )
+    with tcp_pipe(settings.redis_url) as pipe:
+        piped = settings.model_copy(update={"redis_url": pipe.url("redis")})
+        async with serving(piped) as base_url, http(base_url, token.text) as client:
+            assert (await chat(client)).status_code == 200
+            pipe.stall()
+            statuses = [(await chat(client)).status_code for _ in range(3)]
+            stranger = await client.post(
+                "/v1/chat/completions", json=BODY, headers={"authorization": f"Bearer {unseen.text}"}
+            )
 
     assert statuses == [200, 200, 429]
     assert stranger.status_code == 503
-
-
-def client_worker() -> Any:
-    """The worker of the application that serves."""
-    from sanic import Sanic  # noqa: PLC0415 - of this test alone
-
-    return Sanic.get_app("poe-proxy").ctx.worker
 
 
 async def test_the_token_is_in_no_answer(proxy: str, admin: ClientAdmin, poe: ScriptedPoe) -> None:
