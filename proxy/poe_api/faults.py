@@ -78,10 +78,15 @@ _BY_WORDS: Final[tuple[tuple[re.Pattern[str], type[PoeError]], ...]] = tuple(
         (r"(incorrect|invalid) api key", KeyRefused),
         (r"bot does not exist|cannot access private bots|does not support api access", ModelNotFound),
         (r"does not exist or you do not have access|^model \S+ not found", ModelNotFound),
-        (r"does not support (tool|function)|(tool|function) calling is not supported", FeatureRefused),
+        (r"(does not|doesn't|do not|don't|cannot|can't) support (the )?(use of )?(tool|function)", FeatureRefused),
+        (r"(tool|function)s?( use| calls?| calling)? (is|are) (currently )?not (supported|available)", FeatureRefused),
+        (r"that support tool use", FeatureRefused),
         (r"(message|prompt|input) (is )?too long|maximum context length|context window", PromptTooLong),
     )
 )
+
+#: What words say more exactly than that the caller is at fault.
+_OF_THE_REQUEST: Final = (FeatureRefused, PromptTooLong)
 
 #: How Poe itself says in an event that an account is limited. Other words come from a bot or its provider.
 _POES_LIMIT: Final = re.compile(r"exceeded rate limit", re.IGNORECASE)
@@ -194,13 +199,13 @@ def _kind(types: tuple[str, ...], words: str, *, status: int) -> type[PoeError]:
         # "insufficient_quota" is also how Poe labels a missing subscription; its words tell the two apart.
         return SubscriptionRequired if _BY_WORDS[0][0].search(words) else OutOfPoints
     for kind in types:
-        if kind in _BY_TYPE and _BY_TYPE[kind] is not RateLimited:
+        if kind in _BY_TYPE and _BY_TYPE[kind] not in (RateLimited, RefusedByBot):
             return _BY_TYPE[kind]
     for pattern, fault in _BY_WORDS:
-        if pattern.search(words):
+        if pattern.search(words) and (RefusedByBot not in named or fault in _OF_THE_REQUEST):
             return fault
-    if RateLimited in named:
-        return RateLimited
+    if named:
+        return RateLimited if RateLimited in named else RefusedByBot
     if status in (400, 403):
         return _refusal(" ".join((*types, words)), status=status)
     return _BY_STATUS.get(status, RefusedByBot if 400 <= status < 500 else PoeFailed)

@@ -274,9 +274,10 @@ async def test_an_instance_without_a_way_out_harms_no_other_and_says_so(settings
                 assert (await sick.post("/v1/chat/completions", json=CHAT)).status_code == 200
 
 
-async def test_an_instance_that_nobody_asks_finds_out_as_well(settings: Settings, poe: ScriptedPoe) -> None:
+@pytest.mark.parametrize("way", [nowhere(), f"http://{'x' * 70}.invalid"], ids=["refused", "no address"])
+async def test_an_instance_that_nobody_asks_finds_out_as_well(settings: Settings, poe: ScriptedPoe, way: str) -> None:
     """Whoever looks at ``/ready`` makes it look."""
-    async with opened(settings, poe) as world, beside(world, poe_base_url=nowhere(), connect_patience_s=0.2) as sick:
+    async with opened(settings, poe) as world, beside(world, poe_base_url=way, connect_patience_s=0.2) as sick:
 
         async def says_so() -> bool:
             return bool((await sick.get("/ready")).json()["status"] == "no_upstream")
