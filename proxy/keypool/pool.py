@@ -26,7 +26,7 @@ from proxy.keypool.fleet import SIGN_OF_LIFE_S, Fleet, Instance
 from proxy.keypool.lease import KeyCount, Lease, LeaseReply, NoneReady, PoolLimits, Wanted
 from proxy.keypool.model import ModelPool
 from proxy.keypool.replies import read_lease_reply
-from proxy.keypool.shared import ProbeAnswer, Settlement, SharedPool, Unanswered
+from proxy.keypool.shared import Heartbeat, ProbeAnswer, Settlement, SharedPool, Unanswered
 from proxy.keypool.verdict import ABANDONED, DOUBTFUL, HARMLESS, Cooldown, Verdict
 from proxy.keypool.wait_queue import WaitQueue
 from proxy.settings import PoeKey
@@ -83,6 +83,7 @@ class KeyPool:
         self._untold: deque[Settlement] = deque(maxlen=_MAX_UNTOLD)
         self._unanswered: deque[Unanswered] = deque(maxlen=_MAX_UNANSWERED)
         self._behind = asyncio.Event()
+        self._lost_at: str | None = None
         self._alone = False
         self._fleet = Fleet(instance)
         self._settled = 0
@@ -235,9 +236,20 @@ class KeyPool:
         held, slots = (list(self._held.values()), self._callers.slots) if renews else ([], [])
         heartbeat = await self._shared.heartbeat(held, slots, alive_s=_ALIVE_S)
         self._fleet.note_sign_of_life(heartbeat.workers, heartbeat.others)
-        self._model.rest_all(heartbeat.rests, heartbeat.out)
+        if heartbeat.has_lost_keys or heartbeat.lost_at != self._lost_at:
+            await self._announce_anew(heartbeat)
+        else:
+            self._model.rest_all(heartbeat.rests, heartbeat.out)
         if jump_s := self._clock_watch.jump_s(heartbeat.redis_ms):
             _log.warning("redis's clock was set, or this machine was suspended", extra={"by_s": round(jump_s, 1)})
+
+    async def _announce_anew(self, heartbeat: Heartbeat) -> None:
+        """Tells Redis which keys there are and what rests, before that is forgotten here. Raises StoreUnavailable."""
+        if heartbeat.has_lost_keys:
+            _log.warning("redis has lost something of the key pool; the keys are announced again")
+        if heartbeat.has_lost_keys or self._lost_at is not None:
+            await self._shared.announce(self._model.state_of, why="lost" if heartbeat.has_lost_keys else "heard")
+        self._lost_at = heartbeat.lost_at
 
     async def _lease_now(self, wanted: Wanted) -> LeaseReply:
         if not self._keys:
@@ -248,7 +260,7 @@ class KeyPool:
         try:
             reply = await self._ask(lease_id, wanted)
             if reply[0] == "unannounced":
-                await self._shared.announce(self._model.state_of)
+                await self._shared.announce(self._model.state_of, why="lost")
                 reply = await self._ask(lease_id, wanted)
         except StoreUnavailable:
             return self._lease_alone(lease_id, wanted)

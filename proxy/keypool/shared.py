@@ -35,6 +35,10 @@ _RECORD_PROBE = Script(__package__, "record_probe")
 ProbeAnswer = Literal["refused", "points", "nothing"]
 
 
+#: Why keys are announced.
+Announcing = Literal["routine", "lost", "heard"]
+
+
 class Settlement(NamedTuple):
     """One ended lease, numbered within its worker, so that it is applied once however often it is sent."""
 
@@ -64,6 +68,8 @@ class Heartbeat:
     Attributes:
         redis_ms: Redis's own clock, epoch milliseconds.
         others: how many of the workers belong to other instances.
+        has_lost_keys: whether something of the pool was deleted, so that the keys are to be announced again.
+        lost_at: changes when something was.
     """
 
     workers: int
@@ -71,6 +77,8 @@ class Heartbeat:
     out: dict[str, str] = field(default_factory=dict)
     redis_ms: int = 0
     others: int = 0
+    has_lost_keys: bool = False
+    lost_at: str = ""
 
 
 class SharedPool:
@@ -176,10 +184,12 @@ class SharedPool:
         """Has a request wait no more for a place among its client's."""
         return self._store.run(_LEAVE_CLIENT_LINE, [self._store.keys.client_waiting(caller.client_id)], [caller.slot])
 
-    async def announce(self, state_of: Callable[[str], tuple[int, str]]) -> None:
+    async def announce(self, state_of: Callable[[str], tuple[int, str]], *, why: Announcing = "routine") -> None:
         """Makes this instance's keys known; cheap to repeat.
 
         Args:
+            why: ``lost`` when something was deleted in Redis; ``heard`` when another worker has found that, which may
+                have announced keys as ready whose rests it did not know.
             state_of: key id → (ms it still rests, its state), as this worker knows it; used for keys that Redis does
                 not know, as after a restart that lost everything.
         """
@@ -188,7 +198,7 @@ class SharedPool:
         await self._store.run(
             _ANNOUNCE_KEYS,
             [names.ring, names.resting, names.out, self._keyset, names.announced, names.probes],
-            [names.prefix, KEEP_MS, *known],
+            [names.prefix, KEEP_MS, why, *known],
         )
 
     async def heartbeat(
@@ -198,13 +208,15 @@ class SharedPool:
         names = self._store.keys
         held = [part for lease in leases for part in (f"leases:{lease.key.key_id}", lease.lease_id)]
         held += [part for client_id, slot in slots for part in (f"client_slots:{client_id}", slot)]
-        workers, rests, out, redis_ms, others = await self._store.run(
+        workers, rests, out, redis_ms, others, has_lost, lost_at = await self._store.run(
             _HEARTBEAT,
-            [names.resting, names.out, names.workers],
+            [names.resting, names.out, names.workers, self._keyset],
             [names.prefix, self._signature, ms(alive_s), self._lease_ms, *held],
         )
         rests_ms = {key_id: int(rest) for key_id, rest in pairs(rests)}
-        return Heartbeat(int(workers), rests_ms, dict(pairs(out)), int(redis_ms), int(others))
+        return Heartbeat(
+            int(workers), rests_ms, dict(pairs(out)), int(redis_ms), int(others), bool(has_lost), str(lost_at)
+        )
 
     async def count(self) -> KeyCount:
         """The state of this instance's keys."""

@@ -8,17 +8,20 @@
 --      6 probes     zset key id -> time its balance is to be asked for
 -- ARGV 1 prefix     of the keys named after a key id or an account
 --      2 keep ms    after which a key that nobody announces is forgotten
---      3.. key id, account, ms it still rests, 'parked', 'retired' or '', key id...   as the worker knows it, for keys
+--      3 why        'routine'; 'lost' when something was deleted here, which every worker hears with its next heartbeat; or
+--                   'heard' by one that did: rests that it knows of count for keys that others announced as ready meanwhile
+--      4.. key id, account, ms it still rests, 'parked', 'retired' or '', key id...   as the worker knows it, for keys
 --          that are not known here
 -- Returns how many keys were new
 local ring, resting, out, keyset, announced, probes = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
-local prefix, keep_ms = ARGV[1], tonumber(ARGV[2])
+local prefix, keep_ms, why = ARGV[1], tonumber(ARGV[2]), ARGV[3]
 
 -- include: pool_clock
 local now = read_pool_clock(prefix .. 'clock')
 local new = 0
 
-for i = 3, #ARGV, 4 do
+redis.pcall(why == 'lost' and 'HSET' or 'HSETNX', prefix .. 'clock', 'lost_at_ms', string.format('%.0f', now))
+for i = 4, #ARGV, 4 do
   local key_id, account, rest_ms, state = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2]), ARGV[i + 3]
   local key_hash, account_keys = prefix .. 'key:' .. key_id, prefix .. 'account_keys:' .. account
   local before = redis.call('HGET', key_hash, 'account')
@@ -30,8 +33,14 @@ for i = 3, #ARGV, 4 do
   redis.call('SADD', keyset, key_id)
   redis.call('ZADD', announced, now, key_id)
   redis.call('ZADD', probes, 'NX', now, key_id)
-  local known = redis.call('ZSCORE', ring, key_id) or redis.call('ZSCORE', resting, key_id)
-  if not known and redis.call('HEXISTS', out, key_id) == 0 then
+  local is_ready, ready_at = redis.call('ZSCORE', ring, key_id), redis.call('ZSCORE', resting, key_id)
+  if why ~= 'routine' and is_ready and (state ~= '' or rest_ms > 0) then
+    redis.call('ZREM', ring, key_id)
+    is_ready = false
+  elseif why ~= 'routine' and ready_at and rest_ms > 0 then
+    redis.call('ZADD', resting, math.max(tonumber(ready_at), now + rest_ms), key_id)
+  end
+  if not is_ready and not ready_at and redis.call('HEXISTS', out, key_id) == 0 then
     if state ~= '' then
       redis.call('HSET', out, key_id, state)
     elseif rest_ms > 0 then
@@ -43,6 +52,15 @@ for i = 3, #ARGV, 4 do
   end
 end
 redis.call('PEXPIRE', keyset, keep_ms)
+
+-- Keys of others that are in no place: their instance, if there is one, announces them again.
+local places = redis.call('ZCARD', ring) + redis.call('ZCARD', resting) + redis.call('HLEN', out)
+if places < redis.call('ZCARD', announced) then
+  for _, key_id in ipairs(redis.call('ZRANGE', announced, 0, 9999)) do
+    if not redis.call('ZSCORE', ring, key_id) and not redis.call('ZSCORE', resting, key_id)
+      and redis.call('HEXISTS', out, key_id) == 0 then redis.call('ZREM', announced, key_id) end
+  end
+end
 
 -- Keys that left every instance's configuration leave the pool.
 for _, key_id in ipairs(redis.call('ZRANGEBYSCORE', announced, '-inf', now - keep_ms, 'LIMIT', 0, 1000)) do

@@ -3,16 +3,19 @@
 -- KEYS 1 resting    zset key id -> time it is ready again
 --      2 out        hash key id -> 'retired' or 'parked': the keys that wait for a probe
 --      3 workers    zset worker -> time until which it counts as alive
+--      4 keyset     set of the key ids this instance has
 -- ARGV 1 prefix     of the keys named after a key id or a client
 --      2 worker     who lives: 'instance worker'
 --      3 alive ms   how long a sign of life counts
 --      4 lease ms   by which its leases are renewed
 --      5.. name, member, name, member...   what it holds: leases:<key id> and lease ids, client_slots:<client> and slots
--- Returns {workers alive, {key id, ms it still rests...}, {key id, state...}, Redis's own time, workers alive in other instances}
-local resting, out, workers = KEYS[1], KEYS[2], KEYS[3]
+-- Returns {workers alive, {key id, ms it still rests...}, {key id, state...}, Redis's own time, workers alive in other instances,
+--          1 if this instance's keys are to be announced again, because something was deleted, else 0, when that was last}
+local resting, out, workers, keyset = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local prefix, worker, alive_ms, lease_ms = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 
 -- include: pool_clock
+-- include: lost_keys
 local now, redis_now = read_pool_clock(prefix .. 'clock')
 
 redis.call('ZREMRANGEBYSCORE', workers, '-inf', now)
@@ -34,4 +37,5 @@ local instance = string.match(worker, '^[^ ]*')
 for _, one in ipairs(alive) do
   if string.match(one, '^[^ ]*') ~= instance then others = others + 1 end
 end
-return {#alive, rests, redis.call('HGETALL', out), redis_now, others}
+return {#alive, rests, redis.call('HGETALL', out), redis_now, others,
+  has_lost_keys(prefix, keyset) and 1 or 0, redis.call('HGET', prefix .. 'clock', 'lost_at_ms') or ''}

@@ -44,6 +44,7 @@ for i = 11 + tried_count, #ARGV do left_out[ARGV[i]] = true end
 
 local PAGE, MAX_SKIPPED, BUSY_MS, REPEATED_WITHIN_MS = 32, 16, 25, 20000
 -- include: pool_clock
+-- include: lost_keys
 local now, redis_now = read_pool_clock(prefix .. 'clock')
 local function number(value) return tonumber(value or 0) or 0 end
 
@@ -126,13 +127,16 @@ local function is_busy(key_id)
   return redis.call('ZCARD', prefix .. 'leases:' .. key_id) >= in_flight_cap
 end
 
-local chosen, chosen_account
+local chosen, chosen_account, last_turn, candidate_count
 local page = 0
 repeat
-  local candidates = redis.call('ZRANGE', ring, page * PAGE, page * PAGE + PAGE - 1)
-  for _, key_id in ipairs(candidates) do
+  local candidates = redis.call('ZRANGE', ring, page * PAGE, page * PAGE + PAGE - 1, 'WITHSCORES')
+  candidate_count = #candidates / 2
+  for i = 1, #candidates, 2 do
+    local key_id = candidates[i]
     if redis.call('SISMEMBER', keyset, key_id) == 1 then
-      local account = redis.call('HGET', prefix .. 'key:' .. key_id, 'account') or key_id
+      local account = redis.call('HGET', prefix .. 'key:' .. key_id, 'account')
+      if not account then return {'unannounced'} end
       if tried[key_id] then
         skip(key_id, 'tried')
       elseif left_out[account] then
@@ -152,7 +156,7 @@ repeat
             skip(key_id, 'in flight')
             sooner(BUSY_MS)
           else
-            chosen, chosen_account = key_id, account
+            chosen, chosen_account, last_turn = key_id, account, tonumber(candidates[i + 1])
             break
           end
         end
@@ -160,7 +164,7 @@ repeat
     end
   end
   page = page + 1
-until chosen or #candidates < PAGE
+until chosen or candidate_count < PAGE
 
 -- The keys of an account whose window is full leave the ring until it has room, so that nobody walks past them again.
 for account, ready_at in pairs(full) do
@@ -180,6 +184,10 @@ end
 
 if chosen then
   local turn = redis.call('INCR', turn_name)
+  if turn <= last_turn then -- the counter was deleted: the key would be first in the ring for as many leases again
+    turn = tonumber(redis.call('ZRANGE', ring, -1, -1, 'WITHSCORES')[2]) + 1
+    redis.call('SET', turn_name, string.format('%.0f', turn))
+  end
   local leases = prefix .. 'leases:' .. chosen
   redis.call('ZADD', ring, turn, chosen)
   redis.call('ZREMRANGEBYSCORE', leases, '-inf', now)
@@ -202,6 +210,7 @@ end
 
 -- None: when is the soonest? Keys that were tried count for the caller's next request, not for this one. A key that rests
 -- for this bot longer than otherwise may stand before one that is ready sooner.
+if has_lost_keys(prefix, keyset) then return {'unannounced'} end
 local any = soonest
 if #skipped > 0 and any < 0 then any = 0 end
 page = 0

@@ -133,7 +133,10 @@ if is_new and redis.call('HEXISTS', out, key_id) == 0 then
 end
 if effect == 'doubt key' then probe_at_once() end
 if effect == 'rest account' then
-  for _, id in ipairs(redis.call('SMEMBERS', prefix .. 'account_keys:' .. account)) do rest(id, ready_at) end
+  local account_keys = prefix .. 'account_keys:' .. account
+  redis.call('SADD', account_keys, key_id) -- it may have been deleted
+  redis.call('PEXPIRE', account_keys, keep_ms)
+  for _, id in ipairs(redis.call('SMEMBERS', account_keys)) do rest(id, ready_at) end
 else
   rest(key_id, ready_at)
 end
