@@ -5,10 +5,12 @@ from collections.abc import AsyncIterator, Iterator
 
 import httpx
 import pytest
+import redis
 from hypothesis import settings as hypothesis_settings
 from openai import AsyncOpenAI
 
 from proxy.settings import Settings
+from tests.support.leaks import refuse_leaks
 from tests.support.redis_servers import BINARIES, BINARY, GIVEN_URL, refuse_to_share_the_given_server, running_redis
 from tests.support.scripted_poe import ScriptedPoe, running_poe
 from tests.support.serving import http, make_settings, sdk, serving
@@ -42,6 +44,27 @@ def any_redis_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempP
 def namespace() -> str:
     """A namespace of the test's own."""
     return f"test-{uuid.uuid4().hex[:12]}"
+
+
+@pytest.fixture(autouse=True)
+def _no_key_is_left_for_ever(request: pytest.FixtureRequest) -> Iterator[None]:
+    """For every test on a shared server; its own are looked at where they end (``redis_servers.py``).
+
+    A test that writes keys itself, as somebody else might, is marked ``foreign_keys``.
+    """
+    shared = {"redis_url", "any_redis_url"} & set(request.fixturenames)
+    if not shared or "namespace" not in request.fixturenames:
+        yield
+        return
+    url, pattern = request.getfixturevalue(shared.pop()), f"{request.getfixturevalue('namespace')}*"
+    yield
+    with redis.Redis.from_url(url, decode_responses=True) as client:
+        try:
+            if request.node.get_closest_marker("foreign_keys") is None:
+                refuse_leaks(client, pattern)
+        finally:
+            if names := client.keys(pattern):
+                client.unlink(*names)  # so that the next look is as quick as the first
 
 
 @pytest.fixture

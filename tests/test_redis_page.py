@@ -18,6 +18,7 @@ from proxy.poe_api.attachments import RemoteFile
 from proxy.poe_api.upload import UploadClient
 from proxy.settings import Settings, fingerprint, parse_poe_keys
 from proxy.store.redis import RedisStore
+from tests.support.leaks import ROWS
 from tests.support.scripted_poe import Asked, Reply, ScriptedPoe, echo, error_event, failure
 from tests.support.serving import TOKEN, http, serving
 from tests.support.waiting import wait_until
@@ -36,8 +37,6 @@ with redis.Redis.from_url(os.environ["REDIS_URL"], decode_responses=True) as cli
     print(*(part for part in flat(client.execute_command(*sys.argv[1:])) if part is not None), sep="\\n")
 """
 
-#: (pattern of the name, type, how long it is kept) of each row.
-ROWS: Final = re.findall(r"^\| `([^`]+)` \| ([a-z ]+) \| .* \| ([^|]+) \|$", PAGE, re.MULTILINE)
 COMMANDS: Final = re.findall(r"^redis-cli (.+)$", PAGE, re.MULTILINE)
 
 

@@ -316,6 +316,7 @@ async def test_what_ends_after_the_recorder_has_closed_is_refused_with_a_line(
     assert len(await ledger.trail()) == 1
 
 
+@pytest.mark.foreign_keys
 async def test_a_call_frees_what_its_client_holds_and_counts_against_its_day(ledger: Ledger) -> None:
     slots = f"{ledger.prefix}client_slots:c1"
     await ledger.redis.zadd(slots, {"slot-1": 2e12, "slot-2": 2e12})

@@ -145,6 +145,7 @@ async def test_a_month_has_days_and_models_of_each_client(store: RedisStore) -> 
     assert alice.since.day == 1
 
 
+@pytest.mark.foreign_keys
 async def test_a_month_has_the_models_that_an_older_release_counted(store: RedisStore, raw: Any) -> None:
     """It kept no list of a client's models; they are looked for once, whatever characters are in its name."""
     today = f"{datetime.now(UTC):%Y%m%d}"
@@ -160,6 +161,7 @@ async def test_a_month_has_the_models_that_an_older_release_counted(store: Redis
     assert 0 < await raw.ttl(store.keys.client_models("[a]*")) <= 40 * 86400
 
 
+@pytest.mark.foreign_keys
 async def test_points_are_poes_for_a_model_and_parts_for_a_client(store: RedisStore, raw: Any) -> None:
     """A client's part of a bot's points goes by tokens, hour by hour: who used it when it was dear pays for that."""
     names = store.keys
@@ -184,6 +186,7 @@ async def test_points_are_poes_for_a_model_and_parts_for_a_client(store: RedisSt
     assert by_client["alice"].points is None
 
 
+@pytest.mark.foreign_keys
 async def test_points_of_an_account_are_parted_among_its_keys(store: RedisStore, raw: Any) -> None:
     names = store.keys
     await raw.hset(names.account_of, mapping={"k1": "me", "k2": "me"})
@@ -205,6 +208,7 @@ async def test_points_of_an_account_are_parted_among_its_keys(store: RedisStore,
     }
 
 
+@pytest.mark.foreign_keys
 async def test_what_somebody_else_wrote_is_passed_over(store: RedisStore, raw: Any) -> None:
     await raw.hset(store.keys.usage("20261120", "client"), mapping={"alice|requests": "many", "bob|requests": 2})
     await raw.set(store.keys.usage("20261119", "client"), "what is this")

