@@ -31,6 +31,7 @@ from proxy.keypool.verdict import ABANDONED, DOUBTFUL, HARMLESS, Cooldown, Verdi
 from proxy.keypool.wait_queue import WaitQueue
 from proxy.settings import PoeKey
 from proxy.store.redis import RedisStore
+from proxy.store.refusal import is_absence
 from proxy.store.script import Reply, reply_of
 
 _log = logging.getLogger(__name__)
@@ -347,7 +348,7 @@ class KeyPool:
 
     def _note_told(self, settlement: Settlement, telling: "asyncio.Future[int]") -> None:
         error = None if telling.cancelled() else telling.exception()
-        if telling.cancelled() or isinstance(error, StoreUnavailable):
+        if telling.cancelled() or is_absence(error):
             self._behind.set()
             return
         if error is not None:  # the script failed, and would again
@@ -367,6 +368,7 @@ class KeyPool:
     async def _catch_up(self) -> None:
         """Tells Redis what it missed, in order; what it heard of before it leaves out. Raises StoreUnavailable."""
         while self._behind.is_set():
+            await self._store.until_mended()
             missed = list(islice(self._untold, _CATCH_UP_AT_ONCE))
             if not missed:
                 self._behind.clear()
@@ -374,7 +376,7 @@ class KeyPool:
             now = time.monotonic()
             tellings = [self._send(settlement, age_s=now - settlement.at_s) for settlement in missed]
             for outcome in await asyncio.gather(*tellings, return_exceptions=True):
-                if isinstance(outcome, StoreUnavailable):
+                if isinstance(outcome, StoreUnavailable) and is_absence(outcome):
                     raise outcome
         self._alone = False
 

@@ -31,8 +31,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
-from proxy.errors import StoreUnavailable
 from proxy.store.redis import RedisStore
+from proxy.store.refusal import is_absence
 from proxy.store.script import Script
 
 _log = logging.getLogger(__name__)
@@ -99,7 +99,7 @@ class EventLog:
         telling.add_done_callback(lambda told: self._keep_if_untold(event, told))
 
     def _keep_if_untold(self, event: _Event, told: "asyncio.Future[Any]") -> None:
-        if told.cancelled() or isinstance(told.exception(), StoreUnavailable):
+        if told.cancelled() or is_absence(told.exception()):
             self._untold.append(event)
         elif told.exception() is not None:
             _log.error("an event is lost", exc_info=told.exception())

@@ -17,9 +17,9 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
-from proxy.errors import StoreUnavailable
 from proxy.ledger.entry import Entry
 from proxy.store.redis import RedisStore
+from proxy.store.refusal import is_absence
 from proxy.store.script import Script
 
 _log = logging.getLogger(__name__)
@@ -99,7 +99,7 @@ class Recorder:
             batch = list(islice(self._untold, _MAX_BATCH))
             told = self._send(batch)
             await asyncio.wait({told})
-            if told.cancelled() or isinstance(told.exception(), StoreUnavailable):
+            if told.cancelled() or is_absence(told.exception()):
                 await asyncio.sleep(_TRY_AGAIN_S)
             else:
                 self._forget(batch, told)
@@ -119,6 +119,7 @@ class Recorder:
             _log.error("requests are missing from the ledger", exc_info=error, extra={"requests": len(batch)})
         elif told.result():
             _log.error("counts are missing from the ledger: something else stands in their place in redis")
+            self._store.mend()
         while self._untold and self._untold[0].number <= batch[-1].number:
             self._untold.popleft()
         self._is_losing = False

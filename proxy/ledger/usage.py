@@ -5,7 +5,6 @@ they were spent for Poe does not say: a client is given its part of a bot's poin
 period by period, and a key its part of its account's.
 """
 
-import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +15,7 @@ from proxy.ledger.entry import name_in_ledger
 from proxy.ledger.periods import Per, periods_between
 from proxy.ledger.row import UsageRow, row_of
 from proxy.ledger.steps import in_steps, made_in_steps
-from proxy.store.reports import Reports
+from proxy.store.reports import Reports, glob_of
 from proxy.store.script import Script
 
 Dimension = Literal["all", "client", "model", "key", "account"]
@@ -143,7 +142,7 @@ class UsageReader:
         keys = self._reports.keys
         models = await self._reports.get_set(keys.client_models(name))
         if _COMPLETE not in models:
-            pattern = re.sub(r"([*?\[\]\\])", r"\\\1", name) + "|*|requests"
+            pattern = f"{glob_of(name)}|*|requests"
             hashes = [keys.usage(period, "client_model") for period in periods]
             async for _, fields in self._reports.slices(hashes, match=pattern):
                 models |= {field.removeprefix(f"{name}|").removesuffix("|requests") for field in fields}

@@ -62,17 +62,24 @@ class Batches:
         round_trip: what is measured here, and the deadline of a batch.
         connect: asked for a connection, which comes with ``attach``.
         on_broken: told why Redis cannot be used; every call that waits fails then.
+        wrong_type: what a script's call fails with that met a key of another type.
 
     Attributes:
         on_exchange: told of each batch that was answered, how many seconds that took.
     """
 
     def __init__(
-        self, round_trip: RoundTrip, *, connect: Callable[[], None], on_broken: Callable[[Exception], None]
+        self,
+        round_trip: RoundTrip,
+        *,
+        connect: Callable[[], None],
+        on_broken: Callable[[Exception], None],
+        wrong_type: Callable[[Exception], Exception],
     ) -> None:
         self._round_trip = round_trip
         self._connect = connect
         self._on_broken = on_broken
+        self._wrong_type = wrong_type
         self.on_exchange: Callable[[float], object] = _ignore
         self._waiting: list[Call] = []
         self._under_way: deque[_Sent] = deque()
@@ -200,7 +207,7 @@ class Batches:
             if loads:
                 raise_first(replies[: len(loads)])
                 replies = replies[len(loads) :]
-            missing = deliver(calls, replies, loaded=loads)
+            missing = deliver(calls, replies, loaded=loads, wrong_type=self._wrong_type)
         except RedisError as error:
             self._break(error)
             return

@@ -23,9 +23,10 @@ from proxy.store.connection import open_client
 from proxy.store.deadline import FLOOR_S, NEAR_S, Clock, RoundTrip
 from proxy.store.keyspace import KeySpace
 from proxy.store.pipe import Pipe
-from proxy.store.refusal import refusal_of
+from proxy.store.refusal import StoreRefused, refusal_of
 from proxy.store.reports import Reports
 from proxy.store.script import GET, HGETALL, MGET, SET, Call, Command, Reply, Script, raise_first, reply_of
+from proxy.store.wrong_types import mended
 
 _log = logging.getLogger(__name__)
 _pack: Final[Callable[[Any], bytes]] = hiredis.pack_command
@@ -34,6 +35,8 @@ _pack: Final[Callable[[Any], bytes]] = hiredis.pack_command
 RETRY_EVERY_S: Final = 1.0
 #: How long joining may take, in seconds: a dozen round trips of 150 ms, or a Sentinel or two that are silent.
 _JOIN_S: Final = 5.0
+#: How soon a key of another type is looked for again, when it could not be set aside, in seconds.
+_MEND_AGAIN_S: Final = 30.0
 #: How often the round trip is looked at while joining, at most.
 _LOOKS: Final = 5
 
@@ -58,7 +61,12 @@ class RedisStore:
         self._redis = open_client(url, self.keys.turn)
         self._scripts: set[Command] = set()
         self._round_trip = RoundTrip(timeout_s)
-        self._batches = Batches(self._round_trip, connect=self._join_now, on_broken=self._lose)
+        self._batches = Batches(
+            self._round_trip, connect=self._join_now, on_broken=self._lose, wrong_type=self._note_wrong_type
+        )
+        self._mender: asyncio.Task[None] | None = None
+        #: Until then no key of another type is looked for: the last look found none, or could not set it aside.
+        self._mends_again_at_s = 0.0
         self._joiner: asyncio.Task[None] | None = None
         self._has_joined = False
         #: Runs out when calls have waited long enough for joining to succeed.
@@ -83,10 +91,11 @@ class RedisStore:
         """Closes every connection. Calls under way are waited for, no longer than their deadline; the rest fail."""
         await self._batches.close()
         self._patience.close()
-        if self._joiner is not None:
-            self._joiner.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._joiner
+        for task in (self._joiner, self._mender):
+            if task is not None:
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
         await self._redis.aclose()
         await self.reports.close()
 
@@ -132,6 +141,19 @@ class RedisStore:
     async def put(self, name: str, value: str, ttl_s: int) -> None:
         """Stores a string for ``ttl_s`` seconds. Raises StoreUnavailable."""
         await reply_of(self._call(SET, [name], [value, "EX", ttl_s]))
+
+    def mend(self) -> bool:
+        """Has keys that hold another type than ours set aside; False when that was in vain a moment ago."""
+        if self._mender is None or self._mender.done():
+            if time.monotonic() < self._mends_again_at_s:
+                return False
+            self._mender = asyncio.get_running_loop().create_task(self._mend())
+        return True
+
+    async def until_mended(self) -> None:
+        """Waits for keys that are just being set aside. What goes by order must not be told before: it would fail."""
+        if self._mender is not None:
+            await asyncio.wait({self._mender})
 
     async def _read(self, command: Command, names: Sequence[str]) -> Any:
         """The reply; None, and a line in the log, when something of another type stands there."""
@@ -183,6 +205,17 @@ class RedisStore:
 
     def _note_refusal(self, error: Exception) -> None:
         self.refusal = refusal_of(error)
+
+    def _note_wrong_type(self, error: Exception) -> Exception:
+        """Has the key set aside that a script met; what the script's call fails with.
+
+        It fails as if Redis were away: those who can will try again. What cannot be mended is refused for good.
+        """
+        return StoreUnavailable(reason=str(error)) if self.mend() else StoreRefused(reason=str(error))
+
+    async def _mend(self) -> None:
+        if not await mended(self.reports):
+            self._mends_again_at_s = time.monotonic() + _MEND_AGAIN_S
 
     async def _join_at_last(self) -> None:
         while True:

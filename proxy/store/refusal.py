@@ -8,6 +8,13 @@ from typing import Final
 
 from redis.exceptions import AuthenticationError, AuthorizationError, BusyLoadingError, RedisError, ResponseError
 
+from proxy.errors import StoreUnavailable
+
+
+class StoreRefused(StoreUnavailable):
+    """Redis refused this one call, and would again; ``reason`` has its words."""
+
+
 #: Most letters of what Redis said.
 _MAX_LETTERS: Final = 200
 #: Where in a script it happened.
@@ -24,3 +31,8 @@ def refusal_of(error: BaseException) -> str:
         return ""
     code = f"{error.status_code} " if error.status_code else ""
     return f"{code}{_PLACE.sub('', words)}"[:_MAX_LETTERS]
+
+
+def is_absence(error: BaseException | None) -> bool:
+    """Whether a call failed because Redis was not there, or not fit to work, so that it is worth another try."""
+    return isinstance(error, StoreUnavailable) and not isinstance(error, StoreRefused)

@@ -7,6 +7,7 @@ event loop is free for requests.
 
 import asyncio
 import logging
+import re
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
@@ -29,6 +30,8 @@ _MAX_CONNECTIONS: Final = 4
 #: Hashes that are read at once, and fields of each in one slice: 16,000 fields take some 10 ms to take in.
 _HASHES: Final = 8
 _FIELDS: Final = 2000
+#: Keys that are looked at in one round trip.
+_NAMES: Final = 5000
 #: A script that does what most of ours do, and changes nothing.
 _NO_SCRIPT: Final = "redis.call('TIME') return redis.call('SETRANGE', KEYS[1], 0, '')"
 #: Most commands in one round trip.
@@ -122,6 +125,14 @@ class Reports:
             await asyncio.sleep(0)
         return found
 
+    async def names(self) -> AsyncIterator[list[str]]:
+        """The names of all keys of ours, a thousand or so at a time; one may come more than once."""
+        cursor: Any = None
+        while cursor != 0:
+            scan = self._redis.scan(cursor or 0, match=f"{glob_of(self.keys.prefix)}*", count=_NAMES)
+            cursor, names = await self._ask(scan, "the names of keys")
+            yield names
+
     async def get_set(self, name: str) -> set[str]:
         """The members of a set; empty when there is none."""
         [reply] = await self._many(self._redis.pipeline(transaction=False).smembers(name), "a set")
@@ -171,3 +182,8 @@ def _reason(error: Exception, what: str) -> str:
     if "imeout" in type(error).__name__:
         return f"no answer within {PATIENCE_S:g} s (waited for: {what})"
     return str(error)
+
+
+def glob_of(text: str) -> str:
+    """A pattern of Redis's that matches exactly this text."""
+    return re.sub(r"([*?\[\]\\])", r"\\\1", text)

@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from importlib.resources import files
 from typing import Any, Final, NamedTuple
 
@@ -19,6 +19,10 @@ _REFUSES = re.compile(
 
 #: A line of a script that stands for a file that scripts share, in ``store/lua``.
 _INCLUDE: Final = re.compile(r"^-- include: (\w+)$", re.MULTILINE)
+
+
+#: What Redis says of a key that holds another type than a command is for.
+_WRONG_TYPE: Final = "WRONGTYPE"
 
 
 class Command:
@@ -120,13 +124,20 @@ def reply_of(call: Reply) -> asyncio.Future[Any]:
     return call.waiting
 
 
-def deliver(calls: Sequence[Call], replies: Sequence[Any], *, loaded: Collection[Command] = ()) -> list[Call]:
+def deliver(
+    calls: Sequence[Call],
+    replies: Sequence[Any],
+    *,
+    loaded: Collection[Command] = (),
+    wrong_type: Callable[[Exception], Exception] | None = None,
+) -> list[Call]:
     """Hands out the replies; returns the calls whose script Redis does not have yet.
 
     Args:
         calls: the calls.
         replies: to each, in order.
         loaded: scripts that Redis was sent just before.
+        wrong_type: what a script fails with that met a key of another type; None for what Redis said.
 
     Raises:
         RedisError: Redis refuses to work (full, read-only, loading, no permission, or it forgets scripts at once).
@@ -141,7 +152,8 @@ def deliver(calls: Sequence[Call], replies: Sequence[Any], *, loaded: Collection
         elif not is_of_the_call(reply):
             raise reply
         elif not call.reply.done():
-            call.reply.set_exception(reply)
+            met_wrong_type = call.command.source and _WRONG_TYPE in str(reply)
+            call.reply.set_exception(wrong_type(reply) if wrong_type and met_wrong_type else reply)
     return missing
 
 
@@ -159,4 +171,4 @@ def is_of_the_call(error: Exception) -> bool:
     """
     if type(error) is not ResponseError or _REFUSES.search(str(error)):
         return False
-    return "script" in str(error) or str(error).startswith("WRONGTYPE")
+    return "script" in str(error) or _WRONG_TYPE in str(error)

@@ -11,13 +11,17 @@ from rich.console import Console
 from rich.table import Table
 
 from proxy.cli.tables import whole_column
-from proxy.errors import KeyRefused, RateLimited
+from proxy.errors import KeyRefused, RateLimited, StoreUnavailable
+from proxy.keypool.admin import KeyAdmin
 from proxy.keypool.lease import KeyCount, Lease, NoneReady, PoolLimits, Wanted
 from proxy.keypool.pool import KeyPool
 from proxy.keypool.verdict import ANSWERED, Cooldown, judge
 from proxy.settings import PoeKey
+from proxy.store import reports as reports_module
+from proxy.store.keyspace import KeySpace
 from proxy.store.redis import RedisStore
 from tests.support.commands import Finished, run_command
+from tests.support.tcp_pipe import tcp_pipe
 from tests.support.waiting import wait_until
 
 KEYS = [PoeKey("poe-secret-1", "home"), PoeKey("poe-secret-2", "work")]
@@ -192,3 +196,30 @@ async def test_a_redis_that_is_away_is_told_with_exit_1(environment: dict[str, s
     assert finished.code == 1
     assert "Redis does not answer" in finished.err
     assert "Traceback" not in finished.err
+
+
+async def test_commands_are_patient_with_a_slow_redis(
+    pool: KeyPool, environment: dict[str, str], redis_url: str
+) -> None:
+    """A busy machine or a far Redis: a quarter of a second, as a request has, is not enough for either."""
+    await pool.claim_probe(claim_s=1)
+    with tcp_pipe(redis_url, round_trip_ms=600) as pipe:
+        finished = await keys({**environment, "REDIS_URL": pipe.url("redis")}, "list", "--json")
+
+    assert finished.code == 0, finished.err
+    assert len(json.loads(finished.out)) == len(KEYS)
+
+
+async def test_a_silent_redis_is_told_with_what_was_waited_for(
+    redis_url: str, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reports_module, "PATIENCE_S", 0.2)
+    with tcp_pipe(redis_url) as pipe:
+        reports = reports_module.Reports(pipe.url("redis"), KeySpace(namespace))
+        await KeyAdmin(reports).describe()
+        pipe.stall()
+        with pytest.raises(StoreUnavailable) as raised:
+            await KeyAdmin(reports).describe()
+        await reports.close()
+
+    assert raised.value.reason == "no answer within 0.2 s (waited for: list_keys)"

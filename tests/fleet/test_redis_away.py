@@ -351,7 +351,9 @@ async def test_a_settlement_never_overtakes_one_that_could_not_be_sent(
             assert broken
 
 
-async def test_a_settlement_that_redis_cannot_apply_holds_up_no_other(tmp_path: Path) -> None:
+async def test_a_settlement_that_meets_a_key_of_another_type_is_applied_once_that_is_set_aside(
+    tmp_path: Path,
+) -> None:
     """Someone put a string where the key's hash is: told again it would fail again, for ever."""
     with breakable_redis(tmp_path) as server:
         async with pool_on(server) as (pool, _):
@@ -359,12 +361,43 @@ async def test_a_settlement_that_redis_cannot_apply_holds_up_no_other(tmp_path: 
             hash_name = f"{PREFIX}key:{spoilt.key.key_id}"
             server.client().delete(hash_name)
             server.client().set(hash_name, "what is this")
-            with pytest.raises(Exception, match="WRONGTYPE"):
-                await pool.settle(spoilt, POE_FAILED_HERE_ONLY)
-            server.client().delete(hash_name)
+            await pool.settle(spoilt, POE_FAILED_HERE_ONLY)
             await pool.settle(other, ANSWERED)
 
-            await wait_until(lambda: answered(server) == 1, "the other is counted", within_s=3)
+            await wait_until(lambda: answered_but(server, spoilt) == 1, "the other is counted", within_s=3)
+            resting = f"{PREFIX}resting"
+            await wait_until(lambda: server.client().zcard(resting) == 1, "the first is applied", within_s=3)
+            assert server.client().zrange(resting, 0, -1) == [spoilt.key.key_id]
+            assert server.client().get(f"{PREFIX}set_aside:{hash_name}") == "what is this"
+
+
+async def test_a_settlement_that_redis_cannot_apply_holds_up_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A key of another type that cannot be set aside either, as where an ACL forbids it."""
+
+    async def cannot(_: object) -> bool:
+        await asyncio.sleep(0)
+        return False
+
+    monkeypatch.setattr(store_module, "mended", cannot)
+    with breakable_redis(tmp_path) as server:
+        server.may_have_foreign_keys = True
+        async with pool_on(server) as (pool, _):
+            spoilt, other = await leased(pool), await leased(pool)
+            hash_name = f"{PREFIX}key:{spoilt.key.key_id}"
+            server.client().delete(hash_name)
+            server.client().set(hash_name, "what is this")
+            await pool.settle(spoilt, POE_FAILED_HERE_ONLY)
+            await pool.settle(other, ANSWERED)
+
+            await wait_until(lambda: answered_but(server, spoilt) == 1, "the other is counted", within_s=5)
+
+
+def answered_but(server: Server, spoilt: Lease) -> int:
+    """What the other keys' hashes say was answered."""
+    client, others = server.client(), [fingerprint(key) for key in KEYS if fingerprint(key) != spoilt.key.key_id]
+    return sum(int(client.hget(f"{PREFIX}key:{key_id}", "answered") or 0) for key_id in others)
 
 
 async def test_a_worker_that_ends_tells_first_what_redis_has_not_heard_of(tmp_path: Path) -> None:

@@ -40,11 +40,12 @@ local function plain(value) return string.format('%.0f', value) end
 
 local applied = prefix .. 'applied:' .. worker
 if number(redis.call('GET', applied)) >= sequence then return 0 end
-redis.call('SET', applied, ARGV[3], 'PX', 86400000)
 
 redis.call('ZREM', prefix .. 'leases:' .. key_id, lease_id)
 redis.call('HINCRBY', key_hash, outcome, 1)
 redis.call('PEXPIRE', key_hash, keep_ms)
+-- Not before: where something else stands in the hash's place, the settlement fails whole and is told again.
+redis.call('SET', applied, ARGV[3], 'PX', 86400000)
 if rpm > 0 then
   redis.call('HSET', account_hash, 'rpm_limit', rpm)
   redis.call('PEXPIRE', account_hash, keep_ms)
