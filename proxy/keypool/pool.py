@@ -305,7 +305,7 @@ class KeyPool:
             reply: list[Any] = await reply_of(asking)
         except StoreUnavailable:
             if was_sent:
-                self._unanswered.append(Unanswered(lease_id, wanted.bot, None))
+                self._unanswered.append(Unanswered(lease_id, wanted.bot, wanted.caller))
             raise
         except asyncio.CancelledError:
             asking.add_done_callback(partial(self._give_back, lease_id, wanted))

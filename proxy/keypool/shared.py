@@ -53,7 +53,8 @@ class Unanswered(NamedTuple):
     """A lease that was asked for in vain: Redis may have given it all the same.
 
     Attributes:
-        caller: who left before the answer came; None when the request goes on, with a lease of the worker's own.
+        caller: the managed client's request that it would have let in. It left, or goes on with a lease of the worker's
+            own and is counted by the ledger.
     """
 
     lease_id: str

@@ -4,14 +4,16 @@ import asyncio
 import itertools
 import re
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import Any, Final
 
 import httpx
+import openai
 import pytest
 
 from proxy.clients.admin import ClientAdmin, ClientState
+from proxy.ledger.newest import NewestReader
 from proxy.settings import Settings
 from proxy.store.redis import RedisStore
 from tests.support.scripted_poe import CUT, DONE, Asked, Reply, ScriptedPoe, answer, error_event, failure, text
@@ -487,3 +489,30 @@ async def test_a_refusal_names_the_limit_to_the_client_and_to_the_operator(
     if int(refused.headers["retry-after"]) > 60 or should_retry is None:
         assert refused.headers.get("x-should-retry") == should_retry
     assert outcomes == [outcome, "answered"]
+
+
+async def test_openais_library_does_not_repeat_what_must_wait_for_hours(
+    proxy: str, admin: ClientAdmin, settings: Settings
+) -> None:
+    """With its defaults it would, twice; the one for Node would sleep until midnight. In a day's last minute it may."""
+    _, token = await admin.create("laptop", {"requests_per_day": 1})
+    store = RedisStore(settings.redis_url, settings.redis_namespace)
+    async with openai.AsyncOpenAI(base_url=f"{proxy}/v1", api_key=token.text, max_retries=2) as client:
+        messages: Any = HELLO
+        await client.chat.completions.create(model="Echo", messages=messages)
+        with pytest.raises(openai.RateLimitError, match="Resets at 00:00 UTC") as caught:
+            await client.chat.completions.create(model="Echo", messages=messages)
+
+        async def told() -> int:
+            return len(await NewestReader(store.reports).requests(10))
+
+        await wait_until(lambda: _is(told(), 2), "both are in the trail")
+        is_hopeless = caught.value.response.headers.get("x-should-retry") == "false"
+        entries = await told()
+    await store.close()
+
+    assert not is_hopeless or entries == 2
+
+
+async def _is(counting: Awaitable[int], expected: int) -> bool:
+    return await counting >= expected

@@ -1,7 +1,7 @@
 -- Takes back leases whose answers never came: their worker went on without Redis, and with other keys.
 --
 -- ARGV 1 prefix     of the keys named after a lease, a key id, a bot or a client
---      2.. lease id, bot, client, slot, lease id...   client and slot of a caller who left before the answer, or ''
+--      2.. lease id, bot, client, slot, lease id...   client and slot of a managed client's request, or ''
 -- Returns how many leases there were
 local prefix = ARGV[1]
 
