@@ -20,6 +20,9 @@ MAX_VALUES: Final = 50_000
 #: Longest string with other characters than ASCII, as it came: one emoji makes every character of it take four bytes.
 #: Files are ASCII, and no bot reads so much text.
 MAX_TEXT_BYTES: Final = 16 * 1024 * 1024
+#: Longest string in these fields, which are written in one piece.
+_MAX_SIDE_BYTES: Final = 1024 * 1024
+_SIDE_FIELDS: Final = ("tools", "tool_choice", "functions", "response_format")
 #: Looked at without a pause: 0.1 ms of plain text, 2 ms of nothing but quotes.
 _SLICE_BYTES: Final = 128 * 1024
 #: Decoded without a pause: 5 ms where every character is escaped.
@@ -148,6 +151,8 @@ class _Filling:
 
     def _text(self, name: str) -> str:
         begin, end = self._outline.cuts[name]
+        if end - begin > _MAX_SIDE_BYTES and (place := self._place(name)).startswith(_SIDE_FIELDS):
+            raise _too_long(place, _MAX_SIDE_BYTES)
         text, start = "", begin
         while start < end:
             stop = _whole_characters(self._body, start, min(start + _PIECE_BYTES, end), end)
@@ -157,7 +162,7 @@ class _Filling:
                 where = f" at byte {start - begin + error.pos}"
                 raise json_fault(error.msg, where, self._place(name)) from None
             if end - begin > MAX_TEXT_BYTES and not piece.isascii():
-                raise _too_long(self._place(name))
+                raise _too_long(self._place(name), MAX_TEXT_BYTES)
             text += piece  # in place: nothing else knows the text
             start = stop
         return text
@@ -203,5 +208,5 @@ def _too_many(read: bytes) -> InvalidRequest:
     )
 
 
-def _too_long(place: str) -> InvalidRequest:
-    return InvalidRequest(f"A text of more than {MAX_TEXT_BYTES} bytes is too long, in '{place}'.", param=place or None)
+def _too_long(place: str, most: int) -> InvalidRequest:
+    return InvalidRequest(f"A text of more than {most} bytes is too long, in '{place}'.", param=place or None)

@@ -16,8 +16,10 @@ from fastapi_poe.types import ProtocolMessage, QueryRequest, Sender
 
 from proxy.poe_api.attachments import Attachment, FileToAttach
 
-#: A longer text is encoded in pieces of so many characters.
+#: More text than this is encoded in pieces, of so many characters at most.
 _LONG_CHARACTERS: Final = 256 * 1024
+#: Where the messages go. It is the first of its kind: what stands before it is ours.
+_NO_MESSAGES: Final = b'"query":[]'
 
 
 class Message(NamedTuple):
@@ -84,37 +86,49 @@ def build_query_body(query: Query) -> bytes:
     Raises:
         TypeError: a file is not at Poe yet.
     """
-    long = [message.content for message in query.messages if len(message.content) > _LONG_CHARACTERS]
-    if not long:
-        return _encoded(query)
-    mark = secrets.token_hex(16)
-    short = [
-        message._replace(content=mark) if len(message.content) > _LONG_CHARACTERS else message
-        for message in query.messages
-    ]
-    first, *rest = _encoded(query._replace(messages=short)).split(mark.encode())
+    if sum([len(message.content) for message in query.messages]) <= _LONG_CHARACTERS:
+        return _dumped(_envelope(query, [_message(message) for message in query.messages]))
+    before, _, after = _dumped(_envelope(query, [])).partition(_NO_MESSAGES)
     body = io.BytesIO()  # its value is no copy
-    body.write(first)
-    for text, after in zip(long, rest, strict=True):
-        for at in range(0, len(text), _LONG_CHARACTERS):  # Python's lock is kept for a piece alone
-            body.write(orjson.dumps(text[at : at + _LONG_CHARACTERS])[1:-1])
-        body.write(after)
+    body.write(before + _NO_MESSAGES[:-1])
+    for number, message in enumerate(query.messages):
+        body.write(b"," * bool(number))
+        _write(body, message)
+    body.write(_NO_MESSAGES[-1:] + after)
     return body.getvalue()
 
 
-def _encoded(query: Query) -> bytes:
-    body = {
+def _write(body: io.BytesIO, message: Message) -> None:
+    """Adds a message, a long text in pieces: Python's lock is kept for a piece alone."""
+    text = message.content
+    if len(text) <= _LONG_CHARACTERS:
+        body.write(_dumped(_message(message)))
+        return
+    mark = secrets.token_hex(16)
+    before, _, after = _dumped(_message(message._replace(content=mark))).partition(mark.encode())
+    body.write(before)
+    body.writelines(
+        orjson.dumps(text[at : at + _LONG_CHARACTERS])[1:-1] for at in range(0, len(text), _LONG_CHARACTERS)
+    )
+    body.write(after)
+
+
+def _envelope(query: Query, messages: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
         **_QUERY,
-        "query": [_message(message) for message in query.messages],
+        "query": messages,
         "temperature": query.temperature,
         "stop_sequences": list(query.stop_sequences),
         "logit_bias": dict(query.logit_bias),
         "tools": list(query.tools) or None,
     }
+
+
+def _dumped(value: dict[str, Any]) -> bytes:
     try:
-        return orjson.dumps(body)
+        return orjson.dumps(value)
     except orjson.JSONEncodeError:  # an integer of more than 64 bits
-        return json.dumps(body, ensure_ascii=False).encode()
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def _message(message: Message) -> dict[str, Any]:

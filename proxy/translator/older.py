@@ -13,6 +13,8 @@ from proxy.translator.parameters import Schemas
 
 #: What bots call the shape of a picture.
 _SHAPES: Final = ("size", "image_size", "aspect_ratio", "aspect")
+#: Longest prompt that is sent back, once for each choice.
+_MAX_ECHOED_CHARACTERS: Final = 100_000
 _RATIO: Final = re.compile(r"(\d{1,4})\s*[:x/]\s*(\d{1,4})")
 
 
@@ -27,6 +29,10 @@ def chat_of_completion(request: CompletionRequest) -> ChatCompletionRequest:
         if len(prompt) != 1 or not isinstance(prompt[0], str):
             raise UnsupportedFeature("One prompt at a time, as text, is supported.", param="prompt")
         prompt = prompt[0]
+    if request.echo and len(prompt) > _MAX_ECHOED_CHARACTERS:
+        raise UnsupportedFeature(
+            f"At most {_MAX_ECHOED_CHARACTERS} characters are echoed: 'prompt' is too long for 'echo'.", param="echo"
+        )
     if request.suffix:
         raise UnsupportedFeature("'suffix' is not supported.", param="suffix")
     if request.best_of is not None and request.best_of > (request.n or 1):

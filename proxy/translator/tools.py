@@ -7,17 +7,26 @@ https://creator.poe.com/docs/server-bots/function-calling.
 
 import json
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from proxy.errors import InvalidRequest, UnsupportedFeature
-from proxy.openai_api.request import ChatCompletionRequest, ChatMessage, FunctionDefinition, NamedToolChoice, ToolCall
+from proxy.openai_api.request import (
+    ChatCompletionRequest,
+    ChatMessage,
+    FunctionDefinition,
+    NamedToolChoice,
+    Tool,
+    ToolCall,
+)
 from proxy.poe_api.query import Message, Query
 
 _MUST_CALL = "You must answer by calling {which}, and with nothing else."
-#: A longer text is encoded in pieces of so many characters.
+#: More text than this is encoded in pieces, of so many characters at most.
 _LONG_CHARACTERS: Final = 256 * 1024
+#: Most that all tools of a request may have, as JSON; a hundred of an agent's have half a million.
+_MAX_CHARACTERS: Final = 2_000_000
 _ONE_CALL = "Call at most one function at a time."
 
 
@@ -50,7 +59,7 @@ def build_offer(request: ChatCompletionRequest) -> Offer:
     """
     if not request.tools and request.tool_choice is None:
         return _NOTHING
-    functions = [_function(tool.type, tool.function, f"tools[{at}]") for at, tool in enumerate(request.tools or [])]
+    functions = _functions(request.tools or [])
     choice = request.tool_choice
     if choice == "required" and not functions:
         raise InvalidRequest("'tool_choice' is only allowed when 'tools' are specified.", param="tool_choice")
@@ -71,17 +80,32 @@ def build_offer(request: ChatCompletionRequest) -> Offer:
     return Offer(definitions, " ".join(instructions), one_only, bool(which))
 
 
-def _function(kind: str, function: FunctionDefinition | None, param: str) -> FunctionDefinition:
+def _functions(tools: Sequence[Tool]) -> list[FunctionDefinition]:
+    """The functions of all tools, which together have a bound: they are written and counted in one piece."""
+    functions, characters = [], 0
+    for at, tool in enumerate(tools):
+        function, size = _function(tool.type, tool.function, f"tools[{at}]")
+        characters += size
+        if characters > _MAX_CHARACTERS:
+            raise InvalidRequest(
+                f"Invalid value for 'tools': they have more than {_MAX_CHARACTERS} characters of JSON.", param="tools"
+            )
+        functions.append(function)
+    return functions
+
+
+def _function(kind: str, function: FunctionDefinition | None, param: str) -> tuple[FunctionDefinition, int]:
+    """The function, and how many characters of JSON it has."""
     if kind != "function":
         raise UnsupportedFeature(f"Tools of type '{kind[:40]}' are not supported.", param=f"{param}.type")
     param = f"{param}.function"
     if function is None:
         raise InvalidRequest(f"Missing required parameter: '{param}'.", param=param)
     try:
-        json.dumps(function.model_dump(), allow_nan=False)
+        size = len(json.dumps(function.model_dump(), allow_nan=False))
     except ValueError:
         raise InvalidRequest(f"Invalid value for '{param}': a number in it is not finite.", param=param) from None
-    return function
+    return function, size
 
 
 def _chosen(choice: NamedToolChoice) -> str:
@@ -186,28 +210,37 @@ def results_content(results: Sequence[Mapping[str, str]]) -> str:
     return _written(list(results), [result["content"] for result in results])
 
 
-def _written(value: list[Any], texts: Sequence[str]) -> str:
-    """``value`` as JSON. The long ones of the ``texts`` in it are encoded a piece at a time, as they keep the lock."""
-    long = [text for text in texts if len(text) > _LONG_CHARACTERS]
-    if not long:
-        return json.dumps(value, ensure_ascii=False)
+def _written(items: Sequence[Any], texts: Sequence[str]) -> str:
+    """The items as a JSON list. Much text in them is encoded in pieces, since each keeps Python's lock."""
+    if sum(map(len, texts)) <= _LONG_CHARACTERS:
+        return json.dumps(items, ensure_ascii=False)
+    written = "["
+    for number, item in enumerate(items):  # added in place: nothing else knows what is written
+        written += ", " * bool(number)
+        for piece in _pieces(item, texts[number]):
+            written += piece
+    return written + "]"
+
+
+def _pieces(item: Any, text: str) -> Iterator[str]:
+    """One item as JSON; ``text`` is the one text in it that may be long."""
+    if len(text) <= _LONG_CHARACTERS:
+        yield json.dumps(item, ensure_ascii=False)
+        return
     mark = secrets.token_hex(16)
-    written, *rest = json.dumps(_marked(value, mark), ensure_ascii=False).split(mark)
-    for text, after in zip(long, rest, strict=True):
-        for at in range(0, len(text), _LONG_CHARACTERS):  # added in place: nothing else knows what is written
-            written += json.dumps(text[at : at + _LONG_CHARACTERS], ensure_ascii=False)[1:-1]
-        written += after
-    return written
+    before, _, after = json.dumps(_marked(item, mark), ensure_ascii=False).partition(mark)
+    yield before
+    for at in range(0, len(text), _LONG_CHARACTERS):
+        yield json.dumps(text[at : at + _LONG_CHARACTERS], ensure_ascii=False)[1:-1]
+    yield after
 
 
-def _marked(value: Any, mark: str) -> Any:
-    """``value`` with a mark for each long text."""
-    match value:
+def _marked(item: Any, mark: str) -> Any:
+    """``item`` with a mark in place of its long text."""
+    match item:
         case str():
-            return mark if len(value) > _LONG_CHARACTERS else value
-        case list():
-            return [_marked(inner, mark) for inner in value]
+            return mark if len(item) > _LONG_CHARACTERS else item
         case dict():
-            return {name: _marked(inner, mark) for name, inner in value.items()}
+            return {name: _marked(inner, mark) for name, inner in item.items()}
         case _:
-            return value
+            return item

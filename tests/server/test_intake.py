@@ -11,15 +11,18 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import httpx
+import orjson
 import pytest
 from openai import AsyncOpenAI
 
 from proxy.errors import InvalidRequest, TooManyBodies, UnsupportedEncoding
 from proxy.openai_api import validation
-from proxy.openai_api.request import ChatMessage
+from proxy.openai_api.request import ChatMessage, parse_chat_request
+from proxy.poe_api.query import build_query_body
 from proxy.server.bodies import Bodies, Room
 from proxy.server.content_encoding import decoded, encoding_of
 from proxy.settings import Settings
+from proxy.translator.request import build_plan
 from tests.support.scripted_poe import ScriptedPoe
 from tests.support.serving import http, serving
 from tests.support.waiting import wait_until
@@ -180,6 +183,37 @@ async def test_a_long_conversation_reaches_the_bot_as_it_was(client: AsyncOpenAI
     assert json.loads(called)[0]["function"]["arguments"] == json.dumps({"x": text})
     assert json.loads(result)[0]["content"] == text
     assert last == f"{text}\nend"
+
+
+def test_much_text_is_written_in_pieces_wherever_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In one long text or in many of some length, in messages, calls and results; it comes to the same."""
+    text = 'a "quoted" \\ \n 中😀' * 20_000
+    calls = [{"id": f"c{at}", "function": {"name": "f", "arguments": text}} for at in range(4)]
+    results = [{"role": "tool", "tool_call_id": f"c{at}", "content": text} for at in range(4)]
+    said = [{"role": "user", "content": text}] * 4 + [{"role": "user", "content": text * 2, "seed": 10**30}]
+    asked = parse_chat_request(
+        json.dumps({"messages": [*said, {"role": "assistant", "tool_calls": calls}, *results]}).encode()
+    )
+    monkeypatch.setattr("proxy.poe_api.query._LONG_CHARACTERS", 10**9)
+    monkeypatch.setattr("proxy.translator.tools._LONG_CHARACTERS", 10**9)
+    whole = build_query_body(build_plan(asked).query)
+    monkeypatch.undo()
+    sizes = list[int]()
+
+    def watched(dumps: Callable[..., Any]) -> Callable[..., Any]:
+        def run(*arguments: Any, **options: Any) -> Any:
+            written = dumps(*arguments, **options)
+            sizes.append(len(written))
+            return written
+
+        return run
+
+    monkeypatch.setattr("orjson.dumps", watched(orjson.dumps))
+    monkeypatch.setattr("json.dumps", watched(json.dumps))
+
+    assert build_query_body(build_plan(asked).query) == whole
+    assert max(sizes) <= 1.5 * MB
+    assert len(whole) > 4 * MB
 
 
 @pytest.mark.parametrize(

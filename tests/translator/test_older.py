@@ -37,6 +37,15 @@ def drawn_with(schemas: Schemas, **fields: Any) -> dict[str, Any]:
 
 
 class TestCompletions:
+    def test_a_prompt_that_is_echoed_has_a_bound(self) -> None:
+        """It is sent back once for each choice."""
+        completion(prompt="x" * 100_000, echo=True, n=10)
+        completion(prompt="x" * 100_001)
+        with pytest.raises(UnsupportedFeature) as caught:
+            completion(prompt="x" * 100_001, echo=True)
+
+        assert caught.value.param == "echo"
+
     @pytest.mark.parametrize("prompt", ["Once", ["Once"]])
     def test_a_prompt_is_what_a_user_says(self, prompt: object) -> None:
         chat = completion(prompt=prompt)

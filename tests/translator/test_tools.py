@@ -316,3 +316,15 @@ class TestHistory:
         assert type(error) is UnsupportedFeature
         assert error.param == "functions"
         assert "'tools'" in error.message
+
+
+def test_all_tools_together_have_a_bound() -> None:
+    """Many of some length, as one that is long."""
+    for tools in (
+        [tool({"name": "f", "description": "d" * 200_000})] * 11,
+        [tool({"name": "f", "x": "d" * 2_000_001})],
+    ):
+        with pytest.raises(InvalidRequest) as caught:
+            plan(tools=tools)
+        assert (caught.value.param or "").startswith("tools")
+    assert plan(tools=[tool({"name": "f", "description": "d" * 200_000})] * 9).query.tools
