@@ -297,3 +297,19 @@ async def test_connections_that_poe_keeps_go_on_to_serve(settings: Settings, poe
         assert pipe.accepted == before
         assert not world.apps[0].ctx.worker.reach.is_up
         await assert_nobody_is_blamed(world)
+
+
+async def test_a_drain_ends_what_waits_for_a_connection(settings: Settings, poe: ScriptedPoe, pipe: TcpPipe) -> None:
+    """Those that have a lease and those that wait before theirs, at the deadline and not after their patience."""
+    pipe.refuse()
+    async with opened(settings, poe, connect_patience_s=30) as world:
+        calls = [asyncio.create_task(world.chat(stream=bool(number % 2))) for number in range(6)]
+        worker = world.apps[0].ctx.worker
+        await wait_until(lambda: not worker.reach.is_up and worker.drain.has_calls, "they wait")
+        await asyncio.sleep(0.3)
+        worker.drain.end_calls()
+        seen = await asyncio.wait_for(asyncio.gather(*calls), 5)
+
+        assert {(one.status, one.code) for one in seen} == {(503, "draining")}
+        await wait_until(lambda: _has(world.leases(), 0), "every lease is given back")
+        assert poe.queries == []
