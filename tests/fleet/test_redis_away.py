@@ -177,6 +177,43 @@ async def test_an_outage_under_load_delays_nobody_and_loses_no_count(
     assert [lines(instance, message) for message in ("redis is away", "redis is back")] == [2, 2]
 
 
+async def test_a_redis_that_is_emptied_under_load_delays_nobody_and_is_filled_again(
+    poe: ScriptedPoe, tmp_path: Path
+) -> None:
+    """FLUSHALL and SCRIPT FLUSH: the next request announces the keys anew, and from then on they are used equally."""
+    with breakable_redis(tmp_path) as server:
+        async with running_instance(tmp_path, **environment(poe, server.url, workers=2)) as instance:
+            async with steady_load(instance) as load:
+                await wait_until(lambda: load.statuses.total() >= WARM_UP, "the workers are warm")
+                began = time.monotonic()
+                await asyncio.sleep(BEFORE_S)
+                client = server.client()
+                emptied_at = time.monotonic()
+                for _ in range(3):
+                    client.flushall()
+                    client.script_flush()
+                    await asyncio.sleep(0.5)
+                await wait_until(
+                    lambda: client.zcard(f"{PREFIX}ring") == len(KEYS), "the keys are announced", within_s=3
+                )
+                refilled_s = time.monotonic() - emptied_at
+                asked_before = len(poe.queries)
+                await asyncio.sleep(AFTER_S)
+                ended_at = time.monotonic()
+            used = Counter(poe.keys_used()[asked_before:])
+            after = await ready(instance.base_url)
+    before_times, times = load.times(began, emptied_at), load.times(emptied_at, ended_at)
+    late = load.latest(emptied_at, ended_at)
+    figures = f"p95 before {p95(before_times):.3f}, after {p95(times):.3f}, slowest {times[-1]:.3f} s, used {used}"
+    print(f"{figures}, refilled {refilled_s - 1.5:.3f} s after, we {late:.3f} s late")  # noqa: T201 - the figures
+
+    assert set(load.statuses) == {200}
+    assert times[-1] < p95(before_times) + ADDED_S + SLACK_S + late
+    assert max(used.values()) - min(used.values()) <= 4, "but for those under way"
+    assert after == ("ok", "ok")
+    assert lines(instance, "redis is away") == 0
+
+
 def environment(poe: ScriptedPoe, redis_url: str, *, workers: int) -> dict[str, str]:
     return {
         "POE_API_KEYS": ",".join(KEYS),
