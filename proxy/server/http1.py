@@ -55,6 +55,12 @@ class StrictHttp(Http):
         self._expects_line_end = False  # behind the data of a chunk
         self._chunks = 0
 
+    def break_off(self) -> None:
+        """Ends the answer where it is: the connection closes when all was sent, without an end of the body."""
+        self.keep_alive = False
+        self.response_func = None
+        self.stage = Stage.IDLE
+
     async def http1_request_header(self) -> None:
         """Reads the head into ``self.request``.
 

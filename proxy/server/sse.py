@@ -16,6 +16,7 @@ from proxy.errors import ProxyError
 from proxy.openai_api.batches import is_small, parts_of
 from proxy.openai_api.response import PING, Batch, ContentDeltas
 from proxy.server.headers import let_go_if_draining
+from proxy.server.http1 import StrictHttp
 
 _HEADERS: Final = {"cache-control": "no-cache", "x-accel-buffering": "no"}
 _CONTENT_TYPE: Final = "text/event-stream; charset=utf-8"
@@ -118,27 +119,31 @@ class EventStream:
         return True
 
     async def fail(self, error: ProxyError) -> None:
-        """Ends an opened stream with an error event, and without ``[DONE]``."""
-        await self._send(self._writer.error(error), last=True)
+        """Ends an opened stream with an error event and no ``[DONE]``, and the connection without an end of the body.
 
-    def _send(self, data: bytes, *, last: bool = False) -> Awaitable[None]:
+        Some clients overlook the event and what is missing behind it (langchain4j 1.19, langchaingo 0.1.14); no client
+        overlooks a body that breaks off. Those that know the event have read it by then.
+        """
+        await self._send(self._writer.error(error), last=True, breaks_off=True)
+
+    def _send(self, data: bytes, *, last: bool = False, breaks_off: bool = False) -> Awaitable[None]:
         if self._beat is None and not self._ended:
-            return self._send_now(data, last=last)
-        return self._send_in_turn(data, last=last)
+            return self._send_now(data, last=last, breaks_off=breaks_off)
+        return self._send_in_turn(data, last=last, breaks_off=breaks_off)
 
-    async def _send_in_turn(self, data: bytes, *, last: bool) -> None:
+    async def _send_in_turn(self, data: bytes, *, last: bool, breaks_off: bool) -> None:
         """After a heartbeat that is on its way; nothing when the stream has ended."""
         if self._beat is not None:
             await asyncio.wait({self._beat})
             self._beat = None
         if not self._ended:
-            await self._send_now(data, last=last)
+            await self._send_now(data, last=last, breaks_off=breaks_off)
 
     async def _send_heartbeat(self) -> None:
         if not self._is_sending:
             await self._send_now(PING if self.opened else self._writer.opening(), last=False)
 
-    async def _send_now(self, data: bytes, *, last: bool) -> None:
+    async def _send_now(self, data: bytes, *, last: bool, breaks_off: bool = False) -> None:
         self._is_sending = True
         try:
             response = self._response or await self._open()
@@ -147,7 +152,9 @@ class EventStream:
                 self._ended = True
                 self._timer.cancel()
                 let_go_if_draining(self._request)
-            await response.send(data, last)
+            await response.send(data, last and not breaks_off)
+            if breaks_off and isinstance(http := self._request.stream, StrictHttp):
+                http.break_off()
         finally:
             self._is_sending = self._ended
         if self._protocol is None and self._request.stream is not None and self._request.version != "1.0":

@@ -116,5 +116,5 @@ async def test_streams_that_never_end_all_end_with_an_error_event(
         seen = await asyncio.gather(*streams)
 
     assert codes == [0, 0, 0]
-    assert {(one.status, one.cut, one.text) for one in seen} == {(200, False, "never")}
+    assert {(one.status, one.cut, one.text) for one in seen} == {(200, True, "never")}
     assert {one.error["code"] if one.error else None for one in seen} == {"draining"}

@@ -15,6 +15,7 @@ from proxy.settings import PoeKey, Settings, parse_poe_keys
 from proxy.store.redis import RedisStore
 from tests.support.scripted_poe import ScriptedPoe
 from tests.support.serving import http, serving
+from tests.support.streams import post
 
 ONE: Final = "poe-key-one"
 TWO: Final = "poe-key-two"
@@ -51,7 +52,7 @@ class World:
     async def chat(self, *, bot: str = "Echo", stream: bool = False, instance: int = 0) -> Seen:
         """One chat, read to its end."""
         body = {"model": bot, "messages": [{"role": "user", "content": "hello"}], "stream": stream}
-        return _seen(await self.clients[instance].post("/v1/chat/completions", json=body))
+        return _seen((await post(self.clients[instance], body))[0])
 
     async def counts(self) -> tuple[int, int, int, int]:
         """How many keys are ready, cooling, parked and retired, as ``/ready`` says."""

@@ -204,7 +204,7 @@ async def test_at_the_deadline_streams_end_with_an_error_event(
 
     assert code == 0
     for one in seen:
-        assert (one.status, one.cut, one.text) == (200, False, "never ending")
+        assert (one.status, one.cut, one.text) == (200, True, "never ending")
         assert one.error is not None
         assert (one.error["code"], one.error["type"]) == ("draining", "server_error")
         assert "[DONE]" not in one.events
@@ -252,7 +252,7 @@ async def test_a_second_signal_makes_the_deadline_now(
         code = await asyncio.wait_for(instance.process.wait(), 15)
 
     assert code == 0
-    assert {(one.cut, one.error["code"] if one.error else None) for one in seen} == {(False, "draining")}
+    assert {(one.cut, one.error["code"] if one.error else None) for one in seen} == {(True, "draining")}
 
 
 @both_ways

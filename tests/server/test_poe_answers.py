@@ -11,6 +11,7 @@ from openai.lib.streaming.chat import ChatCompletionStreamState
 from proxy.settings import Settings
 from tests.gateway.world import ONE, TWO, opened
 from tests.support.scripted_poe import DONE, META, Reply, ScriptedPoe, answer, event, text
+from tests.support.streams import post
 
 HELLO: Final[list[Any]] = [{"role": "user", "content": "Hi"}]
 TOOLS: Final[list[Any]] = [{"type": "function", "function": {"name": "look"}}]
@@ -203,7 +204,7 @@ async def test_an_event_that_makes_no_sense_is_poes_failure(
     poe.script = lambda _: Reply([malformed, text("lost"), DONE]) if len(poe.queries) == 1 else answer("Hello")
     whole = await raw.post("/v1/chat/completions", json={"model": "Echo", "messages": HELLO})
     poe.script = lambda _: Reply([text("one"), malformed, text("two"), DONE])
-    streamed = await raw.post("/v1/chat/completions", json={"model": "Echo", "messages": HELLO, "stream": True})
+    streamed, _ = await post(raw, {"model": "Echo", "messages": HELLO, "stream": True})
 
     assert whole.json()["choices"][0]["message"]["content"] == "Hello"
     last = json.loads(streamed.text.strip().rpartition("data: ")[2])

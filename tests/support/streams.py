@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import aiohttp
+import httpx
 
 
 @dataclass
@@ -48,3 +49,15 @@ async def read_stream(response: aiohttp.ClientResponse) -> Seen:
     except aiohttp.ClientError:
         seen.cut = True
     return seen
+
+
+async def post(client: httpx.AsyncClient, body: dict[str, Any]) -> tuple[httpx.Response, bool]:
+    """A chat's answer as far as it came, and whether it broke off before HTTP's own end of the body."""
+    read, breaks_off = b"", False
+    async with client.stream("POST", "/v1/chat/completions", json=body) as response:
+        try:
+            async for piece in response.aiter_bytes():
+                read += piece
+        except httpx.RemoteProtocolError:
+            breaks_off = True
+    return httpx.Response(response.status_code, headers=response.headers, content=read), breaks_off
