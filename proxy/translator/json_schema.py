@@ -71,7 +71,27 @@ def check_schema(schema: Mapping[str, Any]) -> None:
     Raises:
         BadSchema: it is no JSON Schema (draft 2020-12), too large, or has ``patternProperties``.
     """
+    if is_longer_than(schema, MAX_SCHEMA_CHARACTERS):  # to write it would keep Python's lock
+        raise BadSchema(f"it has more than {MAX_SCHEMA_CHARACTERS} characters")
     _validator(json.dumps(schema))
+
+
+def is_longer_than(value: Any, characters: int) -> bool:
+    """Whether a JSON value has more characters than this, counting at least its texts and a character a value."""
+    left, open_values = characters, [value]
+    while open_values and left >= 0:
+        match open_values.pop():
+            case str() as text:
+                left -= len(text) + 2
+            case dict() as inner:
+                left -= sum(map(len, inner)) + 2
+                open_values += inner.values()
+            case list() as items:
+                left -= 2
+                open_values += items
+            case _:
+                left -= 1
+    return left < 0
 
 
 @functools.lru_cache(maxsize=64)

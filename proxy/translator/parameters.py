@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from proxy.errors import InvalidRequest
 from proxy.openai_api.request import ChatCompletionRequest
-from proxy.translator.json_schema import BadSchema, problem_of
+from proxy.translator.json_schema import BadSchema, is_longer_than, problem_of
 
 #: Fields of OpenAI's that bots may have as parameters under the same name.
 _SAME_NAME: Final = ("temperature", "top_p", "seed", "presence_penalty", "frequency_penalty")
@@ -29,6 +29,8 @@ _THINKING: Final = (
 )
 #: The largest thinking budget where the bot states none, in tokens.
 _BUDGET_TOKENS: Final = 32_768
+#: Longest value of a parameter; to write it would keep Python's lock.
+_MAX_CHARACTERS: Final = 131_072
 _SENSELESS: Final = 10**15
 _TOKEN_LIMIT: Final = "max_output_tokens"  # noqa: S105 - no secret
 
@@ -47,6 +49,8 @@ def build_parameters(request: ChatCompletionRequest, schemas: Schemas) -> dict[s
     given = {**(request.model_extra or {}), **{name: getattr(request, name) for name in _SAME_NAME}}
     chosen = {name: value for name, value in given.items() if name in schemas and value is not None}
     for name, value in chosen.items():
+        if is_longer_than(value, _MAX_CHARACTERS):
+            raise InvalidRequest(f"Invalid value for '{name}': more than {_MAX_CHARACTERS} characters.", param=name)
         if problem := _problem(value, schemas[name]):
             raise InvalidRequest(f"Invalid value for '{name}': this model takes another: {problem}.", param=name)
     derived = {**_effort(request, schemas, chosen), **_token_limit(request, schemas)}

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.translator.json_schema import MAX_SCHEMA_CHARACTERS, BadSchema, check_schema, problem_of
+from proxy.translator.json_schema import MAX_SCHEMA_CHARACTERS, BadSchema, check_schema, is_longer_than, problem_of
 
 #: Longest that anything here may take, in seconds, on a busy machine; a check gives up after a fifth of one.
 BOUND_S: Final = 4.0
@@ -375,3 +375,20 @@ def test_any_schema_decides_on_any_value_or_is_bad(schema: dict[str, Any], value
         outcome = str(error)
 
     assert outcome is None or outcome.encode()
+
+
+@pytest.mark.parametrize(
+    "value", ["x" * 98, {"x" * 50: "y" * 44}, ["x" * 44, "y" * 44], [1] * 98, [[[]], {}, {"a": {}}] * 8, 7, None]
+)
+def test_a_value_is_measured_without_being_written(value: Any) -> None:
+    """What is called longer is longer; nothing is written in one piece to know it."""
+    assert not is_longer_than(value, 100)
+    assert is_longer_than([value, "x" * 98], 100)
+    assert not is_longer_than(value, len(json.dumps(value)))
+
+
+def test_a_schema_of_many_megabytes_is_refused_unwritten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(json, "dumps", None)
+
+    with pytest.raises(BadSchema, match="more than 131072 characters"):
+        check_schema({"enum": ["x" * 100_000] * 50})

@@ -196,6 +196,12 @@ class TestTokenLimit:
         assert refused({"max_output_tokens": {"minimum": 16}}, max_output_tokens=5).param == "max_output_tokens"
 
 
+def test_a_parameter_has_a_bound_and_a_field_that_is_none_has_not() -> None:
+    assert refused({"style": {}}, style=["x" * 10_000] * 14).param == "style"
+    assert parameters({"style": {}}, style="x" * 100_000)
+    assert parameters({}, style="x" * 200_000) == {}
+
+
 def test_parameters_stand_at_the_users_last_message() -> None:
     """Poe looks for them there, whatever comes after it."""
     turns = [
