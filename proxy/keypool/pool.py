@@ -15,7 +15,6 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Coroutine, Sequence
 from functools import partial
-from itertools import islice
 from typing import Any, Final
 
 from proxy.errors import StoreUnavailable
@@ -25,6 +24,7 @@ from proxy.keypool.clock_watch import ClockWatch
 from proxy.keypool.fleet import SIGN_OF_LIFE_S, Fleet, Instance
 from proxy.keypool.lease import KeyCount, Lease, LeaseReply, NoneReady, PoolLimits, Wanted
 from proxy.keypool.model import ModelPool
+from proxy.keypool.outbox import Outbox
 from proxy.keypool.replies import read_lease_reply
 from proxy.keypool.shared import Heartbeat, ProbeAnswer, Settlement, SharedPool, Unanswered
 from proxy.keypool.verdict import ABANDONED, DOUBTFUL, HARMLESS, Cooldown, Verdict
@@ -48,8 +48,6 @@ _ANNOUNCE_EVERY: Final = 30
 _CATCH_UP_EVERY_S: Final = 0.2
 #: How many settlements are told at once after that, so that others get a word in.
 _CATCH_UP_AT_ONCE: Final = 1000
-#: Settlements kept while Redis is away; about 30 MB. Beyond it the oldest are lost.
-_MAX_UNTOLD: Final = 100_000
 #: Leases kept that Redis may have given unheard: a batch of them can be under way when it goes away.
 _MAX_UNANSWERED: Final = 1_000
 
@@ -81,7 +79,7 @@ class KeyPool:
         self._queue = WaitQueue(queue_length)
         self._clock_watch = ClockWatch()
         self._held: dict[str, Lease] = {}
-        self._untold: deque[Settlement] = deque(maxlen=_MAX_UNTOLD)
+        self._outbox = Outbox()
         self._unanswered: deque[Unanswered] = deque(maxlen=_MAX_UNANSWERED)
         self._behind = asyncio.Event()
         self._lost_at: str | None = None
@@ -98,7 +96,12 @@ class KeyPool:
     @property
     def untold(self) -> int:
         """How many settlements Redis has not confirmed."""
-        return len(self._untold)
+        return len(self._outbox)
+
+    @property
+    def lost(self) -> int:
+        """How many settlements Redis will never hear of, because it was away for too long."""
+        return self._outbox.lost
 
     def lease(self, wanted: Wanted, *, wait_s: float = 0.0) -> Coroutine[Any, Any, LeaseReply]:
         """The key leased longest ago among those that may be used.
@@ -169,8 +172,7 @@ class KeyPool:
         self._held.pop(lease.lease_id, None)
         self._model.settle(lease, verdict)
         self._settled += 1
-        settlement = Settlement(self._settled, lease, verdict, rpm, time.monotonic())
-        self._untold.append(settlement)
+        settlement = self._outbox.add(Settlement(self._settled, lease, verdict, rpm, time.monotonic()))
         if verdict.effect in DOUBTFUL:
             self.probe_wanted.set()
         try:
@@ -322,9 +324,9 @@ class KeyPool:
             if wanted.caller is not None:
                 self._shared.withdraw(wanted.caller).add_done_callback(_take_outcome)
             self._settled += 1
-            self._untold.append(Settlement(self._settled, lease, ABANDONED, 0, time.monotonic()))
+            settlement = self._outbox.add(Settlement(self._settled, lease, ABANDONED, 0, time.monotonic()))
             if not self._behind.is_set():
-                self._send(self._untold[-1], age_s=0.0)
+                self._send(settlement, age_s=0.0)
 
     async def _tell(self, settlement: Settlement) -> None:
         """Tells Redis of a settlement; when it is away the worker is behind until it has caught up."""
@@ -353,10 +355,7 @@ class KeyPool:
             return
         if error is not None:  # the script failed, and would again
             _log.error("a settlement is lost", exc_info=error)
-        if self._untold and self._untold[0] is settlement:
-            self._untold.popleft()
-        elif settlement in self._untold:
-            self._untold.remove(settlement)
+        self._outbox.remove(settlement)
 
     async def _take_back_unanswered(self) -> None:
         """Redis may have given leases whose answers never came. Raises StoreUnavailable."""
@@ -369,7 +368,7 @@ class KeyPool:
         """Tells Redis what it missed, in order; what it heard of before it leaves out. Raises StoreUnavailable."""
         while self._behind.is_set():
             await self._store.until_mended()
-            missed = list(islice(self._untold, _CATCH_UP_AT_ONCE))
+            missed = self._outbox.oldest(_CATCH_UP_AT_ONCE)
             if not missed:
                 self._behind.clear()
                 break

@@ -151,6 +151,11 @@ class Metrics:
         )
         for reason in REASONS:  # 0 is worth seeing
             self._failed_dials.labels(reason)
+        self._settlements_lost = Counter(
+            "poe_proxy_settlements_lost",
+            "Ends of leases that Redis never heard of, because it was away for too long.",
+            registry=registry,
+        )
         self._redis_losses = Counter("poe_proxy_redis_losses", "Times that a worker lost Redis.", registry=registry)
         self._redis_exchange = Histogram(
             "poe_proxy_redis_exchange_seconds",
@@ -191,6 +196,10 @@ class Metrics:
             calls.answered_at_once += 1
         else:
             self._record_attempts(attempts, model)
+
+    def record_settlements_lost(self, count: int) -> None:
+        """So many more ends of leases were given up."""
+        self._settlements_lost.inc(count)
 
     def record_redis_losses(self, count: int) -> None:
         """So many more times Redis was lost."""

@@ -28,7 +28,7 @@ class Sampler:
         self._store = store
         self._uploads = uploads
         self._reach = reach
-        self._losses_seen = 0
+        self._losses_seen = self._lost_seen = 0
         self._uploads_seen: Counter[str] = Counter()
         self._dials_seen: Counter[str] = Counter()
 
@@ -55,6 +55,9 @@ class Sampler:
             redis_is_up=self._store.available,
             upstream_is_up=not self._reach.is_cut_off,
         )
+        lost = self._pool.lost
+        self._metrics.record_settlements_lost(lost - self._lost_seen)
+        self._lost_seen = lost
         losses = self._store.losses
         self._metrics.record_redis_losses(losses - self._losses_seen)
         self._losses_seen = losses
