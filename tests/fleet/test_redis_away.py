@@ -17,7 +17,7 @@ import pytest
 from cluster.processes import free_port
 from proxy.keypool.lease import Lease, PoolLimits, Wanted
 from proxy.keypool.pool import KeyPool
-from proxy.keypool.verdict import ANSWERED, POE_FAILED_HERE_ONLY, Cooldown
+from proxy.keypool.verdict import ANSWERED, Cooldown, Verdict
 from proxy.settings import PoeKey, Settings, fingerprint
 from proxy.store import redis as store_module
 from proxy.store.pipe import Pipe
@@ -44,6 +44,8 @@ ADDED_S: Final = 0.3
 SLACK_S: Final = 0.5
 #: Appended before the reply, left to the kernel: a kill of the process loses nothing. (everysec may put a write off.)
 DURABLE: Final = ("--appendonly", "yes", "--appendfsync", "no")
+#: An end after which its key rests, for every bot.
+COOLED: Final = Verdict("rate_limit_exceeded", "rest key", stated_s=60)
 
 
 @dataclass
@@ -377,7 +379,7 @@ async def test_a_settlement_never_overtakes_one_that_could_not_be_sent(
         async with pool_on(server) as (pool, _):
             cooled, other = await leased(pool), await leased(pool)
             monkeypatch.setattr(Pipe, "send", breaks_once)
-            first = asyncio.create_task(pool.settle(cooled, POE_FAILED_HERE_ONLY))
+            first = asyncio.create_task(pool.settle(cooled, COOLED))
             await asyncio.sleep(0)  # the second settlement is made in the turn in which the first fails
             second = asyncio.create_task(pool.settle(other, ANSWERED))
             await asyncio.gather(first, second)
@@ -398,7 +400,7 @@ async def test_a_settlement_that_meets_a_key_of_another_type_is_applied_once_tha
             hash_name = f"{PREFIX}key:{spoilt.key.key_id}"
             server.client().delete(hash_name)
             server.client().set(hash_name, "what is this")
-            await pool.settle(spoilt, POE_FAILED_HERE_ONLY)
+            await pool.settle(spoilt, COOLED)
             await pool.settle(other, ANSWERED)
 
             await wait_until(lambda: answered_but(server, spoilt) == 1, "the other is counted", within_s=3)
@@ -425,7 +427,7 @@ async def test_a_settlement_that_redis_cannot_apply_holds_up_no_other(
             hash_name = f"{PREFIX}key:{spoilt.key.key_id}"
             server.client().delete(hash_name)
             server.client().set(hash_name, "what is this")
-            await pool.settle(spoilt, POE_FAILED_HERE_ONLY)
+            await pool.settle(spoilt, COOLED)
             await pool.settle(other, ANSWERED)
 
             await wait_until(lambda: answered_but(server, spoilt) == 1, "the other is counted", within_s=5)
