@@ -25,11 +25,11 @@ _WAYS: Final[dict[str, dict[str, Any]]] = {
 
 def cases() -> Iterator[Case]:
     """Each answer, asked for in the ways that matter to it."""
-    for name in WIRES:
+    for name, wire in WIRES.items():
         for way, changes in _WAYS.items():
             if way in ("streamed", "whole") or name in _ALL_WAYS:
                 body = chat(bot_of(name), **changes)
-                yield Case(f"{name}, {way}", lambda b=body: post(b), may_fail=True)  # type: ignore[misc]
+                yield Case(f"{name}, {way}", lambda b=body: post(b), may_fail=True, answer=wire)  # type: ignore[misc]
     reading = chat(bot_of("300 MB of text"), stream=True)
     yield Case("300 MB of text, and nobody reads", lambda: post(reading), reads=False, at_once=20, leaves_after_s=4.0)
 

@@ -24,7 +24,8 @@ class Case:
         at_once: how many connections do the same at the same time.
         reads: whether the sender reads what it is answered.
         leaves_after_s: when the sender gives up at the latest.
-        may_fail: whether a 5xx is right; it is where Poe is at fault.
+        may_fail: whether a 5xx is right; it is where Poe, or what a bot said, is at fault.
+        answer: what Poe sends for it, where that is hostile.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Case:
     reads: bool = True
     leaves_after_s: float = 30.0
     may_fail: bool = False
+    answer: Pieces | None = None
 
 
 def post(
@@ -58,6 +60,8 @@ def chat_with(fields: str) -> bytes:
     return b'{"model":"%b","messages":[{"role":"user","content":"hi"}],%b}' % (QUICK.encode(), fields.encode())
 
 
-def json_case(name: str, build: Callable[[], bytes], *, path: str = "/v1/chat/completions") -> Case:
+def json_case(
+    name: str, build: Callable[[], bytes], *, path: str = "/v1/chat/completions", may_fail: bool = False
+) -> Case:
     """A case that is one POST of a body, which is built late."""
-    return Case(name, lambda: post(build(), path=path))
+    return Case(name, lambda: post(build(), path=path), may_fail=may_fail)

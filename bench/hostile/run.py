@@ -80,6 +80,7 @@ def attacked_worker() -> Iterator[tuple[Worker, Neighbour]]:
             "METRICS_PORT": "0",
             "WORKERS": "1",
             "POE_BASE_URL": f"http://127.0.0.1:{poe_port}",
+            "POE_UPLOAD_URL": f"http://127.0.0.1:{poe_port}/poe_api/",
             "POE_API_KEYS": ",".join(f"account-{number}:hostile-key-{number}" for number in range(8)),
             "ACCESS_TOKENS": f"hostile:{TOKEN}",
             "REDIS_URL": redis_url,
@@ -115,7 +116,8 @@ def _tried(case: Case, worker: Worker, neighbour: Neighbour) -> Seen:
 
 def _run_case(case: Case, worker: Worker, neighbour: Neighbour) -> Seen:
     pieces = list(case.pieces())
-    sent_bytes = sum(map(len, pieces)) * case.at_once
+    answer_bytes = sum(map(len, case.answer())) if case.answer is not None else 0
+    sent_bytes = (sum(map(len, pieces)) + answer_bytes) * case.at_once
     allowed_bytes = max(_BASE_BYTES, _resident_bytes(worker.pid, "VmRSS")) + _TIMES_BODY * sent_bytes
     _reset_peak(worker.pid)
     neighbour.begin()

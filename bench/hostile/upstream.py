@@ -15,6 +15,10 @@ from bench.hostile.case import QUICK
 _LENGTH: Final = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _BOTS: Final = {bot_of(name): wire for name, wire in WIRES.items()}
 _PLAIN: Final = {
+    "/poe_api/file_upload_3RD_PARTY_POST": {
+        "attachment_url": "https://pfst.cf2.poecdn.net/base/image/0",
+        "mime_type": "image/png",
+    },
     "/usage/current_balance": {"current_point_balance": 1_000_000},
     "/v1/models": {
         "object": "list",
