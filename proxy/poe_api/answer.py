@@ -100,7 +100,7 @@ class Answer:
     async def _take_turn(self) -> None:
         """Lets others run when this answer has had its part of a turn of the loop."""
         if self._time() >= self._turn_ends_at:
-            await asyncio.sleep(0)
+            await self._connection.turns.wait()
             self._turn_ends_at = self._time() + _TURN_S
 
     def _taken_failure(self) -> PoeError:

@@ -15,6 +15,7 @@ from yarl import URL
 
 from proxy.poe_api.dialing import Dialer
 from proxy.poe_api.http1 import Connection
+from proxy.poe_api.turns import TurnQueue
 from proxy.poe_api.unreached import PoeUnreachable
 
 #: A POST on a connection that the server has just closed fails, so idle ones are given up early.
@@ -55,6 +56,7 @@ class ConnectionPool:
         self._tls = ssl.create_default_context() if url.scheme == "https" else None
         self._connect_s = connect_s
         self._loop = asyncio.get_running_loop()
+        self._turns = TurnQueue()
         self._idle: list[Connection] = []
         self._open: set[Connection] = set()
         self._addresses: Sequence[tuple[int, int, int, str, tuple[str, int]]] = ()
@@ -106,7 +108,10 @@ class ConnectionPool:
             sock.setsockopt(level, option, value)
         name = self._host if self._tls else None
         _, connection = await self._loop.create_connection(
-            lambda: Connection(self._on_free, self._on_lost), sock=sock, ssl=self._tls, server_hostname=name
+            lambda: Connection(self._on_free, self._on_lost, self._turns),
+            sock=sock,
+            ssl=self._tls,
+            server_hostname=name,
         )
         self._open.add(connection)
         return connection

@@ -18,6 +18,7 @@ from typing import Final, cast
 import httptools
 
 from proxy.errors import PoeFailed, PoeTimeout, StreamCut
+from proxy.poe_api.turns import TurnQueue
 from proxy.poe_api.unreached import Dropped
 
 #: The head of an answer may be so large.
@@ -41,10 +42,14 @@ class Connection(asyncio.Protocol):
         headers: its headers, names in lower case; of one that came twice the last counts.
         whole: whether the body has come to its end.
         idle_since: when whoever keeps it got it.
+        turns: in which it reads on after a large read, and what it has read is worked through.
     """
 
-    def __init__(self, on_free: Callable[["Connection"], None], on_lost: Callable[["Connection"], None]) -> None:
-        """Args: ``on_free`` the next request may be sent; ``on_lost`` the connection is gone."""
+    def __init__(
+        self, on_free: Callable[["Connection"], None], on_lost: Callable[["Connection"], None], turns: TurnQueue
+    ) -> None:
+        """Args: ``on_free`` when the next request may be sent, ``on_lost`` when it is gone; ``turns`` shared by all."""
+        self.turns = turns
         self._on_free = on_free
         self._on_lost = on_lost
         self._loop = asyncio.get_running_loop()
@@ -306,7 +311,7 @@ class Connection(asyncio.Protocol):
         """Where there is more, libuv would read on, 32 times in one turn of the loop."""
         if not self._paused and not self._transport.is_closing():
             self._transport.pause_reading()
-            self._loop.call_soon(self._read_on)
+            self.turns.add(self._read_on)
 
     def _read_on(self) -> None:
         if not self._paused and not self._transport.is_closing():
