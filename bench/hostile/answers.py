@@ -1,5 +1,6 @@
 """Hostile answers: what Poe, or whoever made a bot there, could send. Each is a bot of the upstream's, by its name."""
 
+import functools
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -58,6 +59,12 @@ def _events(*parts: tuple[bytes, int]) -> Wire:
     return wire
 
 
+def _built(build: Callable[[], list[bytes]]) -> Wire:
+    """What takes long to build, built once: meanwhile nobody else is answered by this Poe."""
+    build = functools.cache(build)
+    return lambda: iter(build())
+
+
 def _raw(*parts: bytes) -> Wire:
     return lambda: iter(parts)
 
@@ -83,19 +90,23 @@ WIRES: Final[dict[str, Wire]] = {
     "300 MB of text": _events((_text("x" * 8_000), 37_500)),
     "a text of 20 MB in one event": _events((_text("x" * 20 * _MB), 1)),
     "a text of 5 MB that is all escaped": _events((_text("\x01" * 5 * _MB), 1)),
-    "a line of 64 MB without an end": lambda: iter([_HEAD, b"data: ", *[b"x" * _MB] * 64]),
+    "a line of 64 MB without an end": _built(lambda: [_HEAD, b"data: ", *[b"x" * _MB] * 64]),
     "a million comments": _events((b": nothing\n\n", 1_000_000), (_text("a"), 1)),
     "a million blank lines": _events((b"\n", 1_000_000), (_text("a"), 1)),
     "a million unknown events": _events((event("unheard_of", {"a": 1}), 1_000_000), (_text("a"), 1)),
     "an event of 100,000 lines": _events((b"event: text\n" + b"data: 1\n" * 100_000 + b"\n", 1)),
-    "a text that is said anew, and grows": lambda: iter(
-        [_HEAD, *(event("replace_response", {"text": "x" * at * 1_000}) for at in range(400)), event("done", {})]
+    "a text that is said anew, and grows": _built(
+        lambda: [
+            _HEAD,
+            *(event("replace_response", {"text": "x" * at * 1_000}) for at in range(400)),
+            event("done", {}),
+        ]
     ),
     "100,000 replacements": _events((event("replace_response", {"text": "a"}), 100_000)),
     "100,000 pieces of a call": _events((_BEGIN_CALL, 1), (_call("1"), 100_000)),
     "a call of 20 MB": _events((_BEGIN_CALL, 1), (_call("1" * 20 * _MB), 1)),
-    "20,000 calls": lambda: iter(
-        [
+    "20,000 calls": _built(
+        lambda: [
             _HEAD,
             *(
                 _delta(tool_calls=[{"index": at, "id": f"c{at}", "function": {"name": "f", "arguments": "{}"}}])
@@ -120,8 +131,8 @@ WIRES: Final[dict[str, Wire]] = {
     "half a surrogate pair": _events((b'event: text\ndata: {"text": "\\ud83d"}\n\n', 1)),
     "NUL between events": _events((b"\x00" * 1_000 + _text("a"), 1)),
     "line separators": _events((_text("a\u2028b\u2029c\u0085d\x0be\x0cf\x1cg"), 1_000)),
-    "10,000 files": lambda: iter(
-        [
+    "10,000 files": _built(
+        lambda: [
             _HEAD,
             *(
                 event(
@@ -153,19 +164,19 @@ WIRES: Final[dict[str, Wire]] = {
     "a cut": _raw(_HEAD, _text("begin")),
     "text behind the end": _raw(_HEAD, _text("a") + event("done", {}) + _text("b") * 100_000),
     "a head of 1 MB": _raw(b"HTTP/1.1 200 OK\r\nX-A: " + b"x" * _MB + b"\r\n\r\n"),
-    "a head without an end": lambda: iter([b"HTTP/1.1 200 OK\r\n", *[b"X-A: b\r\n" * 1_000] * 1_000]),
+    "a head without an end": _built(lambda: [b"HTTP/1.1 200 OK\r\n", *[b"X-A: b\r\n" * 1_000] * 1_000]),
     "50,000 headers": _raw(b"HTTP/1.1 200 OK\r\n" + b"X-A: b\r\n" * 50_000 + b"\r\n"),
     "100,000 interim answers": _raw(b"HTTP/1.1 100 Continue\r\n\r\n" * 100_000),
     "a status of 99": _raw(_JSON_HEAD % 99),
     "a status of 999": _raw(_JSON_HEAD % 999),
     "a redirect": _raw(b"HTTP/1.1 302 X\r\nLocation: http://127.0.0.1:9/\r\nContent-Length: 0\r\n\r\n"),
-    "a fault of 50 MB": lambda: iter([_JSON_HEAD % 500, *[b"x" * _MB] * 50]),
+    "a fault of 50 MB": _built(lambda: [_JSON_HEAD % 500, *[b"x" * _MB] * 50]),
     "a fault that is deep": _raw(_JSON_HEAD % 400, b"[" * 60_000),
     "a chunk of sixteen digits": _raw(
         b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffff\r\n"
     ),
-    "chunks of a byte": lambda: iter(
-        [
+    "chunks of a byte": _built(
+        lambda: [
             b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n",
             *(b"".join(b"1\r\n%c\r\n" % byte for byte in _text("a" * 50)) * 50 for _ in range(200)),
             b"0\r\n\r\n",

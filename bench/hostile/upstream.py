@@ -60,6 +60,8 @@ async def _serve_one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter)
 
 
 async def _serve(port: int) -> None:
+    for wire in WIRES.values():
+        next(wire(), None)  # builds what is built once
     server = await asyncio.start_server(_serve_one, "127.0.0.1", port, backlog=4096)
     await server.serve_forever()
 
