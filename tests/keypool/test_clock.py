@@ -18,6 +18,7 @@ from proxy.keypool.shared import ProbeAnswer, Settlement, SharedPool
 from proxy.keypool.verdict import ANSWERED, BOT_FAILED, Cooldown, Verdict
 from proxy.settings import PoeKey
 from proxy.store.redis import RedisStore
+from proxy.store.script import Script
 from tests.support.clocked_redis import CLOCK, ClockedStore
 from tests.support.waiting import wait_until
 
@@ -171,6 +172,22 @@ def test_what_an_operator_sees_counts_by_the_same_clock() -> None:
     assert count.ready_in_s == 20
     assert beat.rests == {KEY.key_id: 20_000}
     assert beat.redis_ms == START_MS - HOUR_MS
+
+
+def test_what_an_operator_sees_of_a_client_counts_by_the_same_clock() -> None:
+    rig = Rig(LIMITS)
+    rig.lease(caller=rig.client_with(requests_per_minute=5))
+    rig.client.sadd(rig.names.clients, "abc")
+    rig.pass_ms(-HOUR_MS)
+    rig.lease()
+    rig.pass_ms(60_000)
+    store: Any = ClockedStore(rig.client)
+    now_ms, client = store.run(
+        Script("proxy.clients", "describe_clients"), [rig.names.clients], [rig.names.prefix, "20260228"]
+    ).value
+
+    assert now_ms == START_MS - HOUR_MS + 60_000
+    assert client[2:4] == [0, 0], "its minute is over"
 
 
 def test_a_day_is_counted_by_redis_own_clock() -> None:

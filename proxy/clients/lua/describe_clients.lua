@@ -3,12 +3,12 @@
 -- KEYS 1 clients    set of the public ids of all clients
 -- ARGV 1 prefix     of the keys named after a client
 --      2 day        today, such as 20260131 (UTC)
--- Returns {now, {public id, its hash, requests in the last minute, requests under way, requests today, tokens today}...}
+-- Returns {Redis's own time, {public id, its hash, requests in the last minute, requests under way, requests today, tokens today}...}
 local clients = KEYS[1]
 local prefix, day = ARGV[1], ARGV[2]
 
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
+-- include: pool_clock
+local now, redis_now = read_pool_clock(prefix .. 'clock', true)
 
 -- Streams of the requests that have not ended, each choice one.
 local function under_way(client_id)
@@ -21,7 +21,7 @@ local function under_way(client_id)
   return streams
 end
 
-local described = {now}
+local described = {redis_now}
 for _, client_id in ipairs(redis.call('SMEMBERS', clients)) do
   local today = redis.call('HMGET', prefix .. 'client_day:' .. client_id .. ':' .. day, 'requests', 'tokens')
   described[#described + 1] = {
