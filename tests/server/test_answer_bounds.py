@@ -356,3 +356,47 @@ def test_a_long_stream_costs_no_memory(site: Site) -> None:
     assert b"[DONE]" in talk.last
     assert talk.size > 100_000_000
     assert most[0] - before < 20_000_000
+
+
+def test_clients_that_stop_reading_cost_little_each(site: Site) -> None:
+    """What the kernel does not take waits, about half a megabyte; the rest stays with Poe."""
+    clients_count = 20
+    process = psutil.Process()
+    block = framed(crlf(text("x" * 1_000))) * 100
+
+    def stalled() -> tuple[int, list[int]]:
+        before = process.memory_full_info().uss
+        written = [0] * clients_count
+        ends: list[socket.socket] = []
+
+        def play(number: int, poe: socket.socket) -> None:
+            with contextlib.suppress(OSError):
+                poe.sendall(HEAD)
+                for _ in range(1_000):
+                    poe.sendall(block)
+                    written[number] += len(block)
+
+        threads = []
+        for number in range(clients_count):
+            ends.append(asked(site.port, stream=True))
+            poe = site.poe.next_query()
+            threads.append(threading.Thread(target=play, args=(number, poe)))
+            threads[-1].start()
+        seen = [-1]
+        while seen != written:  # until nobody can send more
+            seen = list(written)
+            time.sleep(0.5)
+        grown = process.memory_full_info().uss - before
+        for end in ends:
+            end.close()
+        for thread in threads:
+            thread.join()
+        return grown, written
+
+    async def serve() -> tuple[int, list[int]]:
+        return await asyncio.to_thread(stalled)
+
+    grown, written = site.runner.run(serve())
+
+    assert max(written) < 100_000_000, "nobody stopped"
+    assert grown / clients_count < 2_500_000
