@@ -23,6 +23,7 @@ class Case:
         pause_s: how long the sender waits after each piece.
         at_once: how many connections do the same at the same time.
         reads: whether the sender reads what it is answered.
+        answers: how many answers it reads.
         leaves_after_s: when the sender gives up at the latest.
         may_fail: whether a 5xx is right; it is where Poe, or what a bot said, is at fault.
         answer: what Poe sends for it, where that is hostile.
@@ -33,6 +34,7 @@ class Case:
     pause_s: float = 0.0
     at_once: int = 1
     reads: bool = True
+    answers: int = 1
     leaves_after_s: float = 30.0
     may_fail: bool = False
     answer: Pieces | None = None

@@ -38,7 +38,7 @@ _MAX_SIZE_LINE: Final = 8 + len(b"\r\n")
 class StrictHttp(Http):
     """Reads requests strictly; answers an HTTP/1.0 client without chunks."""
 
-    __slots__ = ("_body_due_at", "_chunks", "_expects_line_end")
+    __slots__ = ("_body_due_at", "_chunks", "_expects_line_end", "_was_sent_ahead")
 
     # Sanic types what it sets later as what it is at first.
     protocol: Any
@@ -51,6 +51,7 @@ class StrictHttp(Http):
     def init_for_request(self) -> None:
         """Sanic's, and what is known of the next body."""
         super().init_for_request()  # type: ignore[no-untyped-call]  # Sanic's
+        self._was_sent_ahead = bool(self.recv_buffer) and self.protocol.state["requests_count"] > 0
         self._body_due_at: float | None = None
         self._expects_line_end = False  # behind the data of a chunk
         self._chunks = 0
@@ -68,11 +69,19 @@ class StrictHttp(Http):
             InvalidRequest, HeadTooLarge, RequestTimeout: it is none that we take; the connection closes.
         """
         try:
+            if self._was_sent_ahead:
+                await self._take_turn()
             await self._read_head()
         except ProxyError as error:
             _log.info("a request was given up as it came: %s", error.message)
             self.protocol.lingers = True
             raise
+
+    async def _take_turn(self) -> None:
+        """A client may send a thousand requests without waiting for an answer; others are served in between."""
+        turn = asyncio.get_running_loop().create_future()
+        self.protocol.app.ctx.turns.take(lambda: None if turn.done() else turn.set_result(None))
+        await turn
 
     async def _read_head(self) -> None:
         buffer = self.recv_buffer

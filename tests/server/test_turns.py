@@ -139,3 +139,38 @@ async def test_a_request_in_pieces_waits_for_its_turn_too(proxy: str) -> None:
     assert not has_begun
     assert len(later.waiting) == 1
     assert answered == b"HTTP/1.1 200 OK\r\n"
+
+
+class _Heard(asyncio.Protocol):
+    """A client that only listens."""
+
+    def __init__(self) -> None:
+        self.data = b""
+
+    def data_received(self, data: bytes) -> None:
+        self.data += data
+
+    @property
+    def answers(self) -> int:
+        """How many it has been given."""
+        return self.data.count(b"HTTP/1.1 ")
+
+
+@pytest.mark.parametrize("request_", [REQUEST, REQUEST.replace(b"/health", b"/v1/models/")], ids=["health", "refused"])
+async def test_requests_that_are_sent_ahead_let_others_be_served_in_between(proxy: str, request_: bytes) -> None:
+    """Sanic takes them one after the other without a pause, where nothing has to be waited for."""
+    loop, port = asyncio.get_running_loop(), urlsplit(proxy).port or 0
+    hasty_transport, hasty = await loop.create_connection(_Heard, "127.0.0.1", port)
+    polite_transport, polite = await loop.create_connection(_Heard, "127.0.0.1", port)
+
+    hasty_transport.write(request_ * 600)
+    await wait_until(lambda: bool(hasty.answers), "the first is answered")
+    polite_transport.write(REQUEST)
+    await wait_until(lambda: bool(polite.answers), "the other client is answered")
+    had = hasty.answers
+    await wait_until(lambda: hasty.answers == 600, "all are answered")
+    hasty_transport.close()
+    polite_transport.close()
+
+    assert polite.answers == 1
+    assert had < 300
