@@ -40,9 +40,8 @@ _PROGRESS: Final = re.compile(
 _MAX_PROGRESS_CHARACTERS: Final = 200
 #: Plain text is looked at as a whole after so many characters.
 _PASSED_CHARACTERS: Final = 16_384
-#: Of texts that came together and are not plain so many are translated one by one, and the others as one: that bounds
-#: the time for them.
-_MANY_TEXTS: Final = 16
+#: Of thoughts that came together so many are translated one by one, which takes 4 ms, and the others as one.
+_MANY_TEXTS: Final = 500
 #: Of a stream so much text is kept, and as much of its thoughts: more than Poe allows a whole answer (512,000).
 _KEPT_CHARACTERS: Final = 600_000
 #: An answer has at most so many files.
