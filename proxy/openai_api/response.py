@@ -151,8 +151,8 @@ class ChunkWriter:
             text = orjson.dumps(texts[0])
             return self._before + (text if text.isascii() else with_whole_lines(text)) + self._after
         array = orjson.dumps(texts, option=orjson.OPT_INDENT_2)
-        if len(array) > MAX_DELTA_CHARACTERS:
-            array = orjson.dumps(short(texts), option=orjson.OPT_INDENT_2)
+        if len(array) > MAX_DELTA_CHARACTERS and (pieces := short(texts)) is not texts:
+            array = orjson.dumps(pieces, option=orjson.OPT_INDENT_2)
         array = with_whole_lines(array[4:-2])
         return self._before + array.replace(b",\n  ", self._after + self._before) + self._after
 

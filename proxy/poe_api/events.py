@@ -23,7 +23,7 @@ _SHORTEST_RUN: Final = 200
 #: One call of ``feed`` or ``texts`` decodes at most so many bytes of texts, and so many other events. With what is made
 #: of them that takes 1 to 2 ms. A single event may be larger, and is decoded whole.
 STEP_BYTES: Final = 32 * 1024
-_STEP_EVENTS: Final = 64
+_STEP_EVENTS: Final = 256
 #: As numbers: to look for bytes within bytes, CPython raises an error first, and takes ten times as long.
 _LF, _CR = b"\n\r"
 #: How every answer ends, as Poe's servers write it.
@@ -172,16 +172,17 @@ class EventDecoder:
         buffer, at = self._buffer, self._at
         events: list[Event] = []
         stop = at + STEP_BYTES
-        if len(buffer) - at > _SHORTEST_RUN and not self._half_character:
-            texts, at = leading_texts(buffer, at, stop)
-            events += [Texts(texts)] if texts else []
+        may_run = True
         for _ in range(_STEP_EVENTS):
-            if at >= stop or self.ended:
-                break
+            if may_run and len(buffer) - at > _SHORTEST_RUN and not self._half_character:
+                texts, at = leading_texts(buffer, at, stop)
+                events += [Texts(texts)] if texts else []
             end = buffer.find(b"\n\n", at)
-            if end < 0:
+            if at >= stop or self.ended or end < 0:
                 break
-            events += self._event_in(buffer[at:end])
+            came = self._event_in(buffer[at:end])
+            may_run = not came  # behind a hint, such as the one that an answer begins with
+            events += came
             at = end + 2
         last = events[-1] if at >= stop and events else None
         if isinstance(last, Text) and len(last.text) > STEP_BYTES:
