@@ -99,14 +99,14 @@ class Admissions(RuleBasedStateMachine):
             assert any(one.ended for one in self.open.values()) or why in self.obstacles(demand, self.now + wait_ms - 1)
             assert not (after := self.obstacles(demand, self.now + wait_ms).get(why)) or after.waits
 
-    @precondition(lambda self: any(not one.ended for one in self.open.values()))
+    @precondition(lambda self: self.running())
     @rule(data=st.data(), tokens=st.sampled_from([0, 1, 50, 100]))
     def end(self, data: st.DataObject, tokens: int) -> None:
-        """A request ends, and has used tokens. One that comes too late holds nothing any more."""
-        slot = data.draw(st.sampled_from(sorted(slot for slot, one in self.open.items() if not one.ended)))
+        """A request ends in time, and has used tokens. Of one that is too late the ledger alone takes note for sure."""
+        slot = data.draw(st.sampled_from(self.running()))
         self.pool.release(Caller("abc", slot, LIMITS), tokens=tokens)
-        one = self.open.pop(slot)
-        if tokens and one.void_at > self.now:
+        del self.open[slot]
+        if tokens:
             self.open[slot] = Open(self.now + LEASE_S * 1000, ended=tokens)
 
     @precondition(lambda self: any(one.ended for one in self.open.values()))
@@ -139,6 +139,9 @@ class Admissions(RuleBasedStateMachine):
         wanted = Wanted("Echo", caller=Caller("abc", slot, LIMITS, demand))
         reply: Any = self.pool.lease(f"lease-{slot}", wanted)
         return list(reply.value)
+
+    def running(self) -> list[str]:
+        return sorted(slot for slot, one in self.open.items() if not one.ended and one.void_at > self.now)
 
     def held(self, at_ms: int) -> list[Open]:
         return [one for one in self.open.values() if one.void_at > at_ms]

@@ -53,7 +53,8 @@ async def ask(session: aiohttp.ClientSession, proxy: str, *, stream: bool, leave
                 pass
         return
     async with asked as response:
-        await (response.content.readany() if leave else response.read())
+        with contextlib.suppress(aiohttp.ClientPayloadError):  # a stream that fails breaks off
+            await (response.content.readany() if leave else response.read())
 
 
 @pytest.mark.usefixtures("no_collections")

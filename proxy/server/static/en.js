@@ -270,6 +270,8 @@ export default {
   "code.content_policy_violation": "refused by policy",
   "code.context_length_exceeded": "too long",
   "code.draining": "instance stopped",
+  "code.answer_too_large": "answer too large",
+  "code.empty_answer": "empty answer",
   "code.invalid_json_answer": "no valid JSON",
   "code.no_image_generated": "made no image",
   "code.store_unavailable": "Redis away",

@@ -270,6 +270,8 @@ export default {
   "code.content_policy_violation": "因政策被拒绝",
   "code.context_length_exceeded": "内容过长",
   "code.draining": "实例正在停止",
+  "code.answer_too_large": "回答过大",
+  "code.empty_answer": "回答为空",
   "code.invalid_json_answer": "回答不是有效的 JSON",
   "code.no_image_generated": "没有生成图片",
   "code.store_unavailable": "Redis 不可用",
