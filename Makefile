@@ -46,8 +46,9 @@ cluster: $(READY) ## Run three instances behind nginx on one Redis, as compose w
 serve: $(READY) ## Run the proxy with the settings in the environment
 	$(BIN)/python -m proxy serve
 
-# Six at a time, a file to each: more than half of the time is spent waiting for processes to start and end.
-PYTEST := $(BIN)/python -m pytest -q -n 6 --dist loadfile --durations=30
+# Six at a time, a file to each, in the order of tests/conftest.py: more than half of the time is spent waiting for processes
+# to start and end.
+PYTEST := $(BIN)/python -m pytest -q -n 6 --dist loadfile --no-loadscope-reorder --durations=30
 # What these test is the same on every Python: files for deployment, documents, the page in a browser, client libraries,
 # programs that measure.
 SAME_ON_EVERY_PYTHON := admin bench cluster contract deploy docs

@@ -2,6 +2,8 @@
 
 import uuid
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Final
 
 import httpx
 import pytest
@@ -15,6 +17,8 @@ from tests.support.redis_servers import BINARIES, BINARY, GIVEN_URL, refuse_to_s
 from tests.support.scripted_poe import ScriptedPoe, running_poe
 from tests.support.serving import http, make_settings, sdk, serving
 
+ROOT: Final = Path(__file__).parents[1]
+
 hypothesis_settings.register_profile("ci", max_examples=100, deadline=None)
 hypothesis_settings.register_profile("nightly", max_examples=10_000, deadline=None)
 hypothesis_settings.load_profile("ci")
@@ -24,6 +28,17 @@ def pytest_configure(config: pytest.Config) -> None:
     """Looks at the server of ``TEST_REDIS_URL`` before anything is written there."""
     if GIVEN_URL:
         refuse_to_share_the_given_server(config)
+
+
+#: Parts of the suite whose files take longest: they begin first, so that none is left alone at the end.
+_LONG_PARTS: Final = ("docs", "cli", "fleet", "contract", "cluster", "server", "admin", "deploy", "keypool", "bench")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files of long parts first; within a file the order stays. For several processes that take a file each."""
+    rank = {part: number for number, part in enumerate(_LONG_PARTS)}
+    items.sort(key=lambda item: rank.get(item.path.relative_to(ROOT / "tests").parts[0], len(rank)))
 
 
 @pytest.fixture(scope="session")
