@@ -38,7 +38,12 @@ def is_small(batch: Batch) -> bool:
     """Whether a batch may be sent in one part: every delta is short, and all together are."""
     total = 0
     for delta in batch.deltas:
-        characters = _characters(delta)
+        if isinstance(delta, ContentDelta | ReasoningDelta):  # as ``_characters``, without a call for each
+            characters = len(delta.text)
+        elif isinstance(delta, ToolCallDelta):
+            characters = len(delta.arguments)
+        else:
+            characters = _characters(delta)
         total += characters
         if characters > MAX_DELTA_CHARACTERS and not isinstance(delta, ContentDeltas):
             return False

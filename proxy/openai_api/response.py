@@ -176,6 +176,8 @@ class ChunkWriter:
             return self._texts(choice, [delta.text])
         if isinstance(delta, ContentDeltas):
             return self._texts(choice, delta.texts)
+        if isinstance(delta, ToolCallDelta | ReasoningDelta):
+            return self._chunk(choice, with_whole_lines(_besides_text(delta)))
         if isinstance(delta, Finish):
             return self._chunk(choice, b"{}", b'"%b"' % delta.reason.encode())
         if isinstance(delta, Usage):
@@ -210,6 +212,11 @@ def _besides_text(delta: ReasoningDelta | RefusalDelta | ToolCallDelta) -> bytes
         return b'{"reasoning_content":%b}' % orjson.dumps(delta.text)
     if isinstance(delta, RefusalDelta):
         return b'{"refusal":%b}' % orjson.dumps(delta.text)
+    if not delta.id:  # nearly all of them
+        return b'{"tool_calls":[{"index":%d,"function":{"arguments":%b}}]}' % (
+            delta.position,
+            orjson.dumps(delta.arguments),
+        )
     return b'{"tool_calls":[%b]}' % orjson.dumps(delta.as_json())
 
 

@@ -12,7 +12,7 @@ Tool calls, and thoughts that come in ``json`` events, take no part in replaceme
 import re
 import sys
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from proxy.openai_api.response import (
     ContentDelta,
@@ -24,7 +24,7 @@ from proxy.openai_api.response import (
 )
 from proxy.poe_api.events import Event, File, Json, Replace, Text, Texts
 from proxy.translator.bad_answers import AnswerTooLarge
-from proxy.translator.chunk import PoeChunk, read_chunk
+from proxy.translator.chunk import PoeChunk, lone_call, read_chunk
 from proxy.translator.files import FileLinks
 from proxy.translator.growing import GrowingText
 from proxy.translator.kept import KeptText
@@ -166,7 +166,8 @@ class AnswerBuilder:
             elif isinstance(event, Texts):
                 deltas += self._feed_many(event.texts)
             elif isinstance(event, Json):
-                deltas += self._read(read_chunk(event.data))
+                call = lone_call(event.data)
+                deltas += self._read(read_chunk(event.data)) if call is None else self._read_call(call)
             elif isinstance(event, Replace):
                 deltas += self._replace(event.text)
             elif isinstance(event, File):
@@ -193,7 +194,7 @@ class AnswerBuilder:
                 may_pass = self.pass_on(rest := texts[at:])
                 if may_pass:
                     return [*deltas, ContentDeltas(rest)]
-            if at == _MANY_TEXTS or (self._thinking.in_answer and not may_pass):
+            if at == _MANY_TEXTS or (not may_pass and self._thinking.in_answer):
                 return [*deltas, *self._append_joined(texts[at:])]
             deltas += self._feed_one(text)
         return deltas
@@ -351,6 +352,14 @@ class AnswerBuilder:
                 self._count(call.name + call.arguments)
                 deltas.append(call)
         return deltas
+
+    def _read_call(self, said: dict[str, Any]) -> list[Delta]:
+        """A chunk that is nothing but a piece of a call."""
+        call = self._calls.feed_one(said) if self._calls is not None else None
+        if call is None:
+            return []
+        self._count(call.name + call.arguments if call.name else call.arguments)
+        return [call]
 
     def _reasoning_delta(self, text: str) -> list[Delta]:
         if not text:

@@ -24,6 +24,9 @@ _REASONS: Final[Mapping[str, FinishReason]] = {
 }
 #: Which field of a part of ``content`` has its text.
 _FIELD_OF_PART: Final = {"text": "text", "output_text": "text", "refusal": "refusal"}
+#: What a delta says beside calls.
+_SAYING: Final = ("content", "reasoning_content", "reasoning", "refusal")
+_NOTHING: Final = (None, "")
 #: More parts or calls in one event take long to read, and are no answer.
 _MAX_ENTRIES: Final = 10_000
 
@@ -36,6 +39,22 @@ class PoeChunk(NamedTuple):
     refusal: str
     tool_calls: list[dict[str, Any]]
     finish_reason: FinishReason | None
+
+
+def lone_call(chunk: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The call of a chunk that has one and says nothing beside it, as nearly every chunk with calls; else None.
+
+    Quick: a call's arguments come in as many chunks as a text (``tools`` in bench).
+    """
+    try:
+        (choice,) = chunk["choices"]
+        delta = choice["delta"]
+        (call,) = delta["tool_calls"]
+    except (KeyError, TypeError, ValueError):
+        return None
+    if type(call) is not dict or choice.get("finish_reason") is not None:
+        return None
+    return call if len(delta) == 1 or all(delta.get(field) in _NOTHING for field in _SAYING) else None
 
 
 def read_chunk(chunk: Mapping[str, Any]) -> PoeChunk:

@@ -89,6 +89,11 @@ class ThinkingSplitter:
             self._pending or self._header or self._dropped or self._thought or self._blocks
         )
 
+    @property
+    def _is_within_a_line(self) -> bool:
+        """Whether what comes up to the next end of a line is thought."""
+        return self._stage is _Stage.QUOTED and not (self._pending or self._separator)
+
     def feed(self, text: str) -> Parted:
         """What of this piece, and of what was held back before, is certain."""
         if self._stage is _Stage.ANSWER:
@@ -96,6 +101,9 @@ class ThinkingSplitter:
         if self._is_untouched and text.lstrip()[:1] not in _BEGINNINGS:  # as with nearly every answer
             self._stage = _Stage.ANSWER
             return Parted("", text)
+        if self._is_within_a_line and text and "\n" not in text and "\r" not in text:  # as nearly every thought is
+            self._thought = True
+            return Parted(text, "")
         self._pending += text
         reasoning, content = [], ""
         while self._pending and not content:
@@ -265,6 +273,8 @@ def _may_become_a_marker(line: str) -> bool:
 
 def _without_half_a_tag(text: str) -> str:
     """``text`` without the end that may be where ``</think>`` begins."""
+    if "<" not in text[-len(_CLOSE_TAG) :]:
+        return text
     for length in range(len(_CLOSE_TAG) - 1, 0, -1):
         if text.endswith(_CLOSE_TAG[:length]):
             return text[:-length]

@@ -39,8 +39,8 @@ class ToolCallReader:
         self._at: dict[object, int] = {}
         self._said_id: dict[object, object] = {}
         self._arguments: list[KeptText] = []
-        #: How the last piece of each call's arguments ended.
-        self._ends: list[str] = []
+        #: The last piece of each call's arguments that is not blank.
+        self._lasts: list[str] = []
         self.names: list[str] = []
         self._call_ids: list[str] = []
 
@@ -55,8 +55,27 @@ class ToolCallReader:
 
     def feed(self, calls: Sequence[dict[str, Any]]) -> list[ToolCallDelta]:
         """The deltas of one event's ``tool_calls``."""
-        deltas = [self._delta(place, entry) for place, entry in enumerate(calls)]
+        deltas = [self.feed_one(entry, place) for place, entry in enumerate(calls)]
         return [delta for delta in deltas if delta is not None]
+
+    def feed_one(self, entry: dict[str, Any], place: int = 0) -> ToolCallDelta | None:
+        """The delta of one of them, if it says anything. ``place`` is its index where it has none."""
+        function = entry.get("function")
+        function = function if isinstance(function, dict) else {}
+        slot = entry.get("index")
+        slot = slot if isinstance(slot, int) else place
+        name, arguments = function.get("name"), function.get("arguments")
+        if type(arguments) is not str:
+            arguments = _text(arguments)
+        if slot not in self._at or (name and self._is_another(slot, name, entry.get("id"))):
+            if not isinstance(name, str) or not name:
+                return None
+            return self._begin(slot, name, entry.get("id"), arguments)
+        index = self._at[slot]
+        if index < 0 or not arguments:
+            return None
+        self._add(index, arguments)
+        return ToolCallDelta(index, "", "", arguments)
 
     def finish(self) -> list[ToolCallDelta]:
         """Calls without arguments get ``{}``: clients parse them."""
@@ -72,22 +91,6 @@ class ToolCallReader:
             for index, call_id in enumerate(self._call_ids)
         ]
 
-    def _delta(self, place: int, entry: dict[str, Any]) -> ToolCallDelta | None:
-        function = entry.get("function")
-        function = function if isinstance(function, dict) else {}
-        slot = entry.get("index")
-        slot = slot if isinstance(slot, int) else place
-        name, said_id, arguments = function.get("name"), entry.get("id"), _text(function.get("arguments"))
-        if slot not in self._at or (name and self._is_another(slot, name, said_id)):
-            if not isinstance(name, str) or not name:
-                return None
-            return self._begin(slot, name, said_id, arguments)
-        index = self._at[slot]
-        if index < 0 or not arguments:
-            return None
-        self._add(index, arguments)
-        return ToolCallDelta(index, "", "", arguments)
-
     def _is_another(self, slot: object, name: object, said_id: object) -> bool:
         """Whether a name that comes again is the next call, under the same index or none, and not said twice.
 
@@ -101,11 +104,12 @@ class ToolCallReader:
     def _is_json(self, index: int) -> bool:
         """Whether the arguments of a call are whole: an object. They are parsed only where they could be."""
         arguments = self._arguments[index]
-        return self._ends[index] == "}" and arguments.is_whole and _is_json(str(arguments))
+        return self._lasts[index].rstrip().endswith("}") and arguments.is_whole and _is_json(str(arguments))
 
     def _add(self, index: int, arguments: str) -> None:
         self._arguments[index].append(arguments)
-        self._ends[index] = arguments.rstrip()[-1:] or self._ends[index]
+        if not arguments.isspace():
+            self._lasts[index] = arguments
 
     def _begin(self, slot: object, name: str, said_id: object, arguments: str) -> ToolCallDelta | None:
         self._said_id[slot] = said_id
@@ -118,7 +122,7 @@ class ToolCallReader:
         self.names.append(name)
         self._call_ids.append(self._unique(said_id))
         self._arguments.append(KeptText(self._limit))
-        self._ends.append("")
+        self._lasts.append("")
         if arguments:
             self._add(index, arguments)
         return ToolCallDelta(index, self._call_ids[index], name, arguments)
