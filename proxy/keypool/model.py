@@ -117,8 +117,9 @@ class ModelPool:
             entry.strikes = 0
             self._account_strikes.pop(account, None)
             self._bots.pop(lease.bot, None)
-            for name in (account, lease.key.key_id):
-                self._bot_rests.pop((lease.bot, name), None)
+            if self._bot_rests:
+                for name in (account, lease.key.key_id):
+                    self._bot_rests.pop((lease.bot, name), None)
             return 0
         breaker = self._bots.get(lease.bot)
         if breaker and breaker.probing_lease == lease.lease_id:

@@ -42,6 +42,8 @@ def is_small(batch: Batch) -> bool:
             characters = len(delta.text)
         elif isinstance(delta, ToolCallDelta):
             characters = len(delta.arguments)
+        elif isinstance(delta, Finish | Usage):
+            continue
         else:
             characters = _characters(delta)
         total += characters

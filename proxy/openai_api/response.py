@@ -147,9 +147,10 @@ class ChunkWriter:
 
         Many are written as one array, whose line feeds can be nowhere but between two (``burst`` in bench).
         """
-        if len(texts) == 1 and len(texts[0]) <= MAX_DELTA_CHARACTERS:
+        if len(texts) == 1:
             text = orjson.dumps(texts[0])
-            return self._before + (text if text.isascii() else with_whole_lines(text)) + self._after
+            if len(text) <= MAX_DELTA_CHARACTERS:  # bytes, of which a text has no fewer than characters
+                return self._before + (text if text.isascii() else with_whole_lines(text)) + self._after
         array = orjson.dumps(texts, option=orjson.OPT_INDENT_2)
         if len(array) > MAX_DELTA_CHARACTERS and (pieces := short(texts)) is not texts:
             array = orjson.dumps(pieces, option=orjson.OPT_INDENT_2)

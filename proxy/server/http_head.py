@@ -14,9 +14,10 @@ MAX_HEAD_BYTES: Final = 16 * 1024
 MAX_FIELDS: Final = 100
 
 _HEAD: Final = re.compile(
-    r"(?P<method>[!#$%&'*+.^_`|~0-9A-Za-z-]+) (?P<target>[!-~]+) HTTP/1\.(?P<minor>[01])"
+    r"(?P<method>[!#$%&'*+.^_`|~0-9A-Za-z-]+) (?P<target>[!-~]+) HTTP/(?P<version>1\.[01])"
     r"(?P<fields>(?:\r\n[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\x00-\x08\x0a-\x1f\x7f]*)*)"
 )
+_FIELD: Final = re.compile(r"\r\n([^:]+):([^\r]*)")
 _TARGET: Final = re.compile(
     r"https?://(?:[a-z0-9._~%-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?(?P<path>/[^#]*)?|\*", re.IGNORECASE
 )
@@ -56,41 +57,38 @@ def parse_head(head: bytes) -> Head:
     found = _HEAD.fullmatch(head.decode(errors="surrogateescape"))
     if found is None:
         raise _malformed(_fault(head))
-    fields: list[tuple[str, str]] = []
-    once: dict[str, str] = {}
-    keep_alive = found["minor"] == "1"
-    for line in found["fields"].split("\r\n")[1:]:
-        name, _, value = line.partition(":")
-        name, value = name.lower(), value.strip(" \t")
-        fields.append((name, value))
-        if name in _ONCE:
-            if name in once:
-                raise _malformed(f"there are two {name} headers")
-            once[name] = value
-        elif name == "connection":
-            keep_alive = _keeps_alive(value, otherwise=keep_alive)
+    method, target, version, lines = found.groups()
+    fields = [(name.lower(), value.strip(" \t")) for name, value in _FIELD.findall(lines)]
+    named = dict(fields)
+    if len(named) < len(fields):
+        _refuse_two(fields)
     if len(fields) > MAX_FIELDS:
         raise HeadTooLarge(f"The request has more than {MAX_FIELDS} headers.")
-    version = f"1.{found['minor']}"
-    has_body, length = _framing(once, version)
-    if not once.get("expect", "100-continue").lower() == "100-continue":
+    keep_alive = version == "1.1"
+    if "connection" in named:
+        for name, value in fields:
+            if name == "connection":
+                keep_alive = _keeps_alive(value, otherwise=keep_alive)
+    has_body, length = _framing(named, version)
+    expects = "expect" in named
+    if expects and named["expect"].lower() != "100-continue":
         raise InvalidRequest("This Expect header is not supported.")
-    return Head(
-        method=found["method"],
-        target=_path(found["target"]),
-        version=version,
-        fields=fields,
-        keep_alive=keep_alive,
-        has_body=has_body,
-        length=length,
-        expects_continue=has_body and "expect" in once and version == "1.1",
-    )
+    expects_continue = has_body and expects and version == "1.1"
+    return Head(method, _path(target), version, fields, keep_alive, has_body, length, expects_continue)
 
 
 def refuse_bare_line_ends(part: bytes | bytearray) -> None:
     """Raises InvalidRequest for what will never be a head, so that nobody waits for its end."""
     if _LINE_END.search(part):
         raise _malformed("lines end with CR LF")
+
+
+def _refuse_two(fields: list[tuple[str, str]]) -> None:
+    """Raises InvalidRequest where a field comes twice that may not."""
+    once = [name for name, _ in fields if name in _ONCE]
+    for name in once:
+        if once.count(name) > 1:
+            raise _malformed(f"there are two {name} headers")
 
 
 def _framing(once: dict[str, str], version: str) -> tuple[bool, int | None]:

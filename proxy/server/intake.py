@@ -33,9 +33,9 @@ async def take_in(request: Request, parse: Callable[[bytes], _Parsed]) -> tuple[
         BodyTooLarge, RequestTimeout, TooManyBodies: it is too large, too slow, or there is no room for it.
     """
     worker: Worker = request.app.ctx.worker
-    encoding = encoding_of(request.headers.get("content-encoding", ""))
-    room = Room(worker.bodies)
-    request.ctx.room = room
+    said = request.headers.get("content-encoding")
+    encoding = encoding_of(said) if said else ""
+    room = request.ctx.room = Room(worker.bodies)
     body = await read_body(request, max_bytes=worker.settings.max_body_bytes, room=room)
     if encoding:
         body = await _decoded(worker, body, encoding, room)
@@ -52,10 +52,11 @@ def with_room(handler: _Handler) -> _Handler:
         try:
             return await handler(request, **options)
         finally:
-            room: Room | None = getattr(request.ctx, _ROOM, None)
+            context = request.ctx
+            room: Room | None = getattr(context, _ROOM, None)
             if room is not None:
                 room.leave()
-            call: ChatCall | None = getattr(request.ctx, "call", None)
+            call: ChatCall | None = getattr(context, "call", None)
             if call is not None and call.is_large:
                 call.forget_messages()
 

@@ -34,16 +34,18 @@ class RoundTrip:
         self.cap_s = cap_s
         self.smoothed_s = 0.0
         self._fastest_s = float("inf")
-        self.allowed_s = min(FLOOR_S, cap_s)
+        self.allowed_s = self._floor_s = min(FLOOR_S, cap_s)
         self.is_near = True
 
     def note(self, took_s: float) -> None:
         """Takes in a measurement."""
         smoothed_s = self.smoothed_s
         self.smoothed_s = smoothed_s = smoothed_s + (took_s - smoothed_s) * _SHARE if smoothed_s else took_s
-        self._fastest_s = fastest_s = min(took_s, self._fastest_s * _FORGETS)
+        fastest_s = self._fastest_s * _FORGETS
+        self._fastest_s = fastest_s = min(fastest_s, took_s)
         self.is_near = fastest_s < NEAR_S
-        self.allowed_s = min(self.cap_s, max(FLOOR_S, _ROUND_TRIPS * smoothed_s))
+        allowed_s = _ROUND_TRIPS * smoothed_s
+        self.allowed_s = self._floor_s if allowed_s <= FLOOR_S else min(self.cap_s, allowed_s)
 
 
 class Clock:
