@@ -8,7 +8,7 @@ import contextlib
 import statistics
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import asdict
 from functools import partial
 from typing import Any, Final
@@ -31,8 +31,20 @@ ROUNDS, LEASES_A_ROUND = 15, 60
 #: Not the scripts' work but ours: asking for the counts, and connecting.
 _OURS: Final = frozenset(("info", "hello", "client", "client|setinfo", "config|resetstat", "select", "command"))
 #: What a request of a client with limits of every kind may cost more than one without: a third script, and commands.
-_COMMANDS_OF_A_CLIENT: Final = 26
+_COMMANDS_OF_A_CLIENT: Final = 24
 COOLING: Final = Verdict("rate_limit_exceeded", effect="rest key", stated_s=600)
+
+
+def but_for_writes(commands: Counter[str]) -> Counter[str]:
+    """Without HSET: a script that comes within a millisecond of the one before does not write the pool's clock."""
+    return Counter({name: count for name, count in commands.items() if name != "hset"})
+
+
+def are_alike(counts: Sequence[Counter[str]]) -> bool:
+    """Whether the same commands were executed each time, but for the clock's: one a script at most."""
+    writes = [commands["hset"] for commands in counts]
+    first = but_for_writes(counts[0])
+    return max(writes) - min(writes) <= first["evalsha"] and all(but_for_writes(each) == first for each in counts)
 
 
 class Rig:
@@ -135,7 +147,7 @@ async def test_a_request_costs_the_same_commands_with_any_number_of_keys(rigs: R
         counts.append(await rig.commands_of(rig.use))
 
     assert counts[0]["evalsha"] == 2, "one call to lease, one to settle"
-    assert counts[0] == counts[1] == counts[2]
+    assert are_alike(counts)
 
 
 async def test_a_rest_costs_the_same_commands_with_any_number_of_keys(rigs: Rigs) -> None:
@@ -144,7 +156,7 @@ async def test_a_rest_costs_the_same_commands_with_any_number_of_keys(rigs: Rigs
         rig = await rigs.rig(size)
         counts.append(await rig.commands_of(partial(rig.use, judge(RateLimited(retry_after_s=60)))))
 
-    assert counts[0] == counts[1] == counts[2]
+    assert are_alike(counts)
 
 
 async def test_refusing_costs_the_same_commands_with_any_number_of_resting_keys(rigs: Rigs) -> None:
@@ -154,7 +166,7 @@ async def test_refusing_costs_the_same_commands_with_any_number_of_resting_keys(
         counts.append(await rig.commands_of(rig.ask_in_vain))
 
     assert counts[0]["evalsha"] == 1
-    assert counts[0] == counts[1] == counts[2]
+    assert are_alike(counts)
 
 
 async def test_a_full_account_is_walked_past_once_and_not_by_every_request(rigs: Rigs) -> None:
@@ -167,7 +179,7 @@ async def test_a_full_account_is_walked_past_once_and_not_by_every_request(rigs:
         await rig.ask_in_vain()  # notices that both accounts are full
         counts.append(await rig.commands_of(rig.ask_in_vain))
 
-    assert counts[0] == counts[1] == counts[2]
+    assert are_alike(counts)
 
 
 async def test_parked_keys_are_not_walked_past(rigs: Rigs) -> None:
@@ -181,7 +193,7 @@ async def test_parked_keys_are_not_walked_past(rigs: Rigs) -> None:
             await rig.use()  # now the parked keys are those leased longest ago
         counts.append(await rig.commands_of(rig.use))
 
-    assert counts[0] == counts[1] == counts[2]
+    assert are_alike(counts)
 
 
 async def test_a_request_takes_as_long_with_a_thousand_keys_as_with_ten(rigs: Rigs) -> None:
@@ -217,5 +229,5 @@ async def test_a_clients_request_costs_the_same_commands_however_many_are_under_
         counts.append(await rig.commands_of(serving))
 
     assert counts[0]["evalsha"] == 3, "one call to lease, one to settle, one to release"
-    assert counts[0] == counts[1] == counts[2]
-    assert sum(counts[0].values()) - sum(plain.values()) <= _COMMANDS_OF_A_CLIENT
+    assert are_alike(counts)
+    assert but_for_writes(counts[0]).total() - but_for_writes(plain).total() <= _COMMANDS_OF_A_CLIENT

@@ -16,7 +16,8 @@ for i = 2, #ARGV, 4 do
   local answer = redis.call('GET', answer_name)
   if answer then
     redis.call('DEL', answer_name)
-    redis.call('ZREM', prefix .. 'leases:' .. cjson.decode(answer)[2], lease_id)
+    local key_id = string.match(answer, '^(%S+) %d+ %d$') or cjson.decode(answer)[2]
+    redis.call('ZREM', prefix .. 'leases:' .. key_id, lease_id)
     if redis.call('HGET', bot_hash, 'probing_lease') == lease_id then
       redis.call('HDEL', bot_hash, 'probing_until_ms', 'probing_lease')
     end

@@ -9,7 +9,7 @@ local function read_pool_clock(name, reads)
   local last, ahead = tonumber(kept[1] or 0) or 0, tonumber(kept[2] or 0) or 0
   local pool_now = math.max(redis_now + ahead, last)
   if not reads then
-    redis.pcall('HSET', name, 'last_ms', string.format('%.0f', pool_now))
+    if pool_now ~= last then redis.pcall('HSET', name, 'last_ms', string.format('%.0f', pool_now)) end
     if pool_now ~= redis_now + ahead then
       redis.pcall('HSET', name, 'ahead_ms', string.format('%.0f', pool_now - redis_now))
     end
