@@ -79,6 +79,8 @@ class Evidence:
 
     def borne_out(self) -> list[tuple[Lease, Verdict]]:
         """What is known of the failed attempts now that another key was answered: there it was the key or account."""
+        if not (self._suspects or self._refused):
+            return []
         suspects = self._credible_suspects()
         failed = [(suspects[0].lease, POE_FAILED_HERE_ONLY)] if len(suspects) == 1 else []
         return failed + [(lease, REFUSED_HERE_ONLY) for lease in self._refused]

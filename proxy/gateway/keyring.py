@@ -65,7 +65,8 @@ class PooledKeys:
 
     @property
     def uncounted(self) -> int:
-        return self._uncounted + sum(keys.uncounted for keys, _ in self._corrections)
+        corrections = self._corrections
+        return self._uncounted + sum(keys.uncounted for keys, _ in corrections) if corrections else self._uncounted
 
     def lease(self, wanted: Wanted, *, wait_s: float) -> Awaitable[LeaseReply]:
         if self._is_in or self._entering is None or self._caller is None:

@@ -263,7 +263,8 @@ class _Counting:
         """The tokens of an answer: of what is visible, and of thoughts."""
         said = query.reply.said()
         thoughts = await self._count(said.reasoning, said.reasoning_gone) if said.reasoning else 0
-        visible = await self._count(said.text + said.calls, said.text_gone)
+        written = said.text + said.calls
+        visible = await (self._count(written, said.text_gone) if said.text_gone else self._tokens.count(written))
         if query.reply.finish_reason == "length":
             return self._within_limits(visible, thoughts)
         return visible, thoughts

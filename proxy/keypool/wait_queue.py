@@ -79,8 +79,9 @@ class WaitQueue:
 
     def wake(self) -> None:
         """Something changed: each head asks again, in the order of their arrival."""
-        for head in sorted((queue[0] for queue in self._queues.values()), key=_arrival):
-            head.wake()
+        if self._queues:
+            for head in sorted((queue[0] for queue in self._queues.values()), key=_arrival):
+                head.wake()
 
     async def acquire(self, wanted: Wanted, ask: Callable[[], Awaitable[LeaseReply]], *, wait_s: float) -> LeaseReply:
         """The first answer of ``ask`` that is not NoneReady, or the last NoneReady when waiting is of no use.

@@ -18,6 +18,9 @@ from proxy.openai_api.response import (
 
 #: A batch with more characters than this is sent in parts, each when the one before has gone out.
 MAX_BATCH_CHARACTERS: Final = 64 * 1024
+#: Not as ``A | B``, which is built anew each time.
+_PIECES_OF_TEXT: Final = (ContentDelta, ReasoningDelta)
+_ENDS: Final = (Finish, Usage)
 
 
 def parts_of(batch: Batch) -> Iterator[Batch]:
@@ -38,11 +41,11 @@ def is_small(batch: Batch) -> bool:
     """Whether a batch may be sent in one part: every delta is short, and all together are."""
     total = 0
     for delta in batch.deltas:
-        if isinstance(delta, ContentDelta | ReasoningDelta):  # as ``_characters``, without a call for each
+        if isinstance(delta, _PIECES_OF_TEXT):  # as ``_characters``, without a call for each
             characters = len(delta.text)
         elif isinstance(delta, ToolCallDelta):
             characters = len(delta.arguments)
-        elif isinstance(delta, Finish | Usage):
+        elif isinstance(delta, _ENDS):
             continue
         else:
             characters = _characters(delta)

@@ -96,6 +96,10 @@ class Usage(NamedTuple):
 Delta = ContentDelta | ContentDeltas | ReasoningDelta | RefusalDelta | ToolCallDelta | Finish | Usage
 
 
+#: Of which an answer may have as many as of texts. Not as ``A | B``, which is built anew each time.
+_MANY_BESIDES_TEXT: Final = (ToolCallDelta, ReasoningDelta)
+
+
 class Batch(NamedTuple):
     """What arrived at once for one of the choices of an answer."""
 
@@ -177,7 +181,7 @@ class ChunkWriter:
             return self._texts(choice, [delta.text])
         if isinstance(delta, ContentDeltas):
             return self._texts(choice, delta.texts)
-        if isinstance(delta, ToolCallDelta | ReasoningDelta):
+        if isinstance(delta, _MANY_BESIDES_TEXT):
             return self._chunk(choice, with_whole_lines(_besides_text(delta)))
         if isinstance(delta, Finish):
             return self._chunk(choice, b"{}", b'"%b"' % delta.reason.encode())

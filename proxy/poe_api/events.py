@@ -147,7 +147,11 @@ class EventDecoder:
     def feed(self, read: bytes = b"") -> list[Event]:
         """The next events, in order, of those completed by this read and the ones before."""
         if read and not self.ended:
-            self._take_in(self._with_lf_only(read) if _CR in read or self._after_cr else read)
+            read_lf = self._with_lf_only(read) if _CR in read or self._after_cr else read
+            if self._tail or self.is_behind:
+                self._take_in(read_lf)
+            else:
+                self._buffer, self._at = read_lf, 0
         events = self._step() if self._buffer or self._long_text else []
         if len(self._tail) > MAX_EVENT_BYTES and not self.is_behind:
             events += self._overlong()
