@@ -85,6 +85,7 @@ def attacked_worker() -> Iterator[tuple[Worker, Neighbour]]:
             "ACCESS_TOKENS": f"hostile:{TOKEN}",
             "REDIS_URL": redis_url,
             "DATA_DIR": str(directory / "data"),
+            "RPM_PER_ACCOUNT": "100000",  # never reached
             "COOLDOWN_BASE_S": "1",
             "COOLDOWN_CAP_S": "1",
         }
