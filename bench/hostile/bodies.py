@@ -12,6 +12,8 @@ from bench.hostile.case import QUICK, Case, chat, chat_with, json_case, post
 
 _KB: Final = 1000
 _MB: Final = 1_000_000
+#: The default of ``MAX_BODY_BYTES``.
+_MAX_BODY_BYTES: Final = 36 * 1024 * 1024
 _SIZES: Final = {"100 KB": 100 * _KB, "8 MB": 8 * _MB}
 _LARGE: Final = {"30 MB": 30 * _MB}
 
@@ -230,7 +232,9 @@ def _encodings() -> Iterator[Case]:
         ("a hundred codings", ",".join(["gzip"] * 100), gzip.compress(chat())),
         ("a coding of nobody's", "snappy", chat()),
     ):
-        yield Case(name, lambda b=body, c=coding: post(b, headers=f"Content-Encoding: {c}\r\n"))  # type: ignore[misc]
+        decoded_bytes = _MAX_BODY_BYTES if "bomb" in name else 0
+        wire = lambda b=body, c=coding: post(b, headers=f"Content-Encoding: {c}\r\n")  # noqa: E731 - bound to its turn
+        yield Case(name, wire, decoded_bytes=decoded_bytes)
 
 
 def _other_routes() -> Iterator[Case]:

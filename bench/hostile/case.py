@@ -27,6 +27,7 @@ class Case:
         leaves_after_s: when the sender gives up at the latest.
         may_fail: whether a 5xx is right; it is where Poe, or what a bot said, is at fault.
         answer: what Poe sends for it, where that is hostile.
+        decoded_bytes: what a body becomes at most before it is refused, where it is sent compressed.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Case:
     leaves_after_s: float = 30.0
     may_fail: bool = False
     answer: Pieces | None = None
+    decoded_bytes: int = 0
 
 
 def post(

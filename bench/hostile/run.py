@@ -25,6 +25,8 @@ P99_S: Final = 0.1
 MAX_S: Final = 0.25
 _BASE_BYTES: Final = 150_000_000
 _TIMES_BODY: Final = 4
+#: What an allocator may take anew beside what it has kept from cases before.
+_PAGES_BYTES: Final = 10_000_000
 _TRIES: Final = 3
 #: After a case, until the worker has cleared up.
 _QUIET_S: Final = 0.1
@@ -118,8 +120,8 @@ def _tried(case: Case, worker: Worker, neighbour: Neighbour) -> Seen:
 def _run_case(case: Case, worker: Worker, neighbour: Neighbour) -> Seen:
     pieces = list(case.pieces())
     answer_bytes = sum(map(len, case.answer())) if case.answer is not None else 0
-    sent_bytes = (sum(map(len, pieces)) + answer_bytes) * case.at_once
-    allowed_bytes = max(_BASE_BYTES, _resident_bytes(worker.pid, "VmRSS")) + _TIMES_BODY * sent_bytes
+    sent_bytes = (sum(map(len, pieces)) + answer_bytes + case.decoded_bytes) * case.at_once
+    allowed_bytes = max(_BASE_BYTES, _resident_bytes(worker.pid, "VmRSS") + _PAGES_BYTES) + _TIMES_BODY * sent_bytes
     _reset_peak(worker.pid)
     neighbour.begin()
     began_at = time.monotonic()
