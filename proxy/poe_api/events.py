@@ -14,6 +14,15 @@ from proxy.poe_api.text_runs import FORMS, SHORTEST_PAIR, Form, leading_texts, t
 
 #: One event may not be larger; Poe caps a whole answer at 512,000 characters.
 MAX_EVENT_BYTES: Final = 8 * 1024 * 1024
+#: The same for events that are no text, and how many lists and objects they may have: each takes its time.
+_MAX_OTHER_BYTES: Final = 2 * 1024 * 1024
+_MAX_NESTED: Final = 50_000
+#: An event that only the standard library can read may have so many bytes: that takes ten times as long.
+_MAX_SLOW_BYTES: Final = 128 * 1024
+#: An event may have so many lines.
+_MAX_LINES: Final = 1_000
+#: What is kept of a file's names, in characters.
+_MAX_NAME: Final = 1_000
 
 #: How nearly every event begins, with LF as line ends.
 _TEXT_BEGINS: Final = b"event: text\ndata: "
@@ -258,13 +267,15 @@ class EventDecoder:
 
     def _decoded(self, block: bytes) -> list[Event]:
         """One block of lines as an event, if there is anything to tell."""
-        if len(block) > MAX_EVENT_BYTES:
+        if len(block) > MAX_EVENT_BYTES or block.count(b"\n") > _MAX_LINES:
             return [self._malformed()]
         if block == _DONE:
             self.ended = True
             return [Done()]
         name, data = _fields(block)
         read = _READERS.get(name)
+        if read not in (None, _read_text, _read_replace) and _is_too_much(data):
+            return [self._malformed()]
         event = self._understood(read, data) if read else None
         return [] if event is None else [event]
 
@@ -292,6 +303,12 @@ class EventDecoder:
         return event._replace(text=_without_halves(text))
 
 
+def _is_too_much(data: bytes) -> bool:
+    return len(data) > _MAX_NESTED and (
+        len(data) > _MAX_OTHER_BYTES or data.count(b"[") + data.count(b"{") > _MAX_NESTED
+    )
+
+
 class _MalformedEventError(Exception):
     """An event that must be understood is not what the protocol says."""
 
@@ -317,6 +334,8 @@ def _payload(data: bytes) -> dict[str, Any]:
     try:
         payload = orjson.loads(data)
     except orjson.JSONDecodeError:
+        if len(data) > _MAX_SLOW_BYTES:
+            raise _MalformedEventError from None
         try:
             payload = json.loads(data.decode(errors="replace"))
         except (ValueError, RecursionError):
@@ -361,9 +380,9 @@ def _read_file(payload: dict[str, Any]) -> Event | None:
         raise _MalformedEventError
     return File(
         url=url,
-        content_type=_string(payload.get("content_type"), "application/octet-stream"),
-        name=_string(payload.get("name"), "file"),
-        inline_ref=_string(payload.get("inline_ref")) or None,
+        content_type=_string(payload.get("content_type"), "application/octet-stream")[:_MAX_NAME],
+        name=_string(payload.get("name"), "file")[:_MAX_NAME],
+        inline_ref=_string(payload.get("inline_ref"))[:_MAX_NAME] or None,
     )
 
 

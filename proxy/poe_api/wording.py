@@ -31,7 +31,7 @@ def message_of(kind: type[PoeError], words: str, *, speaker: str, key: str) -> s
     if not speaker or not issubclass(kind, _CALLERS_OWN) or _quotes(key, words):
         return None
     line = _on_one_line(words)
-    if not line:
+    if not line or _quotes(key, line):  # what cannot be printed may have stood within it
         return None
     if issubclass(kind, PromptTooLong):  # agents look for words of the message that is ours
         return f"{kind.default_message} ({speaker}: {line})"

@@ -1,6 +1,6 @@
 """Bounds what the bodies of all calls under way take together, in one worker.
 
-A body counts from its announcement to the end of its call, since what it said lives as long. A large one waits until
+A body counts as its bytes come, to the end of its call, since what it said lives as long. A large one waits until
 others have gone; a short one has a part of the space that large ones cannot take.
 """
 
@@ -76,6 +76,9 @@ class Bodies:
         except BaseException as error:
             if place.done() and not place.cancelled():
                 self.give_back(size)
+            else:  # it leaves the line, and those behind it are looked at
+                place.cancel()
+                self.give_back(0)
             if isinstance(error, TimeoutError):
                 raise TooManyBodies from None
             raise

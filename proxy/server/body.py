@@ -7,8 +7,9 @@ from sanic import Request
 from proxy.errors import BodyTooLarge
 from proxy.server.bodies import Room
 
-#: A body of unknown length is made room for in steps of so many bytes.
-_STEP_BYTES: Final = 256 * 1024
+#: While a body comes it has room for so many times what has come, and for so many bytes more.
+_STEP_BYTES: Final = 64 * 1024
+_AHEAD: Final = 4
 
 
 async def read_body(request: Request, *, max_bytes: int, room: Room | None = None) -> bytes:
@@ -28,9 +29,12 @@ async def read_body(request: Request, *, max_bytes: int, room: Room | None = Non
     announced = stream.request_bytes_left or 0
     if announced > max_bytes:
         raise _too_large(max_bytes)
-    if room is not None and announced:
-        await room.grow(announced)
-    body = _taken(request) if _has_come(request) else await _read(request, max_bytes, room)
+    if _has_come(request):
+        if room is not None:
+            await room.grow(announced)
+        body = _taken(request)
+    else:
+        body = await _read(request, announced or max_bytes, room)
     if len(body) > max_bytes:
         raise _too_large(max_bytes)
     _listen_on(request)
@@ -42,13 +46,14 @@ def _too_large(max_bytes: int) -> BodyTooLarge:
 
 
 async def _read(request: Request, max_bytes: int, room: Room | None) -> bytes:
+    """The body as it comes. Its room grows with it, and a little ahead: who sends little holds little."""
     body = bytearray()
     async for part in request.stream:  # type: ignore[union-attr]  # Sanic types it as if it could be missing
         size = len(body) + len(part)
         if size > max_bytes:
             raise _too_large(max_bytes)
         if room is not None:
-            await room.grow(min(max_bytes, -(-size // _STEP_BYTES) * _STEP_BYTES))
+            await room.grow(min(max_bytes, _AHEAD * size + _STEP_BYTES))
         body += part
     return bytes(body)
 

@@ -85,6 +85,8 @@ class ClientProtocol(HttpProtocol):
         http: Any = self._http if hasattr(self, "_http") else None
         if self._left_to_drop is not None or http is None or not (self.recv_buffer or _has_whole_request(http)):
             return False
+        if http.request is None and b"\r\n\r\n" not in self.recv_buffer:  # half a head, and no more of it
+            return False
         if not self._stopped_sending:
             self._stopped_sending = True
             self._ask_whether_it_is_there(http)

@@ -119,7 +119,7 @@ class StrictHttp(Http):
                 raise HeadTooLarge(f"The request's headers have more than {MAX_HEAD_BYTES} bytes.")
             if end >= 0:
                 return end
-            refuse_bare_line_ends(buffer)
+            refuse_bare_line_ends(buffer, max(0, seen - 1))
             seen = len(buffer)
             due_at = due_at or asyncio.get_running_loop().time() + HEAD_S
             await self._more_by(due_at)

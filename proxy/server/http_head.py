@@ -77,9 +77,9 @@ def parse_head(head: bytes) -> Head:
     return Head(method, _path(target), version, fields, keep_alive, has_body, length, expects_continue)
 
 
-def refuse_bare_line_ends(part: bytes | bytearray) -> None:
-    """Raises InvalidRequest for what will never be a head, so that nobody waits for its end."""
-    if _LINE_END.search(part):
+def refuse_bare_line_ends(part: bytes | bytearray, start: int = 0) -> None:
+    """Raises InvalidRequest for what, from ``start`` on, will never be a head, so that nobody waits for its end."""
+    if _LINE_END.search(part, start):
         raise _malformed("lines end with CR LF")
 
 

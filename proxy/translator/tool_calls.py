@@ -5,6 +5,7 @@ every turn (``call_0``), several calls with one index, no index, arguments that 
 needs ids that are unique in the conversation, indexes that count from 0, and arguments that are JSON.
 """
 
+import hashlib
 import json
 import re
 import secrets
@@ -21,6 +22,12 @@ _LONG_ID: Final = re.compile(r"[A-Za-z0-9_-]{20,64}")
 _MAX_CALLS: Final = 1_000
 #: So much of a streamed call's arguments is kept, in characters.
 _KEPT_CHARACTERS: Final = 64_000
+#: Whether a call's arguments are whole is looked at so often, and while they are so short. Beyond, a name that comes
+#: again was said twice: of a bot that repeats it with each piece, all pieces so far would be parsed with each.
+_MAX_LOOKS: Final = 8
+_MAX_LOOKED_AT: Final = 16_384
+#: Longer ids of a bot's are compared by their digest.
+_MAX_ID: Final = 64
 
 
 class ToolCallReader:
@@ -41,6 +48,7 @@ class ToolCallReader:
         self._arguments: list[KeptText] = []
         #: The last piece of each call's arguments that is not blank.
         self._lasts: list[str] = []
+        self._looks: list[int] = []
         self.names: list[str] = []
         self._call_ids: list[str] = []
 
@@ -67,10 +75,10 @@ class ToolCallReader:
         name, arguments = function.get("name"), function.get("arguments")
         if type(arguments) is not str:
             arguments = _text(arguments)
-        if slot not in self._at or (name and self._is_another(slot, name, entry.get("id"))):
+        if slot not in self._at or (name and self._is_another(slot, name, _short(entry.get("id")))):
             if not isinstance(name, str) or not name:
                 return None
-            return self._begin(slot, name, entry.get("id"), arguments)
+            return self._begin(slot, name, _short(entry.get("id")), arguments)
         index = self._at[slot]
         if index < 0 or not arguments:
             return None
@@ -104,7 +112,11 @@ class ToolCallReader:
     def _is_json(self, index: int) -> bool:
         """Whether the arguments of a call are whole: an object. They are parsed only where they could be."""
         arguments = self._arguments[index]
-        return self._lasts[index].rstrip().endswith("}") and arguments.is_whole and _is_json(str(arguments))
+        if not (self._lasts[index].rstrip().endswith("}") and arguments.is_whole and self._looks[index] < _MAX_LOOKS):
+            return False
+        self._looks[index] += 1
+        text = str(arguments)
+        return len(text) <= _MAX_LOOKED_AT and _is_json(text)
 
     def _add(self, index: int, arguments: str) -> None:
         self._arguments[index].append(arguments)
@@ -112,17 +124,18 @@ class ToolCallReader:
             self._lasts[index] = arguments
 
     def _begin(self, slot: object, name: str, said_id: object, arguments: str) -> ToolCallDelta | None:
+        if len(self._at) >= _MAX_CALLS or len(self.names) >= _MAX_CALLS:
+            raise AnswerTooLarge(f"The answer has more than {_MAX_CALLS} tool calls.")
         self._said_id[slot] = said_id
         if self._one_only and self.names:
             self._at[slot] = -1
             return None
-        if len(self.names) >= _MAX_CALLS:
-            raise AnswerTooLarge(f"The answer has more than {_MAX_CALLS} tool calls.")
         index = self._at[slot] = len(self.names)
         self.names.append(name)
         self._call_ids.append(self._unique(said_id))
         self._arguments.append(KeptText(self._limit))
         self._lasts.append("")
+        self._looks.append(0)
         if arguments:
             self._add(index, arguments)
         return ToolCallDelta(index, self._call_ids[index], name, arguments)
@@ -132,6 +145,13 @@ class ToolCallReader:
         call_id = str(said) if kept else f"call_{secrets.token_hex(12)}"
         self._ids.add(call_id)
         return call_id
+
+
+def _short(said_id: object) -> object:
+    """An id as it is kept: one that is too long, or no text, by its digest."""
+    if not said_id or (isinstance(said_id, str) and len(said_id) <= _MAX_ID):
+        return said_id
+    return f"#{hashlib.sha256(str(said_id)[:_MAX_LOOKED_AT].encode(errors='replace')).hexdigest()}"
 
 
 def _text(arguments: object) -> str:

@@ -416,3 +416,18 @@ async def test_an_http_1_0_client_gets_a_stream_without_chunks(proxy: str, poe: 
     assert events.startswith(b"data: {")
     assert events.endswith(b"data: [DONE]\n\n")
     assert all(line.startswith(b"data: ") for line in events.split(b"\n") if line)
+
+
+@either_loop
+def test_half_a_head_and_an_end_closes_the_connection_at_once(
+    run: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No request can come of it: it would hold up a drain, and leave a traceback."""
+
+    async def scenario(base_url: str, _: ScriptedPoe) -> None:
+        async with asyncio.timeout(10):
+            assert await exchange(base_url, b"G", half_close=True) == b""
+
+    on_either_loop(scenario, run)
+
+    assert "traceback" not in capsys.readouterr().err.lower()

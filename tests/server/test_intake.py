@@ -117,7 +117,9 @@ async def test_what_a_body_took_is_free_again_however_its_call_ends(
         token = raw.headers["authorization"]
         writer.write(f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: {token}\r\n".encode())
         writer.write(b"content-length: 1000000\r\n\r\n{")
-        await wait_until(lambda: kept[0].taken_bytes == 1_000_000, "the body has its place")
+        await wait_until(
+            lambda: kept[0].taken_bytes == 65_540, "the body has its place: four times what came, and a little"
+        )
         writer.close()
 
         await wait_until(lambda: kept[0].taken_bytes == 0, "every place is free")
@@ -295,3 +297,34 @@ async def test_a_large_prompt_is_not_kept_when_its_call_is_over(raw: httpx.Async
         await wait_until(lambda: not kept(), "nobody knows the prompt any more")
     finally:
         gc.enable()
+
+
+async def test_one_that_gave_up_waiting_stands_in_nobodys_way() -> None:
+    bodies = Bodies(100, wait_s=0.01)
+    await bodies.take(70)
+    with pytest.raises(TooManyBodies):
+        await bodies.take(30)
+
+    async with asyncio.timeout(5):
+        await bodies.take(5)
+
+    assert bodies.taken_bytes == 75
+
+
+async def test_who_announces_much_and_sends_little_takes_no_room_from_others(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("proxy.server.context.Bodies", lambda _: Bodies(8_000_000, wait_s=0.2))
+    async with serving(settings) as base_url, http(base_url) as raw:
+        token = raw.headers["authorization"]
+        writers = []
+        for _ in range(20):
+            _, writer = await asyncio.open_connection("127.0.0.1", httpx.URL(base_url).port)
+            writer.write(f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: {token}\r\n".encode())
+            writer.write(b"content-length: 4000000\r\n\r\n{")
+            writers.append(writer)
+        large = await raw.post("/v1/chat/completions", json={**CHAT, "x": "x" * 400_000})
+        for writer in writers:
+            writer.close()
+
+    assert large.status_code == 200

@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.openai_api.response import ToolCallDelta
+from proxy.translator.bad_answers import AnswerTooLarge
 from proxy.translator.tool_calls import ToolCallReader
 
 OURS = re.compile(r"call_[0-9a-f]{24}")
@@ -117,7 +119,7 @@ def test_several_calls_of_one_event_may_lack_an_index(name: str) -> None:
     assert what(calls) == [("f", "{}"), (name, "{}")]
 
 
-@pytest.mark.parametrize("call_id", [None, "a", 7])
+@pytest.mark.parametrize("call_id", [None, "a", 7, "x" * 1_000])
 def test_id_and_name_may_be_said_with_every_fragment(call_id: object) -> None:
     fragments = [[entry(call_id=call_id, name="f", arguments=piece)] for piece in ('{"a"', ":", "1}")]
 
@@ -252,3 +254,26 @@ def test_no_garbage_makes_a_call_that_a_client_cannot_read(events: list[list[dic
     assert len({call.id for call in calls}) == len(calls) == len(reader.names)
     assert all(call.arguments.strip() and call.id != LONG for call in calls)
     assert len(calls) <= 1 or not one_only
+
+
+def test_a_name_with_each_piece_of_the_arguments_costs_no_more_than_the_pieces() -> None:
+    """All pieces so far were parsed with each, whenever they could be whole: seconds for some thousand."""
+    begin = [entry(name="f", arguments='{"a":[{}')]
+    piece = [entry(name="f", arguments=",{}")]
+    reader = ToolCallReader()
+    reader.feed(begin)
+
+    started_at = time.thread_time()
+    for _ in range(5_000):
+        reader.feed(piece)
+
+    assert time.thread_time() - started_at < 1
+    assert len(reader.names) == 1
+
+
+def test_of_calls_that_are_left_out_nothing_is_kept_without_a_bound() -> None:
+    reader = ToolCallReader(one_only=True)
+    many = [entry(index=index, name="f", call_id="x" * 10_000) for index in range(2_000)]
+
+    with pytest.raises(AnswerTooLarge):
+        reader.feed(many)
