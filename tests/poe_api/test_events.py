@@ -440,3 +440,24 @@ def test_no_bytes_break_the_decoder(raw: bytes) -> None:
 
     assert isinstance(events[-1], Done | Failure)
     assert not any(isinstance(one, Done | Failure) for one in events[:-1])
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"event: text\n" + b"data: 1\n" * 1_001 + b"\n",
+        b"event: json\ndata: " + b'{"a":[' + b"[]," * 60_000 + b"[]]}\n\n",
+        b'event: json\ndata: {"a":"' + b"x" * 2_200_000 + b'"}\n\n',
+        b'event: json\ndata: {"a":["\\ud800",' + b"1," * 80_000 + b"1]}\n\n",
+    ],
+    ids=["lines", "lists", "bytes", "what only the standard library reads"],
+)
+def test_an_event_that_would_take_long_to_read_fails_the_answer(raw: bytes) -> None:
+    assert decoded(raw) == [MALFORMED]
+
+
+def test_of_a_files_names_no_more_than_a_name_is_kept() -> None:
+    [file] = decoded(event("file", {"url": "https://x/y", "name": "n" * 5_000, "content_type": "c" * 5_000}))
+
+    assert isinstance(file, File)
+    assert (len(file.name), len(file.content_type)) == (1_000, 1_000)
