@@ -248,9 +248,8 @@ class KeyPool:
 
     async def _announce_anew(self, heartbeat: Heartbeat) -> None:
         """Tells Redis which keys there are and what rests, before that is forgotten here. Raises StoreUnavailable."""
-        if heartbeat.has_lost_keys:
-            _log.warning("redis has lost something of the key pool; the keys are announced again")
         if heartbeat.has_lost_keys or self._lost_at is not None:
+            _log.warning("redis has lost something of the key pool; the keys are announced again")
             await self._shared.announce(self._model.state_of, why="lost" if heartbeat.has_lost_keys else "heard")
         self._lost_at = heartbeat.lost_at
 
@@ -263,6 +262,8 @@ class KeyPool:
         try:
             reply = await self._ask(lease_id, wanted)
             if reply[0] == "unannounced":
+                if self._lost_at is not None:
+                    _log.warning("redis has lost the key pool; the keys are announced again")
                 await self._shared.announce(self._model.state_of, why="lost")
                 reply = await self._ask(lease_id, wanted)
         except StoreUnavailable:

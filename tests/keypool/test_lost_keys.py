@@ -123,7 +123,9 @@ async def test_whatever_is_deleted_is_made_good_and_fails_no_request(workers: Wo
     assert later == dict.fromkeys(KEYS[:4], 10)
 
 
-async def test_an_emptied_redis_learns_what_every_worker_knows(workers: Workers) -> None:
+async def test_an_emptied_redis_learns_what_every_worker_knows(
+    workers: Workers, caplog: pytest.LogCaptureFixture
+) -> None:
     """The second worker announces first; only the first has known for sure what rests."""
     workers.pools[1]._model.rest_all({}, {})  # noqa: SLF001 - as if its last heartbeat was before
     await workers.delete("*")
@@ -131,6 +133,7 @@ async def test_an_emptied_redis_learns_what_every_worker_knows(workers: Workers)
     await wait_until(workers.is_whole, "it is made good", within_s=3)
 
     assert await workers.use(8) == dict.fromkeys(KEYS[:4], 2)
+    assert any("redis has lost" in record.message for record in caplog.records), "operators are told"
 
 
 async def test_a_lost_ring_is_noticed_by_the_first_request_that_misses_it(redis_url: str, namespace: str) -> None:
