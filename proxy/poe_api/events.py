@@ -10,15 +10,19 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
+from proxy.poe_api.event_payload import (
+    MalformedEventError,
+    fields_of,
+    is_too_much,
+    read_payload,
+    string_of,
+    text_of,
+    without_halves,
+)
 from proxy.poe_api.text_runs import FORMS, SHORTEST_PAIR, Form, leading_texts, texts_of_run
 
 #: One event may not be larger; Poe caps a whole answer at 512,000 characters.
 MAX_EVENT_BYTES: Final = 8 * 1024 * 1024
-#: The same for events that are no text, and how many lists and objects they may have: each takes its time.
-_MAX_OTHER_BYTES: Final = 2 * 1024 * 1024
-_MAX_NESTED: Final = 50_000
-#: An event that only the standard library can read may have so many bytes: that takes ten times as long.
-_MAX_SLOW_BYTES: Final = 128 * 1024
 #: An event may have so many lines.
 _MAX_LINES: Final = 1_000
 #: What is kept of a file's names, in characters.
@@ -272,9 +276,9 @@ class EventDecoder:
         if block == _DONE:
             self.ended = True
             return [Done()]
-        name, data = _fields(block)
+        name, data = fields_of(block)
         read = _READERS.get(name)
-        if read not in (None, _read_text, _read_replace) and _is_too_much(data):
+        if read not in (None, _read_text, _read_replace) and is_too_much(data):
             return [self._malformed()]
         event = self._understood(read, data) if read else None
         return [] if event is None else [event]
@@ -284,8 +288,8 @@ class EventDecoder:
             self.ended = True
             return Done()
         try:
-            event = read(_payload(data))
-        except _MalformedEventError:
+            event = read(read_payload(data))
+        except MalformedEventError:
             return self._malformed()
         self.ended = isinstance(event, Failure)
         return self._with_whole_characters(event) if isinstance(event, Text | Replace) else event
@@ -300,89 +304,28 @@ class EventDecoder:
         self._half_character = ""
         if "\ud800" <= text[-1:] <= "\udbff":
             text, self._half_character = text[:-1], text[-1]
-        return event._replace(text=_without_halves(text))
-
-
-def _is_too_much(data: bytes) -> bool:
-    return len(data) > _MAX_NESTED and (
-        len(data) > _MAX_OTHER_BYTES or data.count(b"[") + data.count(b"{") > _MAX_NESTED
-    )
-
-
-class _MalformedEventError(Exception):
-    """An event that must be understood is not what the protocol says."""
-
-
-def _fields(block: bytes) -> tuple[bytes, bytes]:
-    """The ``event`` and ``data`` of a block."""
-    name, data = b"", []
-    for line in block.removeprefix(b"\xef\xbb\xbf").split(b"\n"):
-        field, _, value = line.partition(b":")
-        value = value.removeprefix(b" ")
-        if field == b"event":
-            name = value
-        elif field == b"data":
-            data.append(value)
-    return name, b"\n".join(data)
-
-
-def _payload(data: bytes) -> dict[str, Any]:
-    """The JSON object of an event. The standard library accepts what orjson refuses: half a surrogate pair, NaN.
-
-    Bytes that are no UTF-8 are replaced, as the standard of event streams says.
-    """
-    try:
-        payload = orjson.loads(data)
-    except orjson.JSONDecodeError:
-        if len(data) > _MAX_SLOW_BYTES:
-            raise _MalformedEventError from None
-        try:
-            payload = json.loads(data.decode(errors="replace"))
-        except (ValueError, RecursionError):
-            raise _MalformedEventError from None
-    if not isinstance(payload, dict):
-        raise _MalformedEventError
-    return payload
-
-
-def _text_of(payload: dict[str, Any]) -> str | None:
-    """None where a bot wrote null, which says nothing; an event without a text makes no sense."""
-    text = payload.get("text", ...)
-    if text is None or isinstance(text, str):
-        return text
-    raise _MalformedEventError
-
-
-def _string(value: object, default: str = "") -> str:
-    return _without_halves(value) if isinstance(value, str) else default
-
-
-def _without_halves(text: str) -> str:
-    """Surrogate pairs as characters; a half without its other half, which no UTF-8 can hold, as U+FFFD."""
-    if text.isascii():
-        return text
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        return event._replace(text=without_halves(text))
 
 
 def _read_text(payload: dict[str, Any]) -> Event | None:
-    text = _text_of(payload)
+    text = text_of(payload)
     return Text(text) if text else None
 
 
 def _read_replace(payload: dict[str, Any]) -> Event | None:
-    text = _text_of(payload)
+    text = text_of(payload)
     return None if text is None else Replace(text)
 
 
 def _read_file(payload: dict[str, Any]) -> Event | None:
-    url = _string(payload.get("url"))
+    url = string_of(payload.get("url"))
     if not url:
-        raise _MalformedEventError
+        raise MalformedEventError
     return File(
         url=url,
-        content_type=_string(payload.get("content_type"), "application/octet-stream")[:_MAX_NAME],
-        name=_string(payload.get("name"), "file")[:_MAX_NAME],
-        inline_ref=_string(payload.get("inline_ref"))[:_MAX_NAME] or None,
+        content_type=string_of(payload.get("content_type"), "application/octet-stream")[:_MAX_NAME],
+        name=string_of(payload.get("name"), "file")[:_MAX_NAME],
+        inline_ref=string_of(payload.get("inline_ref"))[:_MAX_NAME] or None,
     )
 
 
@@ -391,14 +334,14 @@ def _read_json(payload: dict[str, Any]) -> Event | None:
         orjson.dumps(payload)
     except TypeError:  # half a surrogate pair, somewhere inside, or a nesting beyond reason
         try:
-            payload = json.loads(_without_halves(json.dumps(payload, ensure_ascii=False)))
+            payload = json.loads(without_halves(json.dumps(payload, ensure_ascii=False)))
         except RecursionError:
-            raise _MalformedEventError from None
+            raise MalformedEventError from None
     return Json(payload)
 
 
 def _read_failure(payload: dict[str, Any]) -> Event | None:
-    return Failure(text=_string(payload.get("text")), error_type=_string(payload.get("error_type")))
+    return Failure(text=string_of(payload.get("text")), error_type=string_of(payload.get("error_type")))
 
 
 def _read_done(_: dict[str, Any]) -> Event | None:
