@@ -101,6 +101,12 @@ class Room:
             await self._bodies.take(size - self._size)
         self._size = size
 
+    def shrink(self, size: int) -> None:
+        """The body is whole, and has no more than ``size`` bytes."""
+        if size < self._size:
+            self._bodies.give_back(self._size - size)
+            self._size = size
+
     def leave(self) -> None:
         """The call is over."""
         if self._size:

@@ -55,6 +55,8 @@ async def _read(request: Request, max_bytes: int, room: Room | None) -> bytes:
         if room is not None:
             await room.grow(min(max_bytes, _AHEAD * size + _STEP_BYTES))
         body += part
+    if room is not None:
+        room.shrink(len(body))
     return bytes(body)
 
 

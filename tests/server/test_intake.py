@@ -328,3 +328,18 @@ async def test_who_announces_much_and_sends_little_takes_no_room_from_others(
             writer.close()
 
     assert large.status_code == 200
+
+
+async def test_a_whole_body_keeps_no_more_room_than_it_has_bytes() -> None:
+    """While it comes it is made room for ahead, which for one of unknown length is much more than it has."""
+    bodies = Bodies(1_000_000)
+    room = Room(bodies)
+    await room.grow(400_000)
+
+    room.shrink(100_000)
+
+    assert bodies.taken_bytes == 100_000
+
+    room.leave()
+
+    assert bodies.taken_bytes == 0
