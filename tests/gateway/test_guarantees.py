@@ -72,8 +72,9 @@ async def counts_are(world: World, *counts: int) -> bool:
 
 
 async def until_probe_s(world: World, secret: str) -> float:
-    seconds, _ = await world.redis.time()
-    return float(await world.redis.zscore(world.name("probes"), world.keys[secret].key_id)) / 1000 - float(seconds)
+    seconds, microseconds = await world.redis.time()
+    due_at_ms = float(await world.redis.zscore(world.name("probes"), world.keys[secret].key_id))
+    return float(due_at_ms / 1000 - seconds - microseconds / 1_000_000)
 
 
 async def test_hardly_a_request_goes_to_a_key_that_has_begun_to_cool_down(settings: Settings, poe: ScriptedPoe) -> None:

@@ -40,7 +40,8 @@ class TcpPipe:
         self._round_trip_ms, self._jitter, self._bytes_per_s = round_trip_ms, jitter, bytes_per_s
         self._random = random.Random(20261130)
         self._links: set[_Link] = set()
-        self._server: asyncio.Server | None = None
+        self._beginning: set[asyncio.Task[None]] = set()
+        self._listener: socket.socket | None = None
         self._reserved: socket.socket | None = None
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="tcp-pipe", daemon=True)
@@ -94,14 +95,11 @@ class TcpPipe:
     def open(self) -> None:
         """Starts the thread and listens. ``tcp_pipe`` calls this."""
         self._thread.start()
-        self._wait_for(self._listen())
+        self._do(self._listen)
 
     def close(self) -> None:
         """Ends everything. ``tcp_pipe`` calls this."""
-        self._do(self._stop_listening)
-        self._do(self._cut)
-        self._do(self._give_up_port)
-        self._wait_for(asyncio.sleep(0))
+        self._wait_for(self._end())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
@@ -142,39 +140,65 @@ class TcpPipe:
         """A connection has ended."""
         self._links.discard(link)
 
-    def _do(self, action: Callable[[], Any]) -> None:
+    def _do(self, action: Callable[[], None]) -> None:
         async def act() -> None:
-            outcome = action()
-            if asyncio.iscoroutine(outcome):
-                await outcome
+            action()
 
         self._wait_for(act())
 
     def _wait_for(self, work: Any) -> None:
         asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
 
-    async def _listen(self) -> None:
-        reserved, self._reserved = self._reserved or _bound(self.port), None
-        self._server = await self._loop.create_server(
-            lambda: _Link(self).client, sock=reserved, backlog=4096, ssl=self._tls
-        )
-        self.port = self._server.sockets[0].getsockname()[1]
+    def _listen(self) -> None:
+        self._listener, self._reserved = self._reserved or _bound(self.port), None
+        self._listener.listen(4096)
+        self._listener.settimeout(0)
+        self._loop.add_reader(self._listener, self._accept_all)
+        self.port = self._listener.getsockname()[1]
+
+    def _accept_all(self) -> None:
+        """asyncio's own server leaves a connection open that it accepts in the turn in which it is closed."""
+        assert self._listener is not None
+        with contextlib.suppress(BlockingIOError, ConnectionAbortedError):
+            while True:
+                accepted, _ = self._listener.accept()
+                accepted.settimeout(0)
+                task = self._loop.create_task(self._begin(accepted))
+                self._beginning.add(task)
+                task.add_done_callback(self._beginning.discard)
+
+    async def _begin(self, accepted: socket.socket) -> None:
+        try:
+            await self._loop.connect_accepted_socket(lambda: _Link(self).client, accepted, ssl=self._tls)
+        except OSError:  # the other end left during the TLS handshake
+            accepted.close()
 
     def _stop_listening(self) -> None:
-        if self._server is not None:
-            self._server.close()
-            self._server = None
+        if self._listener is not None:
+            self._loop.remove_reader(self._listener)
+            self._listener.close()
+            self._listener = None
             self._reserved = _bound(self.port)  # or another program's connection may get the port meanwhile
 
-    async def _go_on(self) -> None:
-        if self._server is None:
-            await self._listen()
+    def _go_on(self) -> None:
+        if self._listener is None:
+            self._listen()
         for link in list(self._links):
             link.go_on()
 
-    def _give_up_port(self) -> None:
+    async def _end(self) -> None:
+        """Leaves no half made connection either, which the garbage collector would complain of in a later test."""
+        self._stop_listening()
         if self._reserved is not None:
             self._reserved.close()
+        while under_way := asyncio.all_tasks() - {asyncio.current_task()}:
+            await asyncio.sleep(0)  # one that is cancelled before its first step leaves its socket open
+            for task in under_way:
+                task.cancel()
+            await asyncio.wait(under_way)
+        self._cut()
+        for _ in range(3):
+            await asyncio.sleep(0)  # an aborted transport closes its socket in a later turn
 
     def _cut(self) -> None:
         for link in list(self._links):

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import socket
 import ssl
 import sys
@@ -206,3 +207,14 @@ async def test_it_serves_other_processes(target: str) -> None:
         assert await process.wait() == 0
 
         assert pipe.accepted == 1
+
+
+def test_it_ends_with_connections_that_have_only_begun() -> None:
+    """None is left to the garbage collector, which would complain of it in some later test."""
+    with socket.create_server(("127.0.0.1", 0), backlog=1000) as target:
+        for count in range(1, 40):
+            with tcp_pipe(f"tcp://127.0.0.1:{target.getsockname()[1]}") as pipe:
+                begun = [socket.create_connection(("127.0.0.1", pipe.port)) for _ in range(count)]
+            for one in begun:
+                one.close()
+    gc.collect()
