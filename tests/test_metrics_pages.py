@@ -174,6 +174,33 @@ def test_the_states_that_queries_name_exist(page: Page) -> None:
     assert named <= page.labels("keys", "state")
 
 
+@pytest.mark.parametrize(
+    ("labels", "counts"),
+    [
+        ({"route": "/chat/completions", "model": "", "status": "503"}, True),
+        ({"route": "/chat/completions", "model": "Echo", "status": "502"}, True),
+        ({"route": "/chat/completions", "model": "", "status": "401"}, False),
+        ({"route": "/ready", "model": "", "status": "503"}, False),
+    ],
+)
+def test_the_alert_for_failures_counts_calls_that_fail_before_their_model_is_known(
+    labels: dict[str, str], counts: bool
+) -> None:
+    """Neither what a stranger sends, nor what a balancer asks."""
+    failed, of_all = (matchers for _, matchers in _SELECTOR.findall(queries()["alert PoeProxyFailing"]))
+
+    assert [selects(matchers, labels) for matchers in (failed, of_all)] == [counts, counts]
+
+
+def selects(matchers: str, labels: dict[str, str]) -> bool:
+    """Whether a selector takes a series with these labels."""
+    return all(
+        bool(re.fullmatch(value if "~" in operator else re.escape(value), labels[label]))
+        is not operator.startswith("!")
+        for label, operator, value in re.findall(r'(\w+) *(=~|!=|!~|=) *"([^"]*)"', matchers)
+    )
+
+
 def test_the_dashboard_asks_whatever_data_source_is_chosen() -> None:
     dashboard = json.loads(DASHBOARD.read_text(encoding="utf-8"))
     sources = [panel["datasource"]["uid"] for panel in dashboard["panels"] if panel["type"] != "row"]

@@ -12,6 +12,7 @@ from proxy.server.headers import install_headers
 from proxy.server.lifecycle import Lifecycle, install_lifecycle
 from proxy.server.limits import add_limits
 from proxy.server.logs import configure_logs
+from proxy.server.refusal_log import RefusalLog
 from proxy.server.request_count import count_request
 from proxy.server.routes import chat, completions, health, images, models, usage
 from proxy.server.turns import Turns
@@ -43,6 +44,7 @@ def create_app(settings: Settings, lifecycle: Lifecycle | None = None) -> App:
         KEEP_ALIVE_TIMEOUT=75,
     )
     app.ctx.turns = Turns()
+    app.ctx.refusals = RefusalLog()
     about_admin = (add_admin_headers,) if settings.admin_tokens else ()
     install_headers(app, add_why, count_request, add_limits, *about_admin)
     install_error_handlers(app)

@@ -85,10 +85,11 @@ class Bodies:
 
 
 class Room:
-    """What one request has taken of the space."""
+    """What one request has taken of the space, and whose it is."""
 
-    def __init__(self, bodies: Bodies) -> None:
+    def __init__(self, bodies: Bodies, caller: str) -> None:
         self._bodies = bodies
+        self.caller = caller
         self._size = 0
 
     async def grow(self, size: int) -> None:

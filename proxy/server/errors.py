@@ -58,6 +58,8 @@ def _answer_error(request: Request, error: Exception) -> HTTPResponse:
     if known is None:
         _log.exception("unexpected error", exc_info=error, extra={"request_id": getattr(request.ctx, "request_id", "")})
         known = errors.ProxyError()
+    else:
+        request.app.ctx.refusals.note(request, known)
     if isinstance(known, errors.ClientLimited):
         note_refusal(request, known)
     response = error_response(known)

@@ -9,6 +9,7 @@ from typing import Any, Final, TypeVar
 
 from sanic import Request
 
+from proxy.clients.tokens import Client
 from proxy.errors import BodyTooLarge
 from proxy.gateway.call import ChatCall
 from proxy.openai_api.validation import is_large
@@ -22,8 +23,8 @@ _Handler = Callable[..., Coroutine[Any, Any, Any]]
 _ROOM: Final = "room"
 
 
-async def take_in(request: Request, parse: Callable[[bytes], _Parsed]) -> tuple[_Parsed, bool]:
-    """The body of ``request``, parsed, and whether it is large: then work with it is for another thread, too.
+async def take_in(request: Request, client: Client, parse: Callable[[bytes], _Parsed]) -> tuple[_Parsed, bool]:
+    """The body that ``client`` sends, parsed, and whether it is large: then work with it is for another thread, too.
 
     For handlers that are ``with_room``.
 
@@ -35,7 +36,7 @@ async def take_in(request: Request, parse: Callable[[bytes], _Parsed]) -> tuple[
     worker: Worker = request.app.ctx.worker
     said = request.headers.get("content-encoding")
     encoding = encoding_of(said) if said else ""
-    room = request.ctx.room = Room(worker.bodies)
+    room = request.ctx.room = Room(worker.bodies, client.name)
     body = await read_body(request, max_bytes=worker.settings.max_body_bytes, room=room)
     if encoding:
         body = await _decoded(worker, body, encoding, room)

@@ -25,6 +25,11 @@ def begin_call(request: Request) -> None:
     request.ctx.is_call = True
 
 
+def is_call(request: Request) -> bool:
+    """Whether it is a call for a model, which is logged and counted when it ends."""
+    return getattr(request.ctx, "is_call", False)
+
+
 @lru_cache(maxsize=256)
 def _label(path: str) -> str:
     return "/" + _PARAMETER.sub(r"{\1}", path).removeprefix("v1/")
@@ -32,7 +37,7 @@ def _label(path: str) -> str:
 
 def count_request(request: Request, response: BaseHTTPResponse) -> None:
     """Counts what is no call for a model."""
-    if getattr(request.ctx, "is_call", False):
+    if getattr(request.ctx, "is_call", False):  # not by a function: every answer comes here
         return
     worker: Worker = request.app.ctx.worker
     worker.metrics.record_request(route=route_of(request), status=response.status)

@@ -39,18 +39,18 @@ def raw_deflate(data: bytes) -> bytes:
 
 async def test_a_large_body_waits_for_its_place_and_others_behind_it() -> None:
     bodies, order = Bodies(4 * MB), list[str]()
-    first = Room(bodies)
+    first = Room(bodies, "alice")
     await first.grow(2 * MB)
 
     async def come(name: str, size: int) -> None:
-        room = Room(bodies)
+        room = Room(bodies, "alice")
         await room.grow(size)
         order.append(name)
         room.leave()
 
     tasks = [asyncio.create_task(come("second", 2 * MB)), asyncio.create_task(come("third", MB // 2))]
     await asyncio.sleep(0)
-    await Room(bodies).grow(1000)  # a short one does not wait behind them
+    await Room(bodies, "alice").grow(1000)  # a short one does not wait behind them
     assert order == []
     first.leave()
     await asyncio.gather(*tasks)
@@ -61,11 +61,11 @@ async def test_a_large_body_waits_for_its_place_and_others_behind_it() -> None:
 
 async def test_a_large_body_without_a_place_in_time_is_told_to_come_again() -> None:
     bodies = Bodies(4 * MB, wait_s=0.01)
-    first = Room(bodies)
+    first = Room(bodies, "alice")
     await first.grow(3 * MB)
 
     with pytest.raises(TooManyBodies) as caught:
-        await Room(bodies).grow(MB)
+        await Room(bodies, "alice").grow(MB)
     first.leave()
 
     assert caught.value.retry_after_s == 1
@@ -75,9 +75,9 @@ async def test_a_large_body_without_a_place_in_time_is_told_to_come_again() -> N
 async def test_who_leaves_while_waiting_leaves_no_gap() -> None:
     """At whichever moment: while it waits, or just when its place has come."""
     bodies = Bodies(4 * MB)
-    first = Room(bodies)
+    first = Room(bodies, "alice")
     await first.grow(3 * MB)
-    waiting = [asyncio.create_task(Room(bodies).grow(2 * MB)) for _ in range(2)]
+    waiting = [asyncio.create_task(Room(bodies, "alice").grow(2 * MB)) for _ in range(2)]
     await asyncio.sleep(0)
 
     waiting[0].cancel()
@@ -91,10 +91,10 @@ async def test_who_leaves_while_waiting_leaves_no_gap() -> None:
 async def test_short_bodies_are_bounded_too() -> None:
     bodies = Bodies(MB)
     for _ in range(10):
-        await Room(bodies).grow(100_000)
+        await Room(bodies, "alice").grow(100_000)
 
     with pytest.raises(TooManyBodies):
-        await Room(bodies).grow(100_000)
+        await Room(bodies, "alice").grow(100_000)
 
 
 async def test_what_a_body_took_is_free_again_however_its_call_ends(
@@ -333,7 +333,7 @@ async def test_who_announces_much_and_sends_little_takes_no_room_from_others(
 async def test_a_whole_body_keeps_no_more_room_than_it_has_bytes() -> None:
     """While it comes it is made room for ahead, which for one of unknown length is much more than it has."""
     bodies = Bodies(1_000_000)
-    room = Room(bodies)
+    room = Room(bodies, "alice")
     await room.grow(400_000)
 
     room.shrink(100_000)

@@ -9,18 +9,21 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any, Final
 
 import httpx
 import pytest
 
+from proxy.errors import InvalidToken
 from proxy.server.log_facts import FactsRecord, facts_of
 from proxy.server.logs import JsonFormatter
 from proxy.server.redaction import Redaction
+from proxy.server.refusal_log import LINES, RefusalLog
 from proxy.server.text_log import TextFormatter
 from proxy.settings import Settings, fingerprint
 from tests.support.scripted_poe import DONE, Reply, ScriptedPoe, echo, failure, text
-from tests.support.serving import KEYS
+from tests.support.serving import KEYS, TOKEN, http, serving
 from tests.support.waiting import wait_until
 
 CHAT: Final[dict[str, Any]] = {"model": "Echo", "messages": [{"role": "user", "content": "a private thought"}]}
@@ -58,7 +61,9 @@ def _kept() -> Iterator[Kept]:
     kept = Kept()
     logger = logging.getLogger("proxy.request")
     logger.addHandler(kept)
+    logger.setLevel(logging.INFO)
     yield kept
+    logger.setLevel(logging.NOTSET)
     logger.removeHandler(kept)
 
 
@@ -133,6 +138,60 @@ async def test_a_failed_call_leaves_one_too(raw: httpx.AsyncClient, kept: Kept, 
 
     assert (line["status"], line["outcome"], line["stream"]) == (404, "model_not_found", True)
     assert (line["first_text_ms"], line["prompt_tokens"]) == (None, None)
+
+
+def lines_of(kept: Kept) -> list[dict[str, Any]]:
+    """All lines so far, as JSON has them."""
+    return [json.loads(JsonFormatter(Redaction(KEYS)).format(record)) for record in kept.records]
+
+
+async def test_a_refusal_before_a_model_is_known_leaves_one_too(settings: Settings, kept: Kept) -> None:
+    """A stranger, a managed client without Redis, a body that is none, and no room for a body."""
+    settings = settings.model_copy(update={"redis_url": "redis://127.0.0.1:9/0", "max_bodies_bytes": 5_000})
+    refused: dict[str, tuple[str | None, dict[str, Any]]] = {
+        "invalid_api_key": ("a-wrong-token", CHAT),
+        "store_unavailable": (f"pp-{'a' * 8}-{'b' * 32}", CHAT),
+        "invalid_value": (TOKEN, {**CHAT, "messages": "none"}),
+        "too_many_large_requests": (TOKEN, {**CHAT, "user": "x" * 6_000}),
+    }
+    async with serving(settings) as base_url:
+        for token, body in refused.values():
+            async with http(base_url, token) as raw:
+                await raw.post("/v1/chat/completions", json=body, headers={"x-request-id": "mine"})
+    lines = lines_of(kept)
+
+    assert [line["outcome"] for line in lines] == list(refused)
+    assert [line["status"] for line in lines] == [401, 503, 400, 503]
+    assert [line["client"] for line in lines] == [None, None, "tester", "tester"]
+    assert {(line["route"], line["request_id"], line["logger"]) for line in lines} == {
+        ("/chat/completions", "mine", "proxy.request")
+    }
+    assert [word for word in ("private", "a-wrong-token", "bbbb") if word in json.dumps(lines)] == []
+
+
+async def test_a_flood_of_refusals_leaves_few_lines_and_hides_no_other_kind(proxy: str, kept: Kept) -> None:
+    async with http(proxy, "a-wrong-token") as stranger, http(proxy) as raw:
+        for _ in range(LINES + 5):
+            await stranger.post("/v1/chat/completions", json=CHAT)
+            await stranger.post("/v1/no/such/url", json=CHAT)
+        await raw.post("/v1/chat/completions", json={**CHAT, "messages": "none"})
+
+    assert [line["outcome"] for line in lines_of(kept)] == ["invalid_api_key"] * LINES + ["invalid_value"]
+
+
+def test_the_next_line_says_how_many_were_left_out(kept: Kept) -> None:
+    now = 0.0
+    log = RefusalLog(clock=lambda: now)
+    route = SimpleNamespace(path="v1/usage")
+    request: Any = SimpleNamespace(route=route, ctx=SimpleNamespace(), stream=None, path="/v1/usage")
+    for _ in range(LINES + 5):
+        log.note(request, InvalidToken())
+    now = 61.0
+    for _ in range(2):
+        log.note(request, InvalidToken())
+
+    assert len(kept.records) == LINES + 2
+    assert [line.get("left_out") for line in lines_of(kept)[-3:]] == [None, 5, None]
 
 
 def test_bodies_cannot_be_logged() -> None:

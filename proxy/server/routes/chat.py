@@ -22,7 +22,7 @@ async def create_chat_completion(request: Request) -> HTTPResponse | None:
     """Answers one chat, streamed or whole."""
     client = await authenticate(request)
     worker: Worker = request.app.ctx.worker
-    chat, is_large = await take_in(request, parse_chat_request)
+    chat, is_large = await take_in(request, client, parse_chat_request)
     call = request.ctx.call = ChatCall(client, chat, is_large=is_large)
     completion_id, created = f"chatcmpl-{os.urandom(14).hex()}", int(time.time())
     model = chat.model or worker.settings.default_model  # the name that the client asked for

@@ -22,7 +22,7 @@ async def create_completion(request: Request) -> HTTPResponse | None:
     """Answers one prompt, streamed or whole."""
     client = await authenticate(request)
     worker: Worker = request.app.ctx.worker
-    wanted, is_large = await take_in(request, parse_completion_request)
+    wanted, is_large = await take_in(request, client, parse_completion_request)
     chat = chat_of_completion(wanted)
     call = request.ctx.call = ChatCall(client, chat, is_large=is_large)
     completion_id, created = f"cmpl-{os.urandom(14).hex()}", int(time.time())

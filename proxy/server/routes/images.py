@@ -18,7 +18,7 @@ async def create_image(request: Request) -> HTTPResponse:
     """Answers with images, as URLs or in base64."""
     client = await authenticate(request)
     worker: Worker = request.app.ctx.worker
-    wanted, _ = await take_in(request, parse_image_request)
+    wanted, _ = await take_in(request, client, parse_image_request)
     call = request.ctx.call = await worker.images.plan(client, wanted)
     with logged(request, call):
         with worker.drain.call():
