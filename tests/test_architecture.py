@@ -70,7 +70,7 @@ OWNERS: Final[dict[str, set[str]]] = {
     "yarl": {"poe_api"},
     "httptools": {"poe_api"},
     "aiohappyeyeballs": {"poe_api"},
-    "fastapi_poe": {"poe_api", "demo"},
+    "fastapi_poe": {"demo"},
     "fastapi": {"demo"},
     "sse_starlette": {"demo"},
     "uvicorn": {"demo"},

