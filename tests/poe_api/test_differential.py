@@ -96,7 +96,7 @@ def seen_by_fastapi_poe(reads: Sequence[bytes]) -> Seen:
     poe = _Poe(reads)
 
     async def asked() -> list[Fact]:
-        async with httpx.AsyncClient(transport=poe, trust_env=False) as session:
+        async with httpx.AsyncClient(transport=poe, trust_env=False, verify=False) as session:
             return await facts_from_fastapi_poe(session, "http://poe.test/bot/")
 
     return Seen(asyncio.run(asked()), _complaints(poe.bodies))
@@ -170,7 +170,7 @@ async def test_both_see_the_same_over_a_real_socket(poe: ScriptedPoe, name: str)
 
     poe.script = script
     ours = await _facts_from_our_client(poe.base_url)
-    async with httpx.AsyncClient(trust_env=False) as session:
+    async with httpx.AsyncClient(trust_env=False, verify=False) as session:
         theirs = await facts_from_fastapi_poe(session, f"{poe.base_url}/bot/")
 
     assert ours == [fact if fact[0] != "failure" else ("failure",) for fact in theirs]
@@ -361,7 +361,7 @@ async def test_an_answer_that_ends_early_is_an_error_here_and_a_success_there(po
     poe.script = lambda asked: Reply([text("Half an ans")] if asked.query["type"] == "query" else [])
 
     ours = await _facts_from_our_client(poe.base_url)
-    async with httpx.AsyncClient(trust_env=False) as session:
+    async with httpx.AsyncClient(trust_env=False, verify=False) as session:
         theirs = await facts_from_fastapi_poe(session, f"{poe.base_url}/bot/")
 
     assert ours == [("text", "Half an ans"), ("failure",)]

@@ -96,7 +96,7 @@ async def refuses(instance: Instance) -> bool:
 
 
 async def http_status(instance: Instance) -> int:
-    async with httpx.AsyncClient(base_url=instance.base_url) as client:
+    async with http(instance.base_url, None) as client:
         return (await client.get("/health")).status_code
 
 

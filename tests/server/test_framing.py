@@ -13,7 +13,7 @@ from proxy.errors import HeadTooLarge, InvalidRequest
 from proxy.server import client_protocol, http1
 from proxy.server.http_head import MAX_FIELDS, MAX_HEAD_BYTES, parse_head
 from tests.support.scripted_poe import DONE, META, Reply, ScriptedPoe, running_poe, text
-from tests.support.serving import TOKEN, make_settings, serving
+from tests.support.serving import TOKEN, http, make_settings, serving
 from tests.support.waiting import wait_until
 
 NOWHERE: Final = "unix:///nowhere/redis.sock"
@@ -351,7 +351,7 @@ async def test_a_short_body_that_nobody_reads_and_is_none_ends_the_connection_qu
 
 
 async def test_a_short_body_that_nobody_reads_costs_no_connection(proxy: str) -> None:
-    async with httpx.AsyncClient(base_url=proxy) as stranger:
+    async with http(proxy, None) as stranger:
         answers = [await stranger.post("/v1/chat/completions", content=b" " * 20_000) for _ in range(2)]
         ports = {answer.extensions["network_stream"].get_extra_info("client_addr") for answer in answers}
 

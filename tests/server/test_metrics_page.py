@@ -157,7 +157,7 @@ async def test_the_page_is_on_its_own_port_only(home: Path, workers: int) -> Non
     async with (
         measured_instance(home, **POOL, WORKERS=str(workers)) as (instance, url),
         http(instance.base_url) as raw,
-        httpx.AsyncClient() as anyone,
+        http("", None) as anyone,
     ):
         main_port = [(await raw.get(path)).status_code for path in ("/metrics", "/v1/metrics")]
         other_path = await anyone.get(url.removesuffix("/metrics") + "/v1/models")
@@ -271,7 +271,7 @@ def test_a_page_that_cannot_be_put_together_is_logged(directories: Path, caplog:
     with metrics_page(make_settings(host="127.0.0.1", metrics_port=port)) as page:
         assert page is not None
         (page.directory / "counter_0.db").write_bytes(b"\xff\x7f\x00\x00" + bytes(100))
-        response = httpx.get(f"http://127.0.0.1:{port}/metrics")
+        response = httpx.get(f"http://127.0.0.1:{port}/metrics", verify=False)
 
     assert (response.status_code, response.text) == (500, "The log says why.\n")
     assert "the metrics could not be put together" in caplog.text
@@ -307,7 +307,7 @@ def test_the_port_is_free_when_the_page_ends(directories: Path) -> None:
     port = free_port()
     with metrics_page(make_settings(host="127.0.0.1", metrics_port=port)):
         connected = socket.create_connection(("127.0.0.1", port))
-        assert httpx.get(f"http://127.0.0.1:{port}/metrics").status_code == 200
+        assert httpx.get(f"http://127.0.0.1:{port}/metrics", verify=False).status_code == 200
 
     with connected, socket.create_server(("127.0.0.1", port)):
         assert list(directories.iterdir()) == []
