@@ -226,7 +226,7 @@ class StoreUnavailable(ProxyError):
     code = "store_unavailable"
     default_message = "The shared state of the proxy is unavailable."
 
-    def __init__(self, message: str | None = None, *, reason: str = "", retry_after_s: float | None = None) -> None:
+    def __init__(self, message: str | None = None, *, reason: str = "", retry_after_s: float = 1.0) -> None:
         self.reason = reason
         super().__init__(message, retry_after_s=retry_after_s)
 

@@ -34,7 +34,7 @@ def refusal_of(reply: NoneReady | BotRests | ClientRefused) -> ProxyError:
         case ClientRefused(why="gone"):
             return InvalidToken()
         case ClientRefused(why="unknown"):
-            return StoreUnavailable("The limits of this token cannot be kept now.", retry_after_s=reply.ready_in_s)
+            return StoreUnavailable("The limits of this token cannot be kept now.")
         case ClientRefused():
             return ClientLimited(
                 reply.why, retry_after_s=reply.ready_in_s, said=_limit_in_words(reply), when=_reset_in_words(reply)

@@ -75,9 +75,12 @@ async def test_nobody_sees_it_without_a_token(proxy: str, path: str) -> None:
         assert (await stranger.get(path)).status_code == 401
 
 
-async def test_without_redis_it_says_that_it_cannot_tell(settings: Settings) -> None:
+async def test_without_redis_it_says_that_it_cannot_tell_and_when_to_ask_again(settings: Settings) -> None:
+    """As whoever may be a managed client is told before anything else."""
     nowhere = settings.model_copy(update={"redis_url": "redis://127.0.0.1:1"})
     async with serving(nowhere) as base_url, http(base_url) as client:
-        response = await client.get("/v1/usage")
+        managed = {"authorization": f"Bearer pp-{'a' * 8}-{'b' * 32}"}
+        answers = [await client.get("/v1/usage"), await client.get("/v1/models", headers=managed)]
 
-    assert (response.status_code, response.json()["error"]["code"]) == (503, "store_unavailable")
+    assert [(one.status_code, one.json()["error"]["code"]) for one in answers] == [(503, "store_unavailable")] * 2
+    assert [one.headers.get("retry-after") for one in answers] == ["1", "1"]
