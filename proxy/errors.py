@@ -194,10 +194,12 @@ class ClientLimited(ProxyError):
     code = "rate_limit_exceeded"
     blame = Blame.CALLER
 
-    def __init__(self, limit: str, *, retry_after_s: float | None, said: str = "", when: str = "") -> None:
-        """Args: ``limit`` which one, as ``requests_per_minute``; ``said`` the limit and its use, in words."""
+    def __init__(
+        self, limit: str, *, retry_after_s: float | None, said: str = "", when: str = "", left: int = 0
+    ) -> None:
+        """Args: ``limit`` which one, as ``requests_per_minute``; ``said`` it and its use, in words; ``left`` of it."""
         super().__init__(f"Rate limit reached for this token: {said or limit}.", retry_after_s=retry_after_s)
-        self.limit, self.when = limit, when
+        self.limit, self.when, self.left = limit, when, left
 
 
 class AdminLimited(ProxyError):

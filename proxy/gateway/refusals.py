@@ -37,7 +37,11 @@ def refusal_of(reply: NoneReady | BotRests | ClientRefused) -> ProxyError:
             return StoreUnavailable("The limits of this token cannot be kept now.")
         case ClientRefused():
             return ClientLimited(
-                reply.why, retry_after_s=reply.ready_in_s, said=_limit_in_words(reply), when=_reset_in_words(reply)
+                reply.why,
+                retry_after_s=reply.ready_in_s,
+                said=_limit_in_words(reply),
+                when=_reset_in_words(reply),
+                left=max(0, (reply.part or reply.limit) - reply.used),
             )
         case BotRests():
             return PoeFailed(
@@ -56,7 +60,12 @@ def _limit_in_words(reply: ClientRefused) -> str:
         words += f", {reply.held:,} reserved for requests under way"
     if reply.part:
         words += f", {reply.part:,} to be used here while the proxy's shared state is away"
-    return f"{words}, and this request asks for {reply.wanted:,}" if reply.wanted > 1 else words
+    if reply.wanted > 1:
+        words += f", and this request asks for {reply.wanted:,}"
+    is_final = (
+        reply.ready_in_s is None and not reply.part
+    )  # a part of the limit may be too small where all of it is not
+    return f"{words}. It can never be let in, so do not send it again" if is_final else words
 
 
 def _reset_in_words(reply: ClientRefused) -> str:

@@ -1,6 +1,8 @@
 """Tells managed clients what they have left, in OpenAI's ``x-ratelimit-*`` headers."""
 
+import time
 from collections.abc import Iterator
+from typing import Final
 
 from sanic import Request
 from sanic.response import BaseHTTPResponse
@@ -9,9 +11,12 @@ from proxy.errors import ClientLimited
 from proxy.gateway.call import ChatCall
 from proxy.keypool.callers import Room
 
+_DAY_S: Final = 86_400.0
+_MINUTE_S: Final = 60.0
+
 
 def note_refusal(request: Request, error: ClientLimited) -> None:
-    """The client has nothing left; its answer says so."""
+    """The client has not enough left; its answer says what there is."""
     request.ctx.refusal = error
 
 
@@ -23,20 +28,23 @@ def add_limits(request: Request, response: BaseHTTPResponse) -> None:
     call: ChatCall | None = getattr(request.ctx, "call", None)
     if call is None or call.client.record is None:
         return
-    room = call.record.room or _nothing_left(call, getattr(request.ctx, "refusal", None))
+    room = call.record.room or _left_after(call, getattr(request.ctx, "refusal", None))
     if room is not None:
         response.headers.update(_headers(room))
 
 
-def _nothing_left(call: ChatCall, refusal: ClientLimited | None) -> Room | None:
+def _left_after(call: ChatCall, refusal: ClientLimited | None) -> Room | None:
+    """What is known of the limit that is in the way; nothing where that is how many requests may be at once."""
     limits = call.client.record.limits if call.client.record else None
-    if limits is None or refusal is None:
+    if limits is None or refusal is None or refusal.limit == "streams":
         return None
-    wait_s = refusal.retry_after_s or 0.0
+    resets_s = refusal.retry_after_s
+    if resets_s is None:  # the request never fits; others may
+        resets_s = _MINUTE_S if refusal.limit == "requests_per_minute" else _DAY_S - time.time() % _DAY_S
     if refusal.limit == "tokens_per_day":
-        return Room(limit_tokens=limits.tokens_per_day, tokens_reset_s=wait_s)
+        return Room(limit_tokens=limits.tokens_per_day, left_tokens=refusal.left, tokens_reset_s=resets_s)
     limit = limits.requests_per_day if refusal.limit == "requests_per_day" else limits.requests_per_minute
-    return Room(limit_requests=limit, requests_reset_s=wait_s)
+    return Room(limit_requests=limit, left_requests=refusal.left, requests_reset_s=resets_s)
 
 
 def _headers(room: Room) -> Iterator[tuple[str, str]]:

@@ -40,7 +40,17 @@ WHOLE_DAY_S = 37_080.0
         (ClientRefused("streams", 1, limit=2, held=2, wanted=1), "2 requests at once, 2 under way. Try again in 1 s."),
         (
             ClientRefused("streams", None, limit=2, wanted=3),
-            "2 requests at once, 0 under way, and this request asks for 3.",
+            (
+                "2 requests at once, 0 under way, and this request asks for 3. It can never be let in, "
+                "so do not send it again."
+            ),
+        ),
+        (
+            ClientRefused("streams", None, limit=4, wanted=3, part=2),
+            (
+                "4 requests at once, 0 under way, 2 to be used here while the proxy's shared state is away, and this "
+                "request asks for 3."
+            ),
         ),
         (
             ClientRefused("requests_per_minute", 20, limit=100, used=25, wanted=1, part=25),

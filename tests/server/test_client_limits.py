@@ -118,6 +118,36 @@ async def test_more_choices_than_may_be_at_once_are_refused_for_good(proxy: str,
     assert "asks for 3" in refused.json()["error"]["message"]
 
 
+async def test_a_request_that_never_fits_is_told_so_and_what_is_left_for_others(proxy: str, admin: ClientAdmin) -> None:
+    """Its headers are about the limit, not about the request."""
+    _, token = await admin.create("laptop", {"tokens_per_day": 500, "requests_per_minute": 2})
+    long = [{"role": "user", "content": "word " * 600}]
+
+    async with http(proxy, token.text) as client:
+        too_long = await client.post(CHAT, json=BODY | {"messages": long})
+        too_many = await client.post(CHAT, json=BODY | {"n": 3})
+        after = await client.post(CHAT, json=BODY)
+
+    assert [one.status_code for one in (too_long, too_many, after)] == [429, 429, 200]
+    assert too_long.headers["x-ratelimit-remaining-tokens"] == "500"
+    assert too_long.headers["x-ratelimit-reset-tokens"] != "0ms"
+    assert too_many.headers["x-ratelimit-remaining-requests"] == "2"
+    for refused in (too_long, too_many):
+        assert "can never be let in" in refused.json()["error"]["message"]
+        assert "retry-after" not in refused.headers
+        assert refused.headers["x-should-retry"] == "false"
+
+
+async def test_a_refusal_for_requests_at_once_says_nothing_of_other_limits(proxy: str, admin: ClientAdmin) -> None:
+    """It would not be true that no request of this minute is left."""
+    _, token = await admin.create("laptop", {"streams": 2, "requests_per_minute": 60})
+
+    async with http(proxy, token.text) as client:
+        refused = await client.post(CHAT, json=BODY | {"n": 3})
+
+    assert [name for name in refused.headers if "ratelimit-" in name and name != "access-control-expose-headers"] == []
+
+
 @pytest.mark.parametrize("n", [1, 2])
 async def test_a_corrected_answer_counts_as_two_requests_and_tells_the_usage_of_both(
     proxy: str, admin: ClientAdmin, poe: ScriptedPoe, n: int
