@@ -111,7 +111,7 @@ def _table(states: list[KeyState]) -> Table:
         "refused",
     )
     for state in states:
-        why = f"{state.reason} ({state.basis})" if state.reason else ""
+        why = f"{state.reason} ({state.basis})" if state.basis else state.reason
         table.add_row(
             state.key_id,
             state.account,

@@ -34,7 +34,8 @@ class KeyState:
     Attributes:
         state: ``ready``, ``cooling``, ``parked`` or ``retired``.
         reason: why it rests, was parked or retired; "" when it is ready.
-        basis: ``stated`` by Poe or an operator, ``guessed``, or ``counted`` when its account's minute is full.
+        basis: ``stated`` by Poe or an operator, ``guessed``, ``counted`` when its account's minute is full, or "" when
+            the reason is ``unknown``: Redis has lost it, and a worker remembers the rest alone.
         left_s: seconds it still rests.
         probe_in_s: seconds until its balance is looked at, which ends a park or retirement when Poe accepts the key and
             has points for it; None when no look is planned, or an operator retired it and it stays so.
@@ -118,11 +119,12 @@ def _state(
     in_flight: int,
     requests: int,
     probe_at_ms: object,
+    is_counted: int,
     key_hash: object,
     account_hash: object,
 ) -> KeyState:
     key, account = dict(pairs(key_hash)), dict(pairs(account_hash))
-    reason, basis = _why(state, now_ms, key, account)
+    reason, basis = _why(state, now_ms, key, account, is_counted)
     is_operators = state == "retired" and key.get("retired_by") == "operator"
     is_looked_at = bool(probe_at_ms) and not is_operators
     return KeyState(
@@ -140,11 +142,12 @@ def _state(
     )
 
 
-def _why(state: str, now_ms: int, key: dict[str, str], account: dict[str, str]) -> tuple[str, str]:
+def _why(state: str, now_ms: int, key: dict[str, str], account: dict[str, str], is_counted: int) -> tuple[str, str]:
     """Reason and basis of a key's state.
 
     Each hash keeps the reason of the last thing that happened to it. An account is parked for one reason, whatever it
-    or the key rested for before or since; a key is retired for its own; of two rests the longer one counts.
+    or the key rested for before or since; a key is retired for its own; of two rests the longer one counts. What Redis
+    has lost is unknown.
     """
     match state:
         case "ready":
@@ -156,7 +159,7 @@ def _why(state: str, now_ms: int, key: dict[str, str], account: dict[str, str]) 
         case _:
             rests = [one for one in (key, account) if _ready_at_ms(one) > now_ms]
             if not rests:
-                return "requests_per_minute", "counted"
+                return ("requests_per_minute", "counted") if is_counted else ("unknown", "")
             because = max(rests, key=_ready_at_ms)
     return because.get("reason", ""), because.get("basis", "")
 

@@ -30,6 +30,7 @@ class _Key:
     ready_at: int = 0
     strikes: int = 0
     state: str = ""
+    by_operator: bool = False
     leases: dict[str, int] = field(default_factory=dict)
 
 
@@ -133,27 +134,28 @@ class ModelPool:
             del self._bots[lease.bot]
 
     def rest_all(self, rests: Mapping[str, int], out: Mapping[str, str]) -> None:
-        """Takes over what Redis said: key id → ms it still rests, and key id → ``parked`` or ``retired``."""
+        """Takes over what Redis said: key id → ms it still rests, and key id → its state, as ``state_of`` has it."""
         now = self._now_ms()
         self._bot_rests = {names: rest for names, rest in self._bot_rests.items() if rest.ready_at + _BOT_KEEP_MS > now}
         self._bots = {bot: breaker for bot, breaker in self._bots.items() if breaker.struck_at + _BOT_KEEP_MS > now}
         for key_id, entry in self._keys.items():
-            entry.state = out.get(key_id, "")
+            entry.state, _, by = out.get(key_id, "").partition(" ")
+            entry.by_operator = bool(by)
             entry.ready_at = now + rests[key_id] if key_id in rests else 0
 
     def note_probe(self, key: PoeKey, became: str) -> None:
         """Redis said what became of a key whose balance was looked at: ``ready``, ``parked`` or ``retired``."""
         if became == "retired":
-            self._keys[key.key_id].state = became
+            self._keys[key.key_id].state, self._keys[key.key_id].by_operator = became, False
             return
         for entry in self._keys.values():
             if entry.key.account_id == key.account_id and (entry.key == key or entry.state in ("", "parked")):
                 entry.state, entry.ready_at = ("parked" if became == "parked" else ""), 0
 
     def state_of(self, key_id: str) -> tuple[int, str]:
-        """(ms this key still rests, ``parked``, ``retired`` or "")."""
+        """(ms this key still rests, ``parked``, ``retired``, ``retired operator`` when one did it, or "")."""
         entry = self._keys[key_id]
-        return max(0, entry.ready_at - self._now_ms()), entry.state
+        return max(0, entry.ready_at - self._now_ms()), f"{entry.state} operator" if entry.by_operator else entry.state
 
     def count(self) -> KeyCount:
         """The keys by state."""

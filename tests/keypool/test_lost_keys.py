@@ -11,6 +11,7 @@ import redis.asyncio
 
 from proxy.errors import RateLimited, SubscriptionRequired
 from proxy.keypool import pool as pool_module
+from proxy.keypool.admin import KeyAdmin
 from proxy.keypool.lease import Lease, PoolLimits, Wanted
 from proxy.keypool.pool import KeyPool
 from proxy.keypool.verdict import ANSWERED, Cooldown, judge
@@ -44,12 +45,14 @@ class Workers:
         self.stack = contextlib.AsyncExitStack()
         self.redis: Any = redis.asyncio.Redis.from_url(url, decode_responses=True)
         self.stack.push_async_callback(self.redis.aclose)
+        self.stores: list[RedisStore] = []
         self.pools = [self._pool(url, namespace) for _ in range(2)]
         self.prefix = f"{namespace}:1:{{pool}}:"
 
     def _pool(self, url: str, namespace: str) -> KeyPool:
         store = RedisStore(url, namespace)
         self.stack.push_async_callback(store.close)
+        self.stores.append(store)
         pool = KeyPool(KEYS, store, limits=PoolLimits(requests_per_minute=500), cooldown=Cooldown(5, 300))
         beating = asyncio.create_task(pool.keep_up())
         self.stack.push_async_callback(_ended, beating)
@@ -134,6 +137,40 @@ async def test_an_emptied_redis_learns_what_every_worker_knows(
 
     assert await workers.use(8) == dict.fromkeys(KEYS[:4], 2)
     assert any("redis has lost" in record.message for record in caplog.records), "operators are told"
+
+
+async def test_what_an_operator_retired_stays_so_when_redis_is_emptied(workers: Workers) -> None:
+    """Its balance would bring it back. Of other rests nothing is said that nobody knows any more."""
+    admin = KeyAdmin(workers.stores[0])
+    retired = KEYS[0]
+
+    async def is_retired() -> bool:
+        states = {state.key_id: state for state in await admin.describe()}
+        one = states.get(retired.key_id)
+        return one is not None and (one.state, one.reason, one.probe_in_s) == ("retired", "operator", None)
+
+    await admin.move(retired.key_id, "retire")
+    models = [pool._model for pool in workers.pools]  # noqa: SLF001 - what they have heard
+    await wait_until(
+        lambda: all(model.state_of(retired.key_id)[1] for model in models), "both workers have heard it", within_s=5
+    )
+    await workers.delete("*")
+    used = await workers.use(8)
+    await wait_until(is_retired, "it is retired again", within_s=5)
+    await workers.pools[1].record_probe(retired, "points", 100, next_s=600)
+    rests = next(state for state in await admin.describe() if state.key_id == RESTS.key_id)
+
+    assert retired not in used
+    assert await is_retired()
+    assert (rests.state, rests.reason, rests.basis) == ("cooling", "unknown", "")
+
+
+async def test_a_rest_of_which_only_the_time_is_left_has_no_known_reason(workers: Workers) -> None:
+    await workers.delete("key:*")
+    await workers.delete("account:*")
+    states = await KeyAdmin(workers.stores[0]).describe()
+
+    assert next(state.reason for state in states if state.key_id == RESTS.key_id) == "unknown"
 
 
 async def test_a_lost_ring_is_noticed_by_the_first_request_that_misses_it(redis_url: str, namespace: str) -> None:

@@ -10,8 +10,8 @@
 --      2 keep ms    after which a key that nobody announces is forgotten
 --      3 why        'routine'; 'lost' when something was deleted here, which every worker hears with its next heartbeat; or
 --                   'heard' by one that did: rests that it knows of count for keys that others announced as ready meanwhile
---      4.. key id, account, ms it still rests, 'parked', 'retired' or '', key id...   as the worker knows it, for keys
---          that are not known here
+--      4.. key id, account, ms it still rests, state, key id...   as the worker knows it, for keys that are not known here;
+--          state: 'parked', 'retired', 'retired operator' (by one, and so no look at a balance brings it back) or ''
 -- Returns how many keys were new
 local ring, resting, out, keyset, announced, probes = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local prefix, keep_ms, why = ARGV[1], tonumber(ARGV[2]), ARGV[3]
@@ -19,8 +19,29 @@ local prefix, keep_ms, why = ARGV[1], tonumber(ARGV[2]), ARGV[3]
 -- include: pool_clock
 local now = read_pool_clock(prefix .. 'clock')
 local new = 0
+-- Two times of a rest that lie no further apart are of the same.
+local SAME_MS = 1000
 
 redis.pcall(why == 'lost' and 'HSET' or 'HSETNX', prefix .. 'clock', 'lost_at_ms', string.format('%.0f', now))
+
+-- A rest that a worker remembers. Why, Redis knows where it has not lost that.
+local function rest(key_id, account, til)
+  redis.call('ZADD', resting, string.format('%.0f', til), key_id)
+  for _, name in ipairs({prefix .. 'key:' .. key_id, prefix .. 'account:' .. account}) do
+    if (tonumber(redis.call('HGET', name, 'ready_at_ms') or 0) or 0) + SAME_MS > til then return end
+  end
+  redis.call('HSET', prefix .. 'key:' .. key_id, 'ready_at_ms', string.format('%.0f', til), 'reason', 'unknown', 'basis', '')
+end
+
+local function take_out(key_id, state)
+  local by_operator = state == 'retired operator'
+  redis.call('HSET', out, key_id, by_operator and 'retired' or state)
+  if state == 'parked' then return end
+  redis.call('HSET', prefix .. 'key:' .. key_id, 'retired_at_ms', string.format('%.0f', now),
+    'reason', by_operator and 'operator' or 'upstream_auth', 'basis', 'stated')
+  if by_operator then redis.call('HSET', prefix .. 'key:' .. key_id, 'retired_by', 'operator') end
+end
+
 for i = 4, #ARGV, 4 do
   local key_id, account, rest_ms, state = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2]), ARGV[i + 3]
   local key_hash, account_keys = prefix .. 'key:' .. key_id, prefix .. 'account_keys:' .. account
@@ -38,13 +59,13 @@ for i = 4, #ARGV, 4 do
     redis.call('ZREM', ring, key_id)
     is_ready = false
   elseif why ~= 'routine' and ready_at and rest_ms > 0 then
-    redis.call('ZADD', resting, math.max(tonumber(ready_at), now + rest_ms), key_id)
+    rest(key_id, account, math.max(tonumber(ready_at), now + rest_ms))
   end
   if not is_ready and not ready_at and redis.call('HEXISTS', out, key_id) == 0 then
     if state ~= '' then
-      redis.call('HSET', out, key_id, state)
+      take_out(key_id, state)
     elseif rest_ms > 0 then
-      redis.call('ZADD', resting, now + rest_ms, key_id)
+      rest(key_id, account, now + rest_ms)
     else
       redis.call('ZADD', ring, 0, key_id)
     end

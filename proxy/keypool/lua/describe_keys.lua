@@ -9,7 +9,7 @@
 --      2 window ms  of the requests a minute
 --      3.. key id...; one that nobody has announced is left out
 -- Returns {now, {key id, state, ms it still rests, leases, requests in the window, time of its
---         next probe or nothing, {key hash}, {account hash}}...}
+--         next probe or nothing, 1 if it rests until its account's minute has room, else 0, {key hash}, {account hash}}...}
 local ring, resting, out, announced, probes = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local prefix, window_ms = ARGV[1], tonumber(ARGV[2])
 
@@ -20,15 +20,18 @@ local reply = {now}
 local function describe(key_id)
   local key_hash = redis.call('HGETALL', prefix .. 'key:' .. key_id)
   local account = redis.call('HGET', prefix .. 'key:' .. key_id, 'account') or key_id
-  local rest_ms = math.max(0, (tonumber(redis.call('ZSCORE', resting, key_id) or 0)) - now)
+  local ready_at = tonumber(redis.call('ZSCORE', resting, key_id) or 0)
+  local rest_ms = math.max(0, ready_at - now)
   local state = redis.call('HGET', out, key_id) or (rest_ms > 0 and 'cooling' or 'ready')
-  local in_window = 0
+  local in_window, is_counted = 0, 0
   for _, at in ipairs(redis.call('LRANGE', prefix .. 'minute:' .. account, 0, 9999)) do
-    if tonumber(at) + window_ms > now then in_window = in_window + 1 else break end
+    if tonumber(at) + window_ms <= now then break end
+    in_window = in_window + 1
+    if tonumber(at) + window_ms == ready_at then is_counted = 1 end
   end
   reply[#reply + 1] = {
     key_id, state, math.ceil(rest_ms), redis.call('ZCOUNT', prefix .. 'leases:' .. key_id, now, '+inf'), in_window,
-    redis.call('ZSCORE', probes, key_id) or '', key_hash, redis.call('HGETALL', prefix .. 'account:' .. account),
+    redis.call('ZSCORE', probes, key_id) or '', is_counted, key_hash, redis.call('HGETALL', prefix .. 'account:' .. account),
   }
 end
 

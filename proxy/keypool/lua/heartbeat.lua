@@ -9,7 +9,7 @@
 --      3 alive ms   how long a sign of life counts
 --      4 lease ms   by which its leases are renewed
 --      5.. name, member, name, member...   what it holds: leases:<key id> and lease ids, client_slots:<client> and slots
--- Returns {workers alive, {key id, ms it still rests...}, {key id, state...}, Redis's own time, workers alive in other instances,
+-- Returns {workers alive, {key id, ms it still rests...}, {key id, 'parked', 'retired' or 'retired operator'...}, Redis's own time, workers alive in other instances,
 --          1 if this instance's keys are to be announced again, because something was deleted, else 0, when that was last}
 local resting, out, workers, keyset = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local prefix, worker, alive_ms, lease_ms = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
@@ -32,10 +32,15 @@ end
 
 local rests = redis.call('ZRANGEBYSCORE', resting, now, '+inf', 'WITHSCORES', 'LIMIT', 0, 5000)
 for i = 2, #rests, 2 do rests[i] = math.ceil(tonumber(rests[i]) - now) end
+local states = redis.call('HGETALL', out)
+for i = 1, #states, 2 do
+  local is_operators = states[i + 1] == 'retired' and redis.call('HGET', prefix .. 'key:' .. states[i], 'retired_by') == 'operator'
+  if is_operators then states[i + 1] = 'retired operator' end
+end
 local alive, others = redis.call('ZRANGE', workers, 0, -1), 0
 local instance = string.match(worker, '^[^ ]*')
 for _, one in ipairs(alive) do
   if string.match(one, '^[^ ]*') ~= instance then others = others + 1 end
 end
-return {#alive, rests, redis.call('HGETALL', out), redis_now, others,
+return {#alive, rests, states, redis_now, others,
   has_lost_keys(prefix, keyset) and 1 or 0, redis.call('HGET', prefix .. 'clock', 'lost_at_ms') or ''}

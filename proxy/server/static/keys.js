@@ -184,7 +184,7 @@ function details(key) {
       h("dl", { class: "facts" },
         fact(t("keys.column.account"), key.account),
         fact(t("keys.column.state"), t(`state.${key.state}`)),
-        key.reason ? fact(t("keys.column.reason"), `${codeWords(key.reason)} (${t(`keys.basis.${key.basis || "stated"}`)})`) : null,
+        key.reason ? fact(t("keys.column.reason"), `${codeWords(key.reason)}${key.basis ? ` (${t(`keys.basis.${key.basis}`)})` : ""}`) : null,
         key.left_s || key.probe_in_s === null || key.state === "ready" ? null : fact(t("keys.column.left"), lasting(key, 0, 0)),
         fact(t("keys.column.points"), key.points === null ? "–" : number(key.points)),
         fact(t("keys.column.flight"), number(key.in_flight)),
