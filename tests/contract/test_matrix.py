@@ -1,6 +1,7 @@
 """Every client library sees one gateway do the same things, each in its own words.
 
-A program for each library does each thing once (``programs/``, ``node/``); a test looks at one of them.
+A program for each library does each thing once (``programs/``, ``node/``), its example in docs/clients.md as it stands
+there among them; a test looks at one of them. They are in one file, so that one process runs each program once.
 """
 
 import base64
@@ -9,9 +10,13 @@ from typing import Any, Final
 
 import pytest
 
-from tests.contract.bots import BOTS, PICTURE
-from tests.contract.clients import CLIENTS, Client
-from tests.contract.conftest import Seen
+from tests.contract.bots import BOTS, PICTURE, PICTURE_PATH
+from tests.contract.clients import CLIENTS, HERE, NODE, Client
+from tests.contract.conftest import RUNS_WITHIN_S, Gateway, Seen, run_with
+from tests.contract.examples import example, examples
+
+#: A test may start a gateway and run a program.
+pytestmark = pytest.mark.timeout(2 * RUNS_WITHIN_S)
 
 #: They know OpenAI's own fields only, so they drop the thoughts; all others show them.
 DROP_THOUGHTS: Final = ("langchain", "ai-sdk-openai")
@@ -163,3 +168,37 @@ def test_what_only_this_client_has(client: str, behaviour: str, seen: Seen) -> N
 
 def test_openai_for_node_lists_the_models(seen_by: Callable[[Client], Seen]) -> None:
     assert set(seen_by(CLIENTS["openai-node"])["models"]) >= set(BOTS)
+
+
+#: Heading → what its example prints; POE stands for where the bots are.
+PRINTED: Final = {
+    "OpenAI for Python": f"You said: Hello! \nname='Ada' age=36\nPOE{PICTURE_PATH}\n",
+    "OpenAI for Node.js": "You said: Hello! \nParis: 18 degrees in Paris.\n",
+    "LangChain": "You said: Hello! \nParis: 18 degrees in Paris.\nname='Ada' age=36\n",
+    "LlamaIndex": "You said: Hello! \nParis: 18 degrees in Paris.\n",
+    "pydantic-ai": "Paris 18\n",
+    "LiteLLM": "You said: Hello! \nfirst thought\nsecond\nThe answer is 42.\n",
+    "Vercel AI SDK": (
+        "You said: Hello! \nParis: 18 degrees in Paris.\nAda 36\nfirst thought\nsecond\nThe answer is 42.\n"
+    ),
+}
+_PYTHON: Final = [name for name, client in CLIENTS.items() if client.interpreter is not NODE]
+_JAVASCRIPT: Final = sorted({client.heading for client in CLIENTS.values() if client.interpreter is NODE})
+
+
+def test_the_page_has_an_example_for_each_tested_client_and_no_other() -> None:
+    assert set(examples()) == {client.heading for client in CLIENTS.values()} == set(PRINTED)
+
+
+@pytest.mark.parametrize("client", _PYTHON)
+def test_a_python_example(client: str, seen: Seen, gateway: Gateway) -> None:
+    assert seen["example"].replace(gateway.poe_url, "POE") == PRINTED[CLIENTS[client].heading]
+
+
+@pytest.mark.parametrize("heading", _JAVASCRIPT)
+def test_a_javascript_example(heading: str, gateway: Gateway) -> None:
+    code = example(heading, base_url=gateway.base_url, token=gateway.token)
+
+    finished = run_with([*NODE.command(), "--input-type=module"], gateway, stdin=code, cwd=HERE / "node")
+
+    assert finished.stdout == PRINTED[heading], finished.stderr

@@ -13,7 +13,7 @@ from tests.docs.blocks import COMMANDS, Block, all_blocks, problem_of
 from tests.docs.sandbox import Sandbox, running_sandbox
 
 BLOCKS: Final = all_blocks()
-#: Its programs are run by tests/contract/test_examples.py.
+#: Its programs are run by tests/contract/test_matrix.py.
 EXAMPLES_PAGE: Final = "docs/clients.md"
 
 
