@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -25,6 +26,7 @@ from tests.docs.blocks import ROOT
 from tests.support.fleet import running_instance
 from tests.support.redis_servers import breakable_redis
 from tests.support.waiting import wait_until
+from tests.support.warm_commands import COLD, WARM
 
 _KEYS: Final = ("docs-one", "docs-two", "docs-three")
 _TOKEN: Final = "token-of-the-docs"
@@ -121,11 +123,23 @@ def _furnish(home: Path, log: Path) -> None:
     for directory in (home / "bin", home / ".venv" / "bin"):
         directory.mkdir(parents=True)
         python = directory / "python"
-        python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+        python.write_text(_python())
         python.chmod(0o755)
     for tool in (*_TOOLS, *_ALWAYS_THERE):
         if found := shutil.which(tool):
             (home / "bin" / tool).symlink_to(found)
+
+
+def _python() -> str:
+    """A program that is Python, but that commands run in forks of a process that has loaded them: there are many."""
+    cold = "|".join(f'"-m proxy {command}"' for command in COLD)
+    return f"""#!/bin/sh
+case "$1 $2 $3" in
+{cold}) ;;
+"-m proxy "*) shift 2; exec {shlex.join(WARM.command())} "$@" ;;
+esac
+exec {shlex.quote(sys.executable)} "$@"
+"""
 
 
 async def _make_traffic(base_url: str) -> None:

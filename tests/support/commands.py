@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import sys
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -14,6 +15,7 @@ import psutil
 
 from tests.support.fleet import Instance
 from tests.support.waiting import wait_until
+from tests.support.warm_commands import COLD, WARM
 
 _ENDS_WITHIN_S: Final = 60.0
 #: More connections than workers: which worker takes one is the kernel's choice.
@@ -32,14 +34,13 @@ class Finished:
 @contextlib.asynccontextmanager
 async def started_command(*arguments: str, **environment: str) -> AsyncIterator[asyncio.subprocess.Process]:
     """Starts the command with these settings and none of the machine's own; ends it by force at last."""
-    clean = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG", "VIRTUAL_ENV")}
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         *("-m", "proxy", *arguments),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
-        env={"METRICS_PORT": "0", **clean, **environment},
+        env=_environment(environment),
         start_new_session=True,
     )
     try:
@@ -51,10 +52,35 @@ async def started_command(*arguments: str, **environment: str) -> AsyncIterator[
 
 
 async def run_command(*arguments: str, **environment: str) -> Finished:
-    """Runs the command with these settings to its end."""
+    """Runs the command with these settings to its end; most in a fork of a process that has loaded them."""
+    if arguments[0] in COLD:
+        return await run_cold_command(*arguments, **environment)
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        process = await asyncio.create_subprocess_exec(
+            *(*WARM.command(), *arguments),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=out,
+            stderr=err,
+            env=_environment(environment),
+            start_new_session=True,
+        )
+        code = await asyncio.wait_for(process.wait(), _ENDS_WITHIN_S)
+        out.seek(0)
+        err.seek(0)
+        return Finished(code, out.read().decode(), err.read().decode())
+
+
+async def run_cold_command(*arguments: str, **environment: str) -> Finished:
+    """The same in a Python that is started for it, as an operator's is."""
     async with started_command(*arguments, **environment) as process:
         out, err = await asyncio.wait_for(process.communicate(), _ENDS_WITHIN_S)
     return Finished(process.returncode or 0, out.decode(), err.decode())
+
+
+def _environment(settings: dict[str, str]) -> dict[str, str]:
+    """These settings and none of the machine's own."""
+    clean = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG", "VIRTUAL_ENV")}
+    return {"METRICS_PORT": "0", **clean, **settings}
 
 
 async def all_workers_serve(instance: Instance, workers: int) -> list[psutil.Process]:
