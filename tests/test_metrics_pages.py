@@ -192,6 +192,23 @@ def test_the_alert_for_failures_counts_calls_that_fail_before_their_model_is_kno
     assert [selects(matchers, labels) for matchers in (failed, of_all)] == [counts, counts]
 
 
+def test_the_alert_for_an_unsteady_redis_counts_a_loss_once_however_many_workers(page: Page) -> None:
+    """The workers of a page are its processes but the main one, or, when it is alone, that one."""
+    losses, workers = queries()["alert PoeProxyRedisUnsteady"].split("/", 1)
+    selectors = [matchers for _, matchers in _SELECTOR.findall(workers)]
+    processes = {
+        "one worker": page.labels("process_start_time_seconds", "process"),
+        "two workers": {"main", "worker-0", "worker-1"},
+    }
+    counted = {
+        what: next(filter(None, (sum(selects(one, {"process": name}) for name in names) for one in selectors)))
+        for what, names in processes.items()
+    }
+
+    assert "poe_proxy_redis_losses_total" in losses
+    assert counted == {"one worker": 1, "two workers": 2}
+
+
 def selects(matchers: str, labels: dict[str, str]) -> bool:
     """Whether a selector takes a series with these labels."""
     return all(
@@ -216,7 +233,6 @@ def test_every_metric_of_ours_is_on_the_dashboard_or_may_be_left_out(page: Page)
 
     assert described(page).keys() - shown == {
         "poe_proxy_process_max_fds",
-        "poe_proxy_process_start_time_seconds",
         "poe_proxy_process_virtual_memory_bytes",
     }
 

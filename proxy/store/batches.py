@@ -34,6 +34,7 @@ _MAX_BATCH: Final = 128
 #: How long a call waits at most for others to go with, when it may; and how often batches leave for a far Redis.
 _MOMENT_S: Final = 0.002
 
+_LOST: Final = "the connection was closed, or Redis takes no writes there: it is a replica, or read-only"
 #: Replies of a server that is not, or no longer, the primary for our keys.
 _FROM_ELSEWHERE: Final = frozenset({MovedError, ReadOnlyError})
 
@@ -239,7 +240,7 @@ class Batches:
         From afar it would take several round trips: they fail now, and a worker goes by what it knows meanwhile.
         """
         if self._is_repeating or not self._round_trip.is_near:
-            self._break(RedisConnectionError("the connection was closed, or leads to a server that is not the primary"))
+            self._break(RedisConnectionError(_LOST))
             return
         self._drop_pipe()
         calls = [call for sent in self._under_way for call in sent.calls]

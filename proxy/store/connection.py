@@ -87,7 +87,9 @@ class _PrimaryConnection(Connection):
             return await super().read_response(*arguments, **options)
         except (MovedError, ReadOnlyError) as error:
             await self.disconnect(nowait=True)
-            raise RedisConnectionError(f"{self.host}:{self.port} is not the primary any more") from error
+            raise RedisConnectionError(
+                f"{self.host}:{self.port} takes no writes: it is a replica, or read-only"
+            ) from error
 
 
 def _sentinels(addresses: Sequence[Address], name: str) -> Locate:
