@@ -143,7 +143,7 @@ class Settings(BaseSettings):
     redis_timeout_s: Annotated[float, Field(gt=0, le=10)] = Field(
         default=2,
         description="Longest that a request waits for one answer of Redis, in seconds. It waits four round trips, "
-        "at least 0.25 s, and no longer than this.",
+        "or 0.25 s where those are shorter, but never longer than this.",
     )
     data_dir: Path = Field(default=Path("data"), description="Where the embedded Valkey keeps its file and socket.")
     host: Annotated[str, BeforeValidator(parse_host)] = Field(default="0.0.0.0", description="Address to listen on.")  # noqa: S104 - a container must be reachable

@@ -180,7 +180,7 @@ export default {
   "clients.create": "新建客户端",
   "clients.create.do": "创建",
   "clients.edit": "修改 {name}",
-  "clients.none": "还没有受管客户端。新建一个，即可发放带限额的令牌。",
+  "clients.none": "还没有托管客户端。新建一个，即可发放带限额的令牌。",
   "clients.configured": "令牌来自设置、没有限额的客户端：",
   "clients.column.name": "名称",
   "clients.column.state": "状态",
