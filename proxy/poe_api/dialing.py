@@ -23,6 +23,8 @@ PAUSES_S: Final = (0.2, 0.4, 0.8, 1.6)
 #: So many are made at once for those who waited, so long after a server is back: hundreds may have.
 _DIALS_AT_ONCE: Final = 32
 _RETURN_S: Final = 5.0
+#: Where nobody waits longer than this, no crowd has gathered, and a place in a line would be a refusal.
+_SHORT_PATIENCE_S: Final = 1.0
 #: Nobody looks oftener whether a connection can be made.
 _LOOK_EVERY_S: Final = 15.0
 #: A dial or two that failed may be chance; so many in a row, over so long at least, are no way out.
@@ -192,7 +194,8 @@ class Dialer(Generic[_Connection]):
         return self._failed_in_a_row >= _FAILED_DIALS and down_s >= max(self._patience_s, _LEAST_OUTAGE_S)
 
     def _at_once(self) -> float:
-        return _DIALS_AT_ONCE if self._loop.time() < self._returned_at + _RETURN_S else float("inf")
+        may_crowd = self._patience_s > _SHORT_PATIENCE_S and self._loop.time() < self._returned_at + _RETURN_S
+        return _DIALS_AT_ONCE if may_crowd else float("inf")
 
     async def _in_line(self, give_up_at: float) -> _Connection:
         """Waits for a connection that is made for all who wait."""

@@ -253,3 +253,18 @@ async def test_a_connection_that_becomes_free_lets_one_go_on_who_waits_for_the_w
         for task in watching:
             task.cancel()
         await asyncio.gather(*watching, return_exceptions=True)
+
+
+async def test_after_a_return_nobody_is_refused_who_would_not_have_waited(network: Network) -> None:
+    """With a patience of 0 everybody dials once, however many come in the first seconds."""
+    async with dialing(network, patience_s=0) as dialer:
+        network.is_up = False
+        with pytest.raises(PoeUnreachable):
+            await dialer.connect()
+        network.is_up = True
+        await wait_until(lambda: dialer.is_up, "a connection stands again", within_s=5)
+        network.dial_s = 0.01
+
+        made = await asyncio.gather(*(dialer.connect() for _ in range(100)))
+
+    assert len(set(made)) == 100
