@@ -43,9 +43,9 @@ class CompletionRequest(Strict):
     logit_bias: LogitBias | None = None
 
 
-def parse_completion_request(body: bytes) -> CompletionRequest:
-    """The request in ``body``. Raises InvalidRequest, as ``parse_body`` does."""
-    return parse_body(CompletionRequest, body)
+def parse_completion_request(body: bytes, *, large: bool | None = None) -> CompletionRequest:
+    """The request in ``body``, as ``parse_body`` reads it. Raises InvalidRequest."""
+    return parse_body(CompletionRequest, body, large=large)
 
 
 class CompletionWriter:

@@ -23,9 +23,9 @@ class ImageRequest(Strict):
     stream: bool | None = None
 
 
-def parse_image_request(body: bytes) -> ImageRequest:
-    """The request in ``body``. Raises InvalidRequest, as ``parse_body`` does."""
-    return parse_body(ImageRequest, body)
+def parse_image_request(body: bytes, *, large: bool | None = None) -> ImageRequest:
+    """The request in ``body``, as ``parse_body`` reads it. Raises InvalidRequest."""
+    return parse_body(ImageRequest, body, large=large)
 
 
 def images_body(*, created: int, urls: Sequence[str] = (), base64: Sequence[str] = (), usage: Usage) -> bytes:

@@ -186,6 +186,6 @@ class ChatCompletionRequest(Strict):
     user: str | None = None
 
 
-def parse_chat_request(body: bytes) -> ChatCompletionRequest:
-    """The request in ``body``. Raises InvalidRequest, as ``parse_body`` does."""
-    return parse_body(ChatCompletionRequest, body)
+def parse_chat_request(body: bytes, *, large: bool | None = None) -> ChatCompletionRequest:
+    """The request in ``body``, as ``parse_body`` reads it. Raises InvalidRequest."""
+    return parse_body(ChatCompletionRequest, body, large=large)

@@ -46,15 +46,20 @@ def is_large(body: bytes) -> bool:
     return len(body) > _LARGE_BYTES or (len(body) > _MANY_VALUES and may_have_many_values(body, _MANY_VALUES))
 
 
-def parse_body(model: type[_Model], body: bytes) -> _Model:
+def parse_body(model: type[_Model], body: bytes, *, large: bool | None = None) -> _Model:
     """The request in ``body``. In a thread if it ``is_large``: takes up to half a second, in steps of milliseconds.
+
+    Args:
+        model: what is asked for.
+        body: JSON.
+        large: whether the body ``is_large``; None to find out here.
 
     Raises:
         InvalidRequest: the body is not JSON, or a known field is wrong; ``param`` names it as OpenAI would,
             for example ``messages[2].role``.
     """
     body = body.removeprefix(_BYTE_ORDER_MARK)
-    if is_large(body):
+    if is_large(body) if large is None else large:
         fields = read_large_json(body)
         del body  # what it said is twice as much
         return parse_fields(model, fields)

@@ -193,21 +193,21 @@ class EventDecoder:
             return self._more_of_long_text()
         buffer, at = self._buffer, self._at
         events: list[Event] = []
-        stop = at + STEP_BYTES
+        stop, run_to = at + STEP_BYTES, len(buffer) - _SHORTEST_RUN
         may_run = True
         for _ in range(_STEP_EVENTS):
-            if may_run and len(buffer) - at > _SHORTEST_RUN and not self._half_character:
+            if may_run and at < run_to and not self._half_character:
                 texts, at = leading_texts(buffer, at, stop)
-                events += [Texts(texts)] if texts else []
+                if texts:
+                    events.append(Texts(texts))
             end = buffer.find(b"\n\n", at)
-            if at >= stop or self.ended or end < 0:
+            if end < 0 or at >= stop or self.ended:
                 break
             came = self._event_in(buffer[at:end])
             may_run = not came  # behind a hint, such as the one that an answer begins with
             events += came
             at = end + 2
-        last = events[-1] if at >= stop and events else None
-        if isinstance(last, Text) and len(last.text) > STEP_BYTES:
+        if at >= stop and events and isinstance(last := events[-1], Text) and len(last.text) > STEP_BYTES:
             self._long_text, self._long_at = last.text, STEP_BYTES
             events[-1] = Text(last.text[:STEP_BYTES])
         self._leave(buffer, at)

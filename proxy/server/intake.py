@@ -4,7 +4,7 @@ What is large is parsed beside the event loop; what all bodies of a worker take 
 """
 
 from collections.abc import Callable, Coroutine
-from functools import wraps
+from functools import partial, wraps
 from typing import Any, Final, TypeVar
 
 from sanic import Request
@@ -23,10 +23,15 @@ _Handler = Callable[..., Coroutine[Any, Any, Any]]
 _ROOM: Final = "room"
 
 
-async def take_in(request: Request, client: Client, parse: Callable[[bytes], _Parsed]) -> tuple[_Parsed, bool]:
+async def take_in(request: Request, client: Client, parse: Callable[..., _Parsed]) -> tuple[_Parsed, bool]:
     """The body that ``client`` sends, parsed, and whether it is large: then work with it is for another thread, too.
 
     For handlers that are ``with_room``.
+
+    Args:
+        request: whose body it is.
+        client: who sends it.
+        parse: takes the body and, by name, whether it is ``large``.
 
     Raises:
         InvalidRequest: the body is not what it should be.
@@ -41,8 +46,8 @@ async def take_in(request: Request, client: Client, parse: Callable[[bytes], _Pa
     if encoding:
         body = await _decoded(worker, body, encoding, room)
     if not is_large(body):
-        return parse(body), False
-    return await worker.off_loop.run(parse, body), True
+        return parse(body, large=False), False
+    return await worker.off_loop.run(partial(parse, body, large=True)), True
 
 
 def with_room(handler: _Handler) -> _Handler:

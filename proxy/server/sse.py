@@ -190,9 +190,11 @@ class _Head(HTTPResponse):
     def processed_headers(self) -> Iterator[tuple[bytes, bytes]]:
         """Each name and value as they are sent."""
         self.headers.setdefault("content-type", self.content_type)
-        return (
-            _on_the_wire(header) if header[0] == "x-request-id" else _remembered(header)
-            for header in self.headers.items()
+        return iter(
+            [
+                _on_the_wire(header) if header[0] == "x-request-id" else _remembered(header)
+                for header in self.headers.items()
+            ]
         )
 
 

@@ -40,6 +40,7 @@ _FROM_ELSEWHERE: Final = frozenset({MovedError, ReadOnlyError})
 
 _pack: Final[Callable[[Any], bytes]] = hiredis.pack_command
 _command_of: Final[Callable[[Call], Command]] = itemgetter(0)
+_NO_LOADS: Final[frozenset[Command]] = frozenset()
 
 
 class _Sent(NamedTuple):
@@ -180,7 +181,7 @@ class Batches:
             self._break(error)
 
     def _send(self, pipe: Pipe, calls: list[Call]) -> None:
-        known, scripts = self._known, frozenset[Command]()
+        known, scripts = self._known, _NO_LOADS
         try:
             packed = _packed(calls)
         except UnicodeError:

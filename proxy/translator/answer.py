@@ -83,6 +83,7 @@ class AnswerBuilder:
         "_held",
         "_is_plain",
         "_is_replaced",
+        "_limit",
         "_links",
         "_max_bytes",
         "_passed",
@@ -108,8 +109,10 @@ class AnswerBuilder:
         self._thinking = ThinkingSplitter()
         self._thinks_anew = False
         self._reasoning = GrowingText(limit)
-        self._told_thoughts = KeptText(limit)
-        self._refusal = KeptText(limit)
+        self._limit = limit
+        #: What came in OpenAI's own chunks; most answers have none of it.
+        self._told_thoughts: KeptText | None = None
+        self._refusal: KeptText | None = None
         self._content = GrowingText(limit)
         self._links = FileLinks(limit)
         self._files: list[File] = []
@@ -235,28 +238,33 @@ class AnswerBuilder:
                 links.add(file)
             text = links.feed(content) + links.finish()
         calls = self._calls.text if self._calls else ""
-        thoughts_gone = self._reasoning.gone + self._told_thoughts.gone
-        return Said(
-            reasoning + str(self._told_thoughts), text + str(self._refusal), calls, thoughts_gone, self._content.gone
-        )
+        thoughts_gone = self._reasoning.gone
+        if self._told_thoughts is not None:
+            reasoning += str(self._told_thoughts)
+            thoughts_gone += self._told_thoughts.gone
+        return Said(reasoning, text + self._refused, calls, thoughts_gone, self._content.gone)
 
     def as_sent(self) -> list[Delta]:
         """The deltas so far, joined by kind; all of it was kept."""
         self._note_passed()
-        return self._joined(self._reasoning.stated + str(self._told_thoughts), self._links.sent)
+        return self._joined(self._reasoning.stated + str(self._told_thoughts or ""), self._links.sent)
 
     def whole(self) -> list[Delta]:
         """The final answer, which may be other than what was let through."""
         said = self.said()
-        return self._joined(said.reasoning, said.text.removesuffix(str(self._refusal)))
+        return self._joined(said.reasoning, said.text.removesuffix(self._refused))
 
     def _joined(self, reasoning: str, text: str) -> list[Delta]:
         deltas: list[Delta] = [ReasoningDelta(reasoning)] if reasoning else []
         if text:
             deltas.append(ContentDelta(text))
-        if self._refusal:
-            deltas.append(RefusalDelta(str(self._refusal)))
+        if self._refusal is not None:
+            deltas.append(RefusalDelta(self._refused))
         return [*deltas, *(self._calls.whole() if self._calls else ())]
+
+    @property
+    def _refused(self) -> str:
+        return "" if self._refusal is None else str(self._refusal)
 
     def _note_passed(self) -> None:
         """Takes in the plain text that went past everybody. The next text is looked at again."""
@@ -339,11 +347,15 @@ class AnswerBuilder:
         self._told = chunk.finish_reason or self._told
         deltas: list[Delta] = []
         if chunk.reasoning:
+            if self._told_thoughts is None:
+                self._told_thoughts = KeptText(self._limit)
             self._told_thoughts.append(chunk.reasoning)
             deltas += self._reasoning_delta(chunk.reasoning)
         if chunk.content:
             deltas += self._append(chunk.content)
         if chunk.refusal:
+            if self._refusal is None:
+                self._refusal = KeptText(self._limit)
             self._refusal.append(chunk.refusal)
             self._count(chunk.refusal)
             deltas.append(RefusalDelta(chunk.refusal))

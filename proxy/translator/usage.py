@@ -43,6 +43,8 @@ def load_encoding() -> splintr.AnyTokenizer:
 
 #: In the name of each special token. Only without it the library's quickest way treats a text as nothing but text.
 _SPECIAL: Final = "<|"
+#: To look for one character takes a hundredth of the time, and most texts do not have it.
+_OF_SPECIAL: Final = "|"
 _TOKEN_BYTES: Final = 4
 
 
@@ -61,7 +63,7 @@ class Encoder:
 
     def count(self, text: str) -> int:
         """How many tokens they are: without a number for each, which is a third of the time."""
-        if _SPECIAL in text:
+        if _OF_SPECIAL in text and _SPECIAL in text:
             return len(self.encode(text))
         try:
             return len(self._encoding.encode_flat(text)) // _TOKEN_BYTES
