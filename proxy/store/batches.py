@@ -161,18 +161,18 @@ class Batches:
 
     def _begin(self) -> None:
         """Sends what waits."""
-        calls, self._waiting = self._waiting, []
-        if len(calls) > _MAX_BATCH:
-            calls, self._waiting = calls[:_MAX_BATCH], calls[_MAX_BATCH:]
+        calls, pipe = self._waiting, self._pipe
         if not calls:
             self._is_busy = False
             return
-        pipe = self._pipe
-        if pipe is None or self._missing:  # the first is awaited; the second is sent again before anything else
-            self._waiting = [*calls, *self._waiting]
-            if pipe is None:
-                self._connect()
+        if pipe is None:
+            self._connect()
             return
+        if self._missing:  # they are sent again before anything else
+            return
+        self._waiting = calls[_MAX_BATCH:]
+        if self._waiting:
+            calls = calls[:_MAX_BATCH]
         try:
             self._send(pipe, calls)
         except Exception as error:  # noqa: BLE001 - whatever it is, calls behind it must not wait for ever
@@ -222,8 +222,10 @@ class Batches:
             self._clock.stop()
         if missing or self._missing:
             self._repeat(missing)
-        elif goes_alone:
+        elif goes_alone and self._waiting:
             asyncio.get_running_loop().call_soon(self._begin)
+        elif goes_alone:
+            self._is_busy = False
         self.on_exchange(took_s)
 
     def _repeat(self, missing: list[Call]) -> None:

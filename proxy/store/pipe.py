@@ -18,6 +18,7 @@ Take = Callable[[list[Any]], None]
 
 #: What the reader says of a reply of which more is to come.
 _NOT_ALL: Final = object()
+_PUSHED: Final = hiredis.PushNotification
 
 
 class Pool(Protocol):
@@ -104,19 +105,19 @@ class Pipe(asyncio.Protocol):
     # asyncio calls these.
 
     def data_received(self, data: bytes) -> None:
-        reader, replies = self._reader, self._replies
-        reader.feed(data)
+        replies, gets = self._replies, self._reader.gets
+        self._reader.feed(data)
         while self._under_way:
             count, take = self._under_way[0]
             while len(replies) < count:
                 try:
-                    reply = reader.gets()
+                    reply = gets()
                 except InvalidResponse:
                     self._transport.abort()
                     return
                 if reply is _NOT_ALL:
                     return
-                if not isinstance(reply, hiredis.PushNotification):
+                if type(reply) is not _PUSHED:
                     replies.append(reply)
             self._under_way.popleft()
             self._replies = []
