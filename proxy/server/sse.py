@@ -188,14 +188,15 @@ class _Head(HTTPResponse):
 
     @property
     def processed_headers(self) -> Iterator[tuple[bytes, bytes]]:
-        """Each name and value as they are sent."""
-        self.headers.setdefault("content-type", self.content_type)
-        return iter(
-            [
-                _on_the_wire(header) if header[0] == "x-request-id" else _remembered(header)
-                for header in self.headers.items()
-            ]
-        )
+        """Names and values as they are sent; all but the request's id as if they were the value of the first."""
+        headers = self.headers
+        headers.setdefault("content-type", self.content_type)
+        request_id = headers.pop("x-request-id", None)
+        alike = _together(tuple(headers.items()))
+        if request_id is None:
+            return iter((alike,))
+        headers["x-request-id"] = request_id
+        return iter((_on_the_wire(("x-request-id", request_id)), alike))
 
 
 def _on_the_wire(header: tuple[str, object]) -> tuple[bytes, bytes]:
@@ -207,4 +208,8 @@ def _on_the_wire(header: tuple[str, object]) -> tuple[bytes, bytes]:
     return name.encode("ascii"), clean(text).encode(errors="surrogateescape")
 
 
-_remembered: Final = lru_cache(maxsize=256)(_on_the_wire)
+@lru_cache(maxsize=256)
+def _together(headers: tuple[tuple[str, object], ...]) -> tuple[bytes, bytes]:
+    """The first header, with the lines of those behind it in its value."""
+    (name, value), *others = map(_on_the_wire, headers)
+    return name, b"\r\n".join([value, *(b"%b: %b" % other for other in others)])
