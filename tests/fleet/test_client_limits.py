@@ -13,9 +13,9 @@ import pytest
 
 from proxy.clients.admin import ClientAdmin
 from proxy.store.redis import RedisStore
+from tests.support.far_redis import redis_at_a_distance
 from tests.support.fleet import Instance, running_instance
 from tests.support.scripted_poe import Asked, Reply, ScriptedPoe, answer
-from tests.support.tcp_pipe import tcp_pipe
 
 PER_MINUTE, AT_ONCE = 60, 2
 #: Ten callers ask as fast as they are answered, until the minute is used up, and so many times each beyond that.
@@ -125,12 +125,12 @@ async def test_sixty_at_once_of_every_kind_pass_no_limit(
     admin = ClientAdmin(store)
     tokens = {bot: (await admin.create(bot, limits))[1].text for bot, (limits, _, _) in ASKED.items()}
     used: Counter[str] = Counter()
-    with tcp_pipe(redis_url, round_trip_ms=round_trip_ms) as pipe:
+    with redis_at_a_distance(redis_url, round_trip_ms=round_trip_ms) as url:
         environment = {
             "POE_API_KEYS": "poe-secret-1,poe-secret-2,poe-secret-3",
             "ACCESS_TOKENS": "fleet-secret-token",
             "POE_BASE_URL": poe.base_url,
-            "REDIS_URL": pipe.url("redis"),
+            "REDIS_URL": url,
             "REDIS_NAMESPACE": namespace,
             "WORKERS": "2",
         }

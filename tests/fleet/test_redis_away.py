@@ -28,20 +28,20 @@ from tests.support.serving import http, make_settings, serving
 from tests.support.waiting import wait_until
 
 KEYS: Final = [f"away-secret-{number}" for number in range(5)]
+CONTROL_KEY: Final = "away-secret-control"
 TOKEN: Final = "away-token"
 PREFIX: Final = "poe:1:{pool}:"
 CHAT: Final = {"model": "Echo", "messages": [{"role": "user", "content": "hi"}]}
 
 #: The outage of the load tests, and the load. Longer finds no more: a worker tries Redis once a second.
 AWAY_S: Final = 5.0
-BEFORE_S: Final = 1.0
 AFTER_S: Final = 1.0
 #: Requests that a worker's first seconds may have made wait.
-WARM_UP: Final = 300
-RATE_PER_S: Final = 120
-#: What one request may lose to Redis, and what a busy machine may add to any.
-ADDED_S: Final = 0.3
-SLACK_S: Final = 0.5
+WARM_UP: Final = 100
+#: A fifth of what one core can carry, client and Poe included: on a busy machine there is no queue but for Redis.
+RATE_PER_S: Final = 40
+#: What the slowest request may lose to Redis, and nineteen of twenty, beside so many times what its control took.
+ADDED_S, SLACK_S, TIMES = 0.5, 0.1, 3
 #: Appended before the reply, left to the kernel: a kill of the process loses nothing. (everysec may put a write off.)
 DURABLE: Final = ("--appendonly", "yes", "--appendfsync", "no")
 #: An end after which its key rests, for every bot.
@@ -52,15 +52,19 @@ COOLED: Final = Verdict("rate_limit_exceeded", "rest key", stated_s=60)
 class Load:
     """A steady stream of chats, each over a connection of its own, so that the kernel spreads them over the workers.
 
+    With each goes a request to another instance, a control whose Redis is always there: what a busy machine does to
+    requests shows in its times, and nothing of what Redis does.
+
     Attributes:
-        took: when each was sent, and how long it took.
-        late: when each was due, and how much later its turn came: so long the machine had no time for us.
+        took: when each chat was sent, and how long it took.
+        control: the same of the control.
     """
 
     instance: Instance
+    other: Instance
     statuses: Counter[int] = field(default_factory=Counter)
     took: list[tuple[float, float]] = field(default_factory=list)
-    late: list[tuple[float, float]] = field(default_factory=list)
+    control: list[tuple[float, float]] = field(default_factory=list)
 
     async def run(self) -> None:
         """Sends until cancelled; then waits for those under way."""
@@ -71,35 +75,41 @@ class Load:
             number = 0
             try:
                 while True:
-                    task = loop.create_task(self._send(session))
-                    under_way.add(task)
-                    task.add_done_callback(under_way.discard)
+                    for sending in (self._send(session), self._send_control(session)):
+                        task = loop.create_task(sending)
+                        under_way.add(task)
+                        task.add_done_callback(under_way.discard)
                     number += 1
-                    due_at = begin + number / RATE_PER_S
-                    await asyncio.sleep(max(0.0, due_at - time.monotonic()))
-                    self.late.append((due_at, time.monotonic() - due_at))
+                    await asyncio.sleep(max(0.0, begin + number / RATE_PER_S - time.monotonic()))
             finally:
                 await asyncio.gather(*under_way)
 
     async def _send(self, session: aiohttp.ClientSession) -> None:
-        url, began = f"{self.instance.base_url}/v1/chat/completions", time.monotonic()
-        async with session.post(url, json=CHAT, headers={"authorization": f"Bearer {TOKEN}"}) as response:
-            await response.read()
-        self.statuses[response.status] += 1
+        began = time.monotonic()
+        self.statuses[await _chat(session, self.instance)] += 1
         self.took.append((began, time.monotonic() - began))
 
-    def times(self, begin: float, end: float) -> list[float]:
-        """How long the requests sent in this span took, in order."""
-        return sorted(seconds for at, seconds in self.took if begin <= at < end)
+    async def _send_control(self, session: aiohttp.ClientSession) -> None:
+        began = time.monotonic()
+        await _chat(session, self.other)
+        self.control.append((began, time.monotonic() - began))
 
-    def latest(self, begin: float, end: float) -> float:
-        """How late we were at most with one that was due in this span."""
-        return max(seconds for at, seconds in self.late if begin <= at < end)
+
+async def _chat(session: aiohttp.ClientSession, instance: Instance) -> int:
+    url, headers = f"{instance.base_url}/v1/chat/completions", {"authorization": f"Bearer {TOKEN}"}
+    async with session.post(url, json=CHAT, headers=headers) as response:
+        await response.read()
+        return response.status
+
+
+def between(begin: float, end: float, took: list[tuple[float, float]]) -> list[float]:
+    """How long the requests sent in this span took, in order."""
+    return sorted(seconds for at, seconds in took if begin <= at < end)
 
 
 @contextlib.asynccontextmanager
-async def steady_load(instance: Instance) -> AsyncIterator[Load]:
-    load = Load(instance)
+async def steady_load(instance: Instance, other: Instance) -> AsyncIterator[Load]:
+    load = Load(instance, other)
     task = asyncio.create_task(load.run())
     try:
         yield load
@@ -134,6 +144,24 @@ async def ready(base_url: str) -> tuple[str, str]:
     return state["status"], state["redis"]
 
 
+@contextlib.asynccontextmanager
+async def two_instances(
+    poe: ScriptedPoe, tmp_path: Path, redis_url: str, other_redis_url: str, namespace: str
+) -> AsyncIterator[tuple[Instance, Instance]]:
+    """One of two workers, and a control of one worker with a key, and a Redis, of its own."""
+    control = {"POE_API_KEYS": CONTROL_KEY, "REDIS_NAMESPACE": namespace}
+    async with (
+        running_instance(tmp_path, **environment(poe, redis_url, workers=2)) as instance,
+        running_instance(tmp_path, **{**environment(poe, other_redis_url, workers=1), **control}) as other,
+    ):
+        yield instance, other
+
+
+def asked_for_us(poe: ScriptedPoe) -> list[str]:
+    """The keys of the queries so far but for the control's, in order."""
+    return [key for key in poe.keys_used() if key != CONTROL_KEY]
+
+
 def kill_and_restart(server: Server) -> tuple[Callable[[], None], Callable[[], None]]:
     return server.kill, server.start
 
@@ -144,73 +172,67 @@ def hang_and_go_on(server: Server) -> tuple[Callable[[], None], Callable[[], Non
 
 @pytest.mark.parametrize("ways", [kill_and_restart, hang_and_go_on])
 async def test_an_outage_under_load_delays_nobody_and_loses_no_count(
-    poe: ScriptedPoe, tmp_path: Path, ways: Callable[[Server], tuple[Callable[[], None], Callable[[], None]]]
+    poe: ScriptedPoe,
+    tmp_path: Path,
+    redis_url: str,
+    namespace: str,
+    ways: Callable[[Server], tuple[Callable[[], None], Callable[[], None]]],
 ) -> None:
     """A hung server carries out what it was sent before, once it goes on: nothing may count twice either."""
     with breakable_redis(tmp_path, *DURABLE) as server:
         take_away, bring_back = ways(server)
-        async with running_instance(tmp_path, **environment(poe, server.url, workers=2)) as instance:
-            async with steady_load(instance) as load:
+        async with two_instances(poe, tmp_path, server.url, redis_url, namespace) as (instance, other):
+            async with steady_load(instance, other) as load:
                 await wait_until(lambda: load.statuses.total() >= WARM_UP, "the workers are warm")
-                began = time.monotonic()
-                await asyncio.sleep(BEFORE_S)
                 take_away()
                 away_at = time.monotonic()
                 await asyncio.sleep(AWAY_S)
                 during = await ready(instance.base_url)
                 back_at = time.monotonic()
                 bring_back()
-                await wait_until(lambda: lines(instance, "redis is back") == 2, "both workers see Redis again")
+                await wait_until(lambda: lines(instance, "redis is back") >= 2, "both workers see Redis again")
                 await asyncio.sleep(AFTER_S)
-            await wait_until(lambda: answered(server) >= len(poe.queries), "all is told")
+            await wait_until(lambda: answered(server) >= len(asked_for_us(poe)), "all is told")
             after = await ready(instance.base_url)
         counted = answered(server)
-    before_times, all_away = load.times(began, away_at), load.times(away_at, back_at)
-    settled_times = load.times(away_at + 1, back_at)
-    late = load.latest(away_at, back_at)
-    figures = f"p95 before {p95(before_times):.3f}, away {p95(settled_times):.3f}, slowest away {all_away[-1]:.3f} s"
-    print(f"{figures}, we {late:.3f} s late")  # noqa: T201 - the figures
+    times, control = (between(away_at, back_at, took) for took in (load.took, load.control))
+    settled, settled_control = (between(away_at + 1, back_at, took) for took in (load.took, load.control))
+    figures = f"slowest {times[-1]:.3f}, control {control[-1]:.3f}, p95 {p95(settled):.3f}, {p95(settled_control):.3f}"
+    print(figures)  # noqa: T201 - the figures
 
     assert set(load.statuses) == {200}
-    assert load.statuses.total() == len(poe.queries) == counted
-    assert all_away[-1] < p95(before_times) + ADDED_S + SLACK_S + late
-    assert p95(settled_times) < 3 * p95(before_times) + SLACK_S
+    assert load.statuses.total() == len(asked_for_us(poe)) == counted
+    assert times[-1] < TIMES * control[-1] + ADDED_S
+    assert p95(settled) < TIMES * p95(settled_control) + SLACK_S
     assert (during, after) == (("degraded", "away"), ("ok", "ok"))
-    assert [lines(instance, message) for message in ("redis is away", "redis is back")] == [2, 2]
+    assert lines(instance, "redis is away") == lines(instance, "redis is back")
 
 
 async def test_a_redis_that_is_emptied_under_load_delays_nobody_and_is_filled_again(
-    poe: ScriptedPoe, tmp_path: Path
+    poe: ScriptedPoe, tmp_path: Path, redis_url: str, namespace: str
 ) -> None:
     """FLUSHALL and SCRIPT FLUSH: the next request announces the keys anew, and from then on they are used equally."""
     with breakable_redis(tmp_path) as server:
-        async with running_instance(tmp_path, **environment(poe, server.url, workers=2)) as instance:
-            async with steady_load(instance) as load:
+        async with two_instances(poe, tmp_path, server.url, redis_url, namespace) as (instance, other):
+            async with steady_load(instance, other) as load:
                 await wait_until(lambda: load.statuses.total() >= WARM_UP, "the workers are warm")
-                began = time.monotonic()
-                await asyncio.sleep(BEFORE_S)
                 client = server.client()
                 emptied_at = time.monotonic()
                 for _ in range(3):
                     client.flushall()
                     client.script_flush()
                     await asyncio.sleep(0.5)
-                await wait_until(
-                    lambda: client.zcard(f"{PREFIX}ring") == len(KEYS), "the keys are announced", within_s=3
-                )
-                refilled_s = time.monotonic() - emptied_at
-                asked_before = len(poe.queries)
+                await wait_until(lambda: client.zcard(f"{PREFIX}ring") == len(KEYS), "the keys are announced")
+                asked_before = len(asked_for_us(poe))
                 await asyncio.sleep(AFTER_S)
                 ended_at = time.monotonic()
-            used = Counter(poe.keys_used()[asked_before:])
+            used = Counter(asked_for_us(poe)[asked_before:])
             after = await ready(instance.base_url)
-    before_times, times = load.times(began, emptied_at), load.times(emptied_at, ended_at)
-    late = load.latest(emptied_at, ended_at)
-    figures = f"p95 before {p95(before_times):.3f}, after {p95(times):.3f}, slowest {times[-1]:.3f} s, used {used}"
-    print(f"{figures}, refilled {refilled_s - 1.5:.3f} s after, we {late:.3f} s late")  # noqa: T201 - the figures
+    times, control = (between(emptied_at, ended_at, took) for took in (load.took, load.control))
+    print(f"slowest {times[-1]:.3f}, control {control[-1]:.3f}, used {used}")  # noqa: T201 - the figures
 
     assert set(load.statuses) == {200}
-    assert times[-1] < p95(before_times) + ADDED_S + SLACK_S + late
+    assert times[-1] < TIMES * control[-1] + ADDED_S
     assert max(used.values()) - min(used.values()) <= 4, "but for those under way"
     assert after == ("ok", "ok")
     assert lines(instance, "redis is away") == 0

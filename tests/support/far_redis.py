@@ -1,11 +1,25 @@
 """A Redis behind a pipe, plain or with TLS, for tests and show runs about distance."""
 
 import contextlib
+import subprocess
+import sys
 from collections.abc import Iterator
-from typing import NamedTuple
+from pathlib import Path
+from typing import Final, NamedTuple
 
 from tests.support.certificates import Certificate
 from tests.support.tcp_pipe import TcpPipe, tcp_pipe
+
+_ROOT: Final = Path(__file__).parents[2]
+#: Says its port, and ends when its standard input closes.
+_PIPE: Final = """
+import sys
+from tests.support.tcp_pipe import tcp_pipe
+
+with tcp_pipe(sys.argv[1], round_trip_ms=float(sys.argv[2])) as pipe:
+    print(pipe.port, flush=True)
+    sys.stdin.read()
+"""
 
 
 class FarRedis(NamedTuple):
@@ -28,3 +42,20 @@ def far_redis(
             query = f"/0?ssl_ca_certs={certificate.certificate}"
         pipe = stack.enter_context(tcp_pipe(target, round_trip_ms=round_trip_ms, jitter=jitter))
         yield FarRedis(pipe, pipe.url(scheme) + query)
+
+
+@contextlib.contextmanager
+def redis_at_a_distance(redis_url: str, *, round_trip_ms: float) -> Iterator[str]:
+    """A URL by which the server is so far away.
+
+    The pipe is a process of its own: in a test's, which also asks and plays Poe, its answers come later than a worker
+    waits for Redis. Without a distance there is none.
+    """
+    if not round_trip_ms:
+        yield redis_url
+        return
+    command = [sys.executable, "-c", _PIPE, redis_url, str(round_trip_ms)]
+    with subprocess.Popen(command, cwd=_ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as pipe:
+        assert pipe.stdout is not None
+        yield f"redis://127.0.0.1:{pipe.stdout.readline().strip()}"
+        pipe.communicate()
