@@ -15,6 +15,9 @@ _MAX_CHARACTERS: Final = 500
 _MAX_LOOKED_AT: Final = 4_000
 #: So many characters of a key in a row are a quotation of it.
 _QUOTATION: Final = 6
+#: Keys are ASCII; of one that is not, only blanks are known not to be of it.
+_NOT_OF_A_KEY: Final = re.compile(r"[^!-~]+")
+_BLANKS: Final = re.compile(r"\s+")
 #: Failures that are about what the caller asked for.
 _CALLERS_OWN: Final = (RefusedByBot, RefusedByPolicy, RefusedWithoutReason, FeatureRefused, PromptTooLong)
 
@@ -45,6 +48,8 @@ def _on_one_line(words: str) -> str:
 
 
 def _quotes(key: str, words: str) -> bool:
-    looked_at = "".join(words[: 2 * _MAX_LOOKED_AT].split())
+    """Whether a part of the key is in the words, whatever stands between its letters: blanks, or marks nobody sees."""
+    visible = _NOT_OF_A_KEY if key.isascii() else _BLANKS
+    looked_at = visible.sub("", words[: 2 * _MAX_LOOKED_AT])
     pieces = range(max(len(key) - _QUOTATION, 0) + 1) if key else ()
     return any(key[at : at + _QUOTATION] in looked_at for at in pieces)

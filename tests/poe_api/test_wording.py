@@ -23,6 +23,8 @@ from tests.support.serving import KEYS, http, serving
 
 KEY = "sk-poe-0123456789abcdefghij"
 TOO_LONG = "This model's maximum context length is exceeded. Please reduce the length of the messages."
+#: Zero-width characters, a joiner, a variation selector, fillers: some of them count as printable.
+UNSEEN = ("\u200b", "\u200d", "\ufeff", "\u2060", "\u034f", "\ufe0f", "\u3164", "\u115f")
 #: Words by which pi and other agents know that trying again may help.
 RETRIED = re.compile(r"connection.?lost|connection.?error|timed? out|server.?error|terminated", re.IGNORECASE)
 
@@ -72,6 +74,8 @@ def test_the_callers_own_fault_comes_with_the_words(error: PoeError, message: st
         of_body(f"Your key {KEY[:9]}*** may not do this."),
         of_body(f"Your key ***{KEY[-8:]} may not do this."),
         of_body("Your key " + " ".join(KEY) + " may not do this."),
+        *(of_body(f"Your key {mark.join(KEY)} may not do this.") for mark in UNSEEN),
+        of_body(f"Your key {KEY[:5]}\u200b\u034f {KEY[5:9]}*** may not do this."),
         of_body("short k is a key", key="short"),
         of_body("\x00\x01\x02"),
         fault_of_response(400, {}, b"<html><title>Bad request</title></html>", key=KEY),

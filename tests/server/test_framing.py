@@ -11,6 +11,7 @@ import uvloop
 
 from proxy.errors import HeadTooLarge, InvalidRequest
 from proxy.server import client_protocol, http1
+from proxy.server.http1 import StrictHttp
 from proxy.server.http_head import MAX_FIELDS, MAX_HEAD_BYTES, parse_head
 from tests.support.scripted_poe import DONE, META, Reply, ScriptedPoe, running_poe, text
 from tests.support.serving import TOKEN, http, make_settings, serving
@@ -259,6 +260,39 @@ def test_a_malformed_head_says_what_is_wrong_and_quotes_nothing() -> None:
         parse_head(b"GET / HTTP/1.1\r\nauthorization : Bearer secret")
 
     assert "secret" not in caught.value.message
+
+
+class _Watched(bytearray):
+    """A buffer that counts how many bytes are looked at."""
+
+    looked_at = 0
+
+    def find(self, sub: Any, start: Any = 0, end: Any = None) -> int:
+        self.looked_at += len(self) - start
+        return super().find(sub, start, len(self) if end is None else end)
+
+
+async def test_a_head_that_drips_in_is_not_looked_through_again_for_each_byte(monkeypatch: pytest.MonkeyPatch) -> None:
+    """16,000 bytes, one at a time: all of them each time would be 128 million."""
+    head = b"GET / HTTP/1.1\r\n" + b"x-filler: " + b"y" * 15_000 + b"\r\n\r\n"
+    buffer, coming = _Watched(), iter(head)
+    line_ends = 0
+
+    async def receive_more(_: StrictHttp) -> None:
+        buffer.append(next(coming))
+
+    def refuse(part: bytearray, start: int = 0) -> None:
+        nonlocal line_ends
+        line_ends += len(part) - start
+
+    monkeypatch.setattr(StrictHttp, "_receive_more", receive_more, raising=False)
+    monkeypatch.setattr("proxy.server.http1.refuse_bare_line_ends", refuse)
+    reader: Any = StrictHttp.__new__(StrictHttp)
+    end = await reader._end_of_head(buffer)  # noqa: SLF001 - how it is read
+
+    assert end == len(head) - 4
+    assert buffer.looked_at <= 5 * len(head)
+    assert line_ends <= 3 * len(head)
 
 
 @pytest.mark.parametrize(
