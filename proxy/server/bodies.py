@@ -1,12 +1,11 @@
 """Bounds what the bodies of all calls under way take together, in one worker.
 
 A body counts as its bytes come, to the end of its call, since what it said lives as long. A large one waits until
-others have gone; a short one has a part of the space that large ones cannot take.
+others have gone; a short one has a part of the space that large ones cannot take. No caller takes more than half.
 """
 
 import asyncio
-from collections import deque
-from typing import Final
+from typing import Final, NamedTuple
 
 from proxy.errors import TooManyBodies
 
@@ -14,8 +13,18 @@ from proxy.errors import TooManyBodies
 _SHORT_BYTES: Final = 256 * 1024
 #: What large bodies may take of all space.
 _PART_OF_LARGE: Final = 0.75
+#: What one caller may take of it, who may be a stranger with a Poe key of their own.
+_PART_OF_CALLER: Final = 0.5
 #: How long a large body waits for its place, in seconds.
 _WAIT_S: Final = 10.0
+
+
+class _Waiting(NamedTuple):
+    """A large body that waits for its place."""
+
+    size: int
+    caller: str
+    place: asyncio.Future[None]
 
 
 class Bodies:
@@ -31,54 +40,79 @@ class Bodies:
 
     def __init__(self, max_bytes: int, *, wait_s: float = _WAIT_S) -> None:
         self._max_bytes = max_bytes
+        self._max_of_large = max_bytes * _PART_OF_LARGE
+        self._max_of_caller = max_bytes * _PART_OF_CALLER
         self._wait_s = wait_s
-        self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
+        self._waiting: list[_Waiting] = []
+        self._taken_by: dict[str, int] = {}
         self.taken_bytes = 0
 
-    def take_now(self, size: int) -> None:
+    def take_now(self, size: int, caller: str) -> None:
         """Makes room for more of a short body. Raises TooManyBodies."""
-        if self.taken_bytes + size > self._max_bytes:
+        if self.taken_bytes + size > self._max_bytes or self._is_over_share(size, caller):
             raise TooManyBodies
-        self.taken_bytes += size
+        self._take(size, caller)
 
-    async def take(self, size: int) -> None:
-        """Makes room for more of a large body, first come first served.
+    async def take(self, size: int, caller: str) -> None:
+        """Makes room for more of a large body, first come first served. One whose caller has its share waits for that.
 
         Raises:
             TooManyBodies: there is none, and none came in time.
         """
-        if self._waiting or not self._has_room(size):
-            await self._wait(size)
-        else:
-            self.taken_bytes += size
+        if not (self._waiting or self.taken_bytes + size > self._max_of_large or self._is_over_share(size, caller)):
+            self._take(size, caller)
+            return
+        waiting = _Waiting(size, caller, asyncio.get_running_loop().create_future())
+        self._waiting.append(waiting)
+        self._serve()
+        if not waiting.place.done():
+            await self._wait(waiting)
 
-    def give_back(self, size: int) -> None:
+    def give_back(self, size: int, caller: str) -> None:
         """These are no longer held."""
         self.taken_bytes -= size
-        while self._waiting:
-            wanted, place = self._waiting[0]
-            if not place.done():
-                if not self._has_room(wanted):
-                    return
-                self.taken_bytes += wanted
-                place.set_result(None)
-            self._waiting.popleft()
+        left = self._taken_by[caller] - size
+        if left:
+            self._taken_by[caller] = left
+        else:
+            del self._taken_by[caller]
+        if self._waiting:
+            self._serve()
 
-    def _has_room(self, size: int) -> bool:
-        return self.taken_bytes + size <= self._max_bytes * _PART_OF_LARGE
+    def _take(self, size: int, caller: str) -> None:
+        self.taken_bytes += size
+        self._taken_by[caller] = self._taken_by.get(caller, 0) + size
 
-    async def _wait(self, size: int) -> None:
-        place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((size, place))
+    def _is_over_share(self, size: int, caller: str) -> bool:
+        return self._taken_by.get(caller, 0) + size > self._max_of_caller
+
+    def _serve(self) -> None:
+        """Gives places to those in line; past those only whose own caller is in the way."""
+        left: list[_Waiting] = []
+        for number, one in enumerate(self._waiting):
+            if one.place.done():
+                continue
+            if self._is_over_share(one.size, one.caller):
+                left.append(one)
+                continue
+            if self.taken_bytes + one.size > self._max_of_large:
+                left += self._waiting[number:]
+                break
+            self._take(one.size, one.caller)
+            one.place.set_result(None)
+        self._waiting = left
+
+    async def _wait(self, waiting: _Waiting) -> None:
+        place = waiting.place
         try:
             async with asyncio.timeout(self._wait_s):
                 await place
         except BaseException as error:
             if place.done() and not place.cancelled():
-                self.give_back(size)
+                self.give_back(waiting.size, waiting.caller)
             else:  # it leaves the line, and those behind it are looked at
                 place.cancel()
-                self.give_back(0)
+                self._serve()
             if isinstance(error, TimeoutError):
                 raise TooManyBodies from None
             raise
@@ -97,19 +131,19 @@ class Room:
         if size <= self._size:
             return
         if size <= _SHORT_BYTES:
-            self._bodies.take_now(size - self._size)
+            self._bodies.take_now(size - self._size, self.caller)
         else:
-            await self._bodies.take(size - self._size)
+            await self._bodies.take(size - self._size, self.caller)
         self._size = size
 
     def shrink(self, size: int) -> None:
         """The body is whole, and has no more than ``size`` bytes."""
         if size < self._size:
-            self._bodies.give_back(self._size - size)
+            self._bodies.give_back(self._size - size, self.caller)
             self._size = size
 
     def leave(self) -> None:
         """The call is over."""
         if self._size:
-            self._bodies.give_back(self._size)
+            self._bodies.give_back(self._size, self.caller)
             self._size = 0

@@ -50,7 +50,7 @@ async def test_a_large_body_waits_for_its_place_and_others_behind_it() -> None:
 
     tasks = [asyncio.create_task(come("second", 2 * MB)), asyncio.create_task(come("third", MB // 2))]
     await asyncio.sleep(0)
-    await Room(bodies, "alice").grow(1000)  # a short one does not wait behind them
+    await Room(bodies, "bob").grow(1000)  # a short one does not wait behind them
     assert order == []
     first.leave()
     await asyncio.gather(*tasks)
@@ -61,12 +61,14 @@ async def test_a_large_body_waits_for_its_place_and_others_behind_it() -> None:
 
 async def test_a_large_body_without_a_place_in_time_is_told_to_come_again() -> None:
     bodies = Bodies(4 * MB, wait_s=0.01)
-    first = Room(bodies, "alice")
-    await first.grow(3 * MB)
+    held = [Room(bodies, name) for name in ("bob", "carol")]
+    for room in held:
+        await room.grow(3 * MB // 2)
 
     with pytest.raises(TooManyBodies) as caught:
         await Room(bodies, "alice").grow(MB)
-    first.leave()
+    for room in held:
+        room.leave()
 
     assert caught.value.retry_after_s == 1
     assert bodies.taken_bytes == 0
@@ -75,8 +77,10 @@ async def test_a_large_body_without_a_place_in_time_is_told_to_come_again() -> N
 async def test_who_leaves_while_waiting_leaves_no_gap() -> None:
     """At whichever moment: while it waits, or just when its place has come."""
     bodies = Bodies(4 * MB)
-    first = Room(bodies, "alice")
-    await first.grow(3 * MB)
+    other = Room(bodies, "bob")
+    await other.grow(MB)
+    first = Room(bodies, "carol")
+    await first.grow(2 * MB)
     waiting = [asyncio.create_task(Room(bodies, "alice").grow(2 * MB)) for _ in range(2)]
     await asyncio.sleep(0)
 
@@ -84,17 +88,68 @@ async def test_who_leaves_while_waiting_leaves_no_gap() -> None:
     first.leave()  # the second one's place
     waiting[1].cancel()
     await asyncio.gather(*waiting, return_exceptions=True)
+    other.leave()
 
     assert bodies.taken_bytes == 0
 
 
+async def test_a_caller_takes_half_of_the_room_at_most_and_stands_in_nobodys_way() -> None:
+    """Its next large body waits for its own, not before others; its next short one is refused."""
+    bodies, order = Bodies(4 * MB), list[str]()
+    greedy = [Room(bodies, "greedy") for _ in range(2)]
+    for room in greedy:
+        await room.grow(MB)
+
+    async def come(caller: str) -> None:
+        await Room(bodies, caller).grow(MB)
+        order.append(caller)
+
+    its_next = asyncio.create_task(come("greedy"))
+    await asyncio.sleep(0)
+    with pytest.raises(TooManyBodies):
+        await Room(bodies, "greedy").grow(1000)
+    await asyncio.wait_for(come("alice"), 5)
+    assert order == ["alice"]
+    greedy[0].leave()
+    await its_next
+
+    assert order == ["alice", "greedy"]
+
+
+async def test_two_callers_with_keys_of_their_own_have_a_share_each(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("proxy.server.context.Bodies", lambda _: Bodies(1_000_000, wait_s=0.05))
+    changed = settings.model_copy(update={"poe_api_keys": (), "access_tokens": (), "allow_caller_keys": True})
+    async with (
+        serving(changed) as base_url,
+        http(base_url, "poe-key-of-one") as one,
+        http(base_url, "another") as other,
+    ):
+        reader, writer = await asyncio.open_connection("127.0.0.1", httpx.URL(base_url).port)
+        writer.write(b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer poe-key-of-one\r\n")
+        writer.write(b"expect: 100-continue\r\ncontent-length: 600000\r\n\r\n")
+        await reader.readline()  # it is known who sends it
+        writer.write(b" " * 90_000)  # for which four times as much is kept
+        large = {**CHAT, "x": "x" * 100_000}
+
+        async def is_refused() -> bool:
+            return (await one.post("/v1/chat/completions", json=large)).status_code == 503
+
+        await wait_until(is_refused, "the first has its share")
+        served = await other.post("/v1/chat/completions", json=large)
+        writer.close()
+
+    assert served.status_code == 200
+
+
 async def test_short_bodies_are_bounded_too() -> None:
     bodies = Bodies(MB)
-    for _ in range(10):
-        await Room(bodies, "alice").grow(100_000)
+    for number in range(10):
+        await Room(bodies, f"caller {number}").grow(100_000)
 
     with pytest.raises(TooManyBodies):
-        await Room(bodies, "alice").grow(100_000)
+        await Room(bodies, "one more").grow(100_000)
 
 
 async def test_what_a_body_took_is_free_again_however_its_call_ends(
@@ -301,12 +356,13 @@ async def test_a_large_prompt_is_not_kept_when_its_call_is_over(raw: httpx.Async
 
 async def test_one_that_gave_up_waiting_stands_in_nobodys_way() -> None:
     bodies = Bodies(100, wait_s=0.01)
-    await bodies.take(70)
+    await bodies.take(40, "alice")
+    await bodies.take(30, "bob")
     with pytest.raises(TooManyBodies):
-        await bodies.take(30)
+        await bodies.take(30, "carol")
 
     async with asyncio.timeout(5):
-        await bodies.take(5)
+        await bodies.take(5, "dave")
 
     assert bodies.taken_bytes == 75
 
