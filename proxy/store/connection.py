@@ -9,11 +9,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 from urllib.parse import parse_qs, unquote, urlsplit
 
+import redis
 from redis.asyncio import BlockingConnectionPool, Connection, Redis
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
 from redis.crc import key_slot
+from redis.driver_info import DriverInfo
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import MovedError, ReadOnlyError, RedisError
 
@@ -46,6 +48,8 @@ def open_client(
         "socket_timeout": timeout_s,
         "socket_connect_timeout": timeout_s,
         "decode_responses": True,
+        # redis-py would read its own version from the disk for each connection.
+        "driver_info": DriverInfo(lib_version=redis.__version__),
         # One retry without delay: after a restart of Redis, or a resumed machine, pooled sockets are stale.
         "retry": Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
     }

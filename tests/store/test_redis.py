@@ -120,6 +120,19 @@ async def test_nobody_waits_for_a_call_under_way_when_the_store_closes(open_stor
         assert isinstance(reply.exception(), StoreUnavailable)
 
 
+async def test_a_new_connection_reads_nothing_from_the_disk(
+    open_store: Open, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """redis-py would look up its own version, within the event loop."""
+    looked_up: list[None] = []
+    monkeypatch.setattr("redis.utils.get_lib_version", lambda: looked_up.append(None))
+    store = open_store(redis_url)
+
+    await run(store)
+
+    assert looked_up == []
+
+
 async def test_a_call_that_may_wait_goes_with_the_next(open_store: Open, redis_url: str) -> None:
     store, exchanges = open_store(redis_url), list[float]()
     await run(store)
