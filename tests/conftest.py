@@ -1,9 +1,11 @@
 """Fixtures shared by all tests."""
 
+import contextlib
+import functools
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import httpx
 import pytest
@@ -61,8 +63,20 @@ def namespace() -> str:
     return f"test-{uuid.uuid4().hex[:12]}"
 
 
+@pytest.fixture(scope="session")
+def _looker() -> Iterator[Callable[[str], Any]]:
+    """A client for each shared server, kept for the whole run: opening one takes longer than a look."""
+    with contextlib.ExitStack() as stack:
+
+        @functools.cache
+        def client_of(url: str) -> Any:
+            return stack.enter_context(redis.Redis.from_url(url, decode_responses=True))
+
+        yield client_of
+
+
 @pytest.fixture(autouse=True)
-def _no_key_is_left_for_ever(request: pytest.FixtureRequest) -> Iterator[None]:
+def _no_key_is_left_for_ever(request: pytest.FixtureRequest, _looker: Callable[[str], Any]) -> Iterator[None]:
     """For every test on a shared server; its own are looked at where they end (``redis_servers.py``).
 
     A test that writes keys itself, as somebody else might, is marked ``foreign_keys``.
@@ -71,15 +85,15 @@ def _no_key_is_left_for_ever(request: pytest.FixtureRequest) -> Iterator[None]:
     if not shared or "namespace" not in request.fixturenames:
         yield
         return
-    url, pattern = request.getfixturevalue(shared.pop()), f"{request.getfixturevalue('namespace')}*"
+    client = _looker(request.getfixturevalue(shared.pop()))
+    pattern = f"{request.getfixturevalue('namespace')}*"
     yield
-    with redis.Redis.from_url(url, decode_responses=True) as client:
-        try:
-            if request.node.get_closest_marker("foreign_keys") is None:
-                refuse_leaks(client, pattern)
-        finally:
-            if names := client.keys(pattern):
-                client.unlink(*names)  # so that the next look is as quick as the first
+    try:
+        if request.node.get_closest_marker("foreign_keys") is None:
+            refuse_leaks(client, pattern)
+    finally:
+        if names := client.keys(pattern):
+            client.unlink(*names)  # so that the next look is as quick as the first
 
 
 @pytest.fixture

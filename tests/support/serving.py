@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 from openai import AsyncOpenAI, DefaultAsyncHttpxClient
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 from sanic import Sanic
 
 from proxy.server.app import create_app
@@ -21,6 +22,21 @@ TOKEN = "test-token"
 KEYS = ("poe-key-one", "poe-key-two")
 
 
+class _Given(Settings):
+    """Settings that nothing adds to: not the machine's environment, which takes a millisecond to look through."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - pydantic-settings' signature, as are the other three
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings,)
+
+
 def make_settings(**changes: Any) -> Settings:
     """Settings for tests: two keys and a token, unless changed. Keys and tokens may be given as strings.
 
@@ -29,7 +45,7 @@ def make_settings(**changes: Any) -> Settings:
     keys = changes.pop("poe_api_keys", ",".join(KEYS))
     poe_url = changes.get("poe_base_url", "http://127.0.0.1:9")
     tokens = changes.pop("access_tokens", f"tester:{TOKEN}")
-    return Settings(
+    return _Given(
         poe_api_keys=parse_poe_keys(keys) if keys else (),
         access_tokens=parse_access_tokens(tokens) if tokens else (),
         **{"log_format": "json", "workers": 1, "metrics_port": 0, "poe_upload_url": f"{poe_url}/poe_api/", **changes},
