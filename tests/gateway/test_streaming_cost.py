@@ -86,7 +86,7 @@ def times_the_first(kind: str, wanted: Plan) -> float:
     return statistics.median(ratios)
 
 
-@pytest.mark.parametrize("wanted", [plan(), plan(stops=("swords", "\n\n")), plan(tokens=10_000_000)])
+@pytest.mark.parametrize("wanted", [plan(), plan(stops=("swords", "\n\n"), tokens=10_000_000)])
 @pytest.mark.parametrize("kind", sorted(BEGINNINGS))
 def test_the_last_chunk_of_a_long_answer_costs_what_the_first_did(kind: str, wanted: Plan) -> None:
     """Whatever it is of. Each slice is measured beside the first of another answer, since the machine changes."""

@@ -16,7 +16,7 @@ from proxy.keypool.replies import read_lease_reply
 from proxy.keypool.shared import SharedPool
 from proxy.keypool.verdict import Cooldown
 from proxy.settings import PoeKey
-from tests.support.clocked_redis import CLOCK, SERVERS, ClockedStore, run_histories
+from tests.support.clocked_redis import CLOCK, MAIN, SERVERS, ClockedStore, run_histories
 
 DAY_MS: Final = 86_400_000
 #: A minute before midnight of 2026-02-28 (UTC).
@@ -256,7 +256,7 @@ class Twins(RuleBasedStateMachine):
         self.local.leave_line(caller)
 
 
-@pytest.mark.parametrize("server", SERVERS[-1:])
+@pytest.mark.parametrize("server", [MAIN])
 def test_a_worker_without_redis_goes_by_the_same_rules(server: str) -> None:
     run_histories(Twins, server, steps=40)
 

@@ -299,9 +299,8 @@ def test_without_colours_nothing_else_changes() -> None:
 def program(log_format: str) -> list[str]:
     """A process that logs one line with this LOG_FORMAT."""
     source = (
-        "import logging\nfrom tests.support.serving import make_settings\n"
-        "from proxy.server.logs import configure_logs\n"
-        f"configure_logs(make_settings(log_format={log_format!r}))\nlogging.getLogger('proxy').warning('hello')"
+        "import logging\nfrom proxy.settings import Settings\nfrom proxy.server.logs import configure_logs\n"
+        f"configure_logs(Settings(log_format={log_format!r}))\nlogging.getLogger('proxy').warning('hello')"
     )
     return [sys.executable, "-c", source]
 
