@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import pytest
-from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright
+from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, async_playwright
 
 CHROMIUM: Final = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), "")
 _FLAGS: Final = (
@@ -52,19 +52,35 @@ async def running_browser() -> AsyncIterator[Browser]:
 
 
 @contextlib.asynccontextmanager
-async def open_page(browser: Browser, base_url: str, **options: Any) -> AsyncIterator[Page]:
-    """A page of a visitor of its own, who speaks English unless ``options`` say otherwise."""
-    context = await browser.new_context(base_url=base_url, **{"locale": "en-GB", **options})
+async def open_visitor(browser: Browser, **options: Any) -> AsyncIterator[BrowserContext]:
+    """A visitor of its own, who speaks English unless ``options`` say otherwise."""
+    context = await browser.new_context(**{"locale": "en-GB", **options})
     context.set_default_timeout(10_000)
     try:
-        yield await context.new_page()
+        yield context
     finally:
         await context.close()
 
 
-async def sign_in(page: Page, token: str) -> None:
+@contextlib.asynccontextmanager
+async def open_page(browser: Browser, base_url: str, **options: Any) -> AsyncIterator[Page]:
+    """A page of such a visitor."""
+    async with open_visitor(browser, base_url=base_url, **options) as context:
+        yield await context.new_page()
+
+
+async def sign_in(page: Page, token: str, *, base_url: str = "") -> None:
     """Signs in as an operator does, whatever the language."""
-    await page.goto("/admin")
+    await page.goto(f"{base_url}/admin")
     await page.locator("#token").fill(token)
     await page.locator("form button[type=submit]").click()
     await page.locator("nav").wait_for()
+
+
+async def settled(page: Page, faults: str) -> list[str]:
+    """What the script finds once the charts have followed the width of the window, a frame or two later."""
+    for _ in range(10):
+        if not (found := await page.evaluate(faults)):
+            break
+        await page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    return list(found)
