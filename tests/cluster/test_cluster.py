@@ -6,19 +6,21 @@ import os
 import signal
 import subprocess
 import sys
+import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Final
 
 import psutil
 import pytest
+import pytest_asyncio
 
 from cluster.instance import Instance
 from cluster.processes import MissingProgramError, NotStartedError, find_program, free_port
 from cluster.running import Cluster, running_cluster
 from cluster.welcome import build_welcome
 from tests.support.commands import is_gone, processes_of
-from tests.support.scripted_poe import Reply, ScriptedPoe, echo, text
+from tests.support.scripted_poe import Reply, ScriptedPoe, echo, running_poe, text
 from tests.support.serving import KEYS, TOKEN, http
 from tests.support.waiting import wait_until
 
@@ -35,6 +37,8 @@ def nginx_is_missing() -> bool:
 
 
 pytestmark = pytest.mark.skipif(nginx_is_missing(), reason="nginx is not installed")
+#: For the tests that share a cluster: they run where that does.
+shares = pytest.mark.asyncio(loop_scope="module")
 
 
 @contextlib.asynccontextmanager
@@ -78,6 +82,10 @@ async def output_of(line: str, **environment: str) -> str:
 @pytest.fixture(name="environment")
 def _environment(redis_url: str, namespace: str, poe: ScriptedPoe) -> dict[str, str]:
     """The test's own Poe and Redis, for ``running_cluster``."""
+    return environment_for(poe, redis_url, namespace)
+
+
+def environment_for(poe: ScriptedPoe, redis_url: str, namespace: str) -> dict[str, str]:
     return {
         "POE_API_KEYS": ",".join(KEYS),
         "ACCESS_TOKENS": f"tester:{TOKEN}",
@@ -113,13 +121,13 @@ async def test_the_printed_curl_line_works_as_it_is(home: Path) -> None:
 
 
 async def test_sigterm_ends_everything_in_order(home: Path) -> None:
-    """Two instances of two workers, nginx, Redis and the local Poe: it waits for all of them."""
-    async with serving_command(home, "--instances", "2") as (process, _):
+    """Two instances, nginx, Redis and the local Poe: it waits for all of them."""
+    async with serving_command(home, "--instances", "2", "--workers", "1") as (process, _):
         started = processes_of(process)
         process.send_signal(signal.SIGTERM)
         code = await asyncio.wait_for(process.wait(), 60)
 
-    assert len(started) > 2 * 3 + 3
+    assert len(started) > 2 + 3
     assert code == 0
     assert [one for one in started if not is_gone(one)] == []
 
@@ -152,46 +160,81 @@ def test_a_missing_program_is_named_with_how_to_get_it() -> None:
         find_program("nginx-of-tomorrow")
 
 
-async def test_all_instances_serve_behind_one_port(home: Path, environment: dict[str, str], poe: ScriptedPoe) -> None:
+@pytest_asyncio.fixture(scope="module", loop_scope="module", name="shared_poe")
+async def _shared_poe() -> AsyncIterator[ScriptedPoe]:
+    async with running_poe() as scripted:
+        yield scripted
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module", name="cluster_home")
+async def _cluster_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the shared cluster has its files."""
+    return tmp_path_factory.mktemp("c")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module", name="cluster")
+async def _cluster(cluster_home: Path, redis_url: str, shared_poe: ScriptedPoe) -> AsyncIterator[Cluster]:
+    """Three instances of one worker, for tests that leave all of them serving."""
+    environment = environment_for(shared_poe, redis_url, f"cluster-{uuid.uuid4().hex[:12]}")
+    async with running_cluster(cluster_home, instances=3, workers=1, **environment) as running:
+        yield running
+    assert [one.exit_codes[-1] for one in running.instances] == [0, 0, 0]
+
+
+@shares
+async def test_all_instances_serve_behind_one_port(
+    cluster: Cluster, cluster_home: Path, shared_poe: ScriptedPoe
+) -> None:
     """With the Poe and the Redis that they were given, and nothing else started."""
-    async with running_cluster(home, instances=3, workers=1, **environment) as cluster:
-        statuses = [await chat(cluster.base_url) for _ in range(6)]
-        await wait_until(lambda: all(map(has_served, cluster.instances)), "each has logged a call")
+    asked_before = len(shared_poe.queries)
+    statuses = [await chat(cluster.base_url) for _ in range(6)]
+    asked = len(shared_poe.queries) - asked_before
+    await wait_until(lambda: all(map(has_served, cluster.instances)), "each has logged a call")
 
     assert statuses == [200] * 6
-    assert len(poe.queries) == 6
-    assert not (home / "redis").exists()
-    assert not (home / "poe.log").exists()
+    assert asked == 6
+    assert not (cluster_home / "redis").exists()
+    assert not (cluster_home / "poe.log").exists()
 
 
-async def test_a_restarted_instance_is_another_process_on_the_same_port(
-    home: Path, environment: dict[str, str]
-) -> None:
+@shares
+async def test_a_restarted_instance_is_another_process_on_the_same_port(cluster: Cluster) -> None:
     """It ended by itself, cleanly, and serves again when ``restart`` returns."""
-    async with running_cluster(home, instances=2, workers=2, **environment) as cluster:
-        one = cluster.instances[1]
-        before = (one.pid, one.port)
-        code = await cluster.restart(1)
-        status = await chat(one.base_url)
+    one = cluster.instances[1]
+    before = (one.pid, one.port)
+    code = await cluster.restart(1)
+    status = await chat(one.base_url)
 
     assert (code, status) == (0, 200)
     assert one.pid != before[0]
     assert one.port == before[1]
-    assert one.exit_codes == [0, 0]
+    assert one.exit_codes[-1] == 0
 
 
-async def test_a_stopped_instance_stays_away_until_it_is_started(home: Path, environment: dict[str, str]) -> None:
-    """Meanwhile the other one serves everything."""
-    async with running_cluster(home, instances=2, workers=1, **environment) as cluster:
-        one = cluster.instances[0]
-        code = await cluster.stop(0)
-        statuses = [await chat(cluster.base_url) for _ in range(4)]
-        starts_meanwhile = one.starts
-        await cluster.start(0)
-        back = await chat(one.base_url)
+@shares
+async def test_a_stopped_instance_stays_away_until_it_is_started(cluster: Cluster) -> None:
+    """Meanwhile the others serve everything."""
+    one = cluster.instances[0]
+    starts_before = one.starts
+    code = await cluster.stop(0)
+    statuses = [await chat(cluster.base_url) for _ in range(4)]
+    starts_meanwhile = one.starts
+    await cluster.start(0)
+    back = await chat(one.base_url)
 
     assert (code, statuses, back) == (0, [200] * 4, 200)
-    assert (starts_meanwhile, one.starts) == (1, 2)
+    assert (starts_meanwhile, one.starts) == (starts_before, starts_before + 1)
+
+
+@shares
+async def test_an_instance_that_hears_nothing_is_killed_in_the_end(cluster: Cluster) -> None:
+    """As a container is after its ``stop_grace_period``."""
+    os.kill(cluster.instances[2].pid, signal.SIGSTOP)
+    async with asyncio.timeout(20):
+        code = await cluster.stop(2, within_s=0.2)
+    await cluster.start(2)
+
+    assert code == -9
 
 
 async def test_an_instance_that_dies_comes_back(home: Path, environment: dict[str, str], poe: ScriptedPoe) -> None:
@@ -214,16 +257,6 @@ async def test_an_instance_that_dies_comes_back(home: Path, environment: dict[st
 
     assert status == 200
     assert one.exit_codes == [-9, 0]
-
-
-async def test_an_instance_that_hears_nothing_is_killed_in_the_end(home: Path, environment: dict[str, str]) -> None:
-    """As a container is after its ``stop_grace_period``."""
-    async with running_cluster(home, instances=1, workers=1, **environment) as cluster:
-        os.kill(cluster.instances[0].pid, signal.SIGSTOP)
-        async with asyncio.timeout(20):
-            code = await cluster.stop(0, within_s=0.2)
-
-    assert code == -9
 
 
 async def test_an_instance_that_cannot_start_says_why(home: Path, environment: dict[str, str]) -> None:
