@@ -18,6 +18,7 @@ ProxyError             500    server_error           internal_error          nob
 ├─ NoKeyReady          429    requests               rate_limit_exceeded     nobody      no
 ├─ NotTheJsonAskedFor  502    server_error           invalid_json_answer     nobody      no   (translator: bad_answers)
 ├─ AnswerTooLarge      502    server_error           answer_too_large        nobody      no   (translator: bad_answers)
+├─ TooManyAnswers      503    server_error           too_many_large_answers  nobody      no   (translator: bad_answers)
 ├─ NoPicture           400    invalid_request_error  no_image_generated      caller      no
 ├─ StoreUnavailable    503    server_error           store_unavailable       nobody      no
 ├─ TooManyBodies       503    server_error           too_many_large_requests nobody      no

@@ -65,12 +65,14 @@ class ChatCall:
 
     Attributes:
         is_large: whether work with the request is for another thread than the event loop's.
+        held_bytes: how much of its answer is kept so far; None when it is not kept until it is whole.
     """
 
     client: Client
     request: ChatCompletionRequest
     record: RelayRecord = field(default_factory=RelayRecord)
     is_large: bool = False
+    held_bytes: Callable[[], int] | None = field(default=None, repr=False, compare=False)
 
     def forget_messages(self) -> None:
         """The call is over, and yet known for a while: to the log, and to the contexts of timers."""

@@ -89,6 +89,8 @@ class Relay:
         keyring = self._keyring(call, plan, await prompt if prompt else 0)
         push = push if plan.choices == 1 and plan.json_format is None else None
         choices = [self._choice(call, plan, body, encoder, keyring, choice, push) for choice in range(plan.choices)]
+        if push is None:
+            call.held_bytes = lambda: sum(query.reply.held_bytes for choice in choices for query in choice.queries)
         del body  # each choice lets go of it when it is answered
         counting = _Counting(self._tokens, plan, choices, show, prompt)
         try:
@@ -107,6 +109,7 @@ class Relay:
                 ) from None
             raise
         finally:
+            call.held_bytes = None  # it knows the choices, and they the call
             used, call.record.uncounted = call.record.usage, keyring.uncounted
             await keyring.release(used.prompt_tokens + used.completion_tokens if used else 0)
         for number, choice in enumerate(choices):

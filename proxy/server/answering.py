@@ -18,7 +18,7 @@ async def gather(request: Request, call: ChatCall) -> Gathered:
     """The whole answer."""
     worker: Worker = request.app.ctx.worker
     answer = Gathered()
-    with worker.drain.call():
+    with worker.drain.call(call):
         await worker.relay.answer(call, answer.take)
     return answer
 
@@ -29,7 +29,7 @@ async def stream(request: Request, call: ChatCall, outcome: Outcome, writer: Wri
     settings = worker.settings
     with EventStream(request, writer, hold_s=settings.commit_hold_s, heartbeat_s=settings.heartbeat_s) as events:
         try:
-            with worker.drain.call():
+            with worker.drain.call(call):
                 await worker.relay.answer(call, events.show, events)
         except ProxyError as error:
             if not events.opened:

@@ -44,6 +44,7 @@ def create_app(settings: Settings, lifecycle: Lifecycle | None = None) -> App:
         KEEP_ALIVE_TIMEOUT=75,
     )
     app.ctx.turns = Turns()
+    app.ctx.connections = set()  # that of the server, once there is one
     app.ctx.refusals = RefusalLog()
     about_admin = (add_admin_headers,) if settings.admin_tokens else ()
     install_headers(app, add_why, count_request, add_limits, *about_admin)

@@ -39,6 +39,7 @@ class ClientProtocol(HttpProtocol):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
+        self.app.ctx.connections = self.connections
         self.lingers = False
         self._left_to_drop: int | None = None
         self._stopped_sending = False

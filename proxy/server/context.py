@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -37,6 +37,7 @@ from proxy.server.bodies import Bodies
 from proxy.server.call_log import CallLog
 from proxy.server.drain import Drain
 from proxy.server.fresh import Fresh, FreshByName
+from proxy.server.held_answers import HeldAnswers
 from proxy.server.metrics import Metrics
 from proxy.server.sampling import Sampler
 from proxy.settings import Settings
@@ -50,6 +51,7 @@ _log = logging.getLogger(__name__)
 
 #: How soon a background loop that failed begins again, in seconds.
 _BEGIN_AGAIN_S: Final = 5.0
+_LEAST_HELD_BYTES: Final = 64 * 1024 * 1024
 
 
 @dataclass(slots=True)
@@ -76,8 +78,13 @@ class Worker:
 
 
 @asynccontextmanager
-async def open_worker(settings: Settings, metrics: Metrics, drain: Drain) -> AsyncIterator[Worker]:
-    """A worker's resources. Waits for nothing while opening: neither Redis nor Poe can delay or fail a start."""
+async def open_worker(
+    settings: Settings, metrics: Metrics, drain: Drain, connections: Callable[[], Collection[Any]]
+) -> AsyncIterator[Worker]:
+    """A worker's resources. Waits for nothing while opening: neither Redis nor Poe can delay or fail a start.
+
+    ``connections`` gives those of all clients.
+    """
     async with AsyncExitStack() as stack:
         stack.callback(metrics.write)
         store = RedisStore(settings.redis_url, settings.redis_namespace, timeout_s=settings.redis_timeout_s)
@@ -112,7 +119,8 @@ async def open_worker(settings: Settings, metrics: Metrics, drain: Drain) -> Asy
         stack.push_async_callback(catalogue.close)
         catalogue.open()
         prober = Prober(pool, poe, every_s=settings.balance_every_s)
-        sampler = Sampler(metrics, pool=pool, store=store, uploads=uploads, reach=poe.reach)
+        held = HeldAnswers(held_answers_bytes(settings), drain, connections)
+        sampler = Sampler(metrics, pool=pool, store=store, uploads=uploads, reach=poe.reach, held=held)
         points = PointsReader(settings.poe_api_keys, poe, PointsLedger(store), every_s=settings.points_every_s)
         await stack.enter_async_context(_running(pool.keep_up, prober.run, sampler.run, points.run))
         off_loop = OffLoop()
@@ -155,6 +163,11 @@ async def open_worker(settings: Settings, metrics: Metrics, drain: Drain) -> Asy
             drain=drain,
             reach=poe.reach,
         )
+
+
+def held_answers_bytes(settings: Settings) -> int:
+    """What all answers of a worker may take: four of the largest, and the unread ends of some streams at least."""
+    return max(4 * settings.max_answer_bytes, _LEAST_HELD_BYTES)
 
 
 def _timeouts(settings: Settings) -> Timeouts:

@@ -7,7 +7,8 @@ import asyncio
 from types import TracebackType
 from typing import Any, Final
 
-from proxy.errors import Draining
+from proxy.errors import Draining, ProxyError
+from proxy.gateway.call import ChatCall
 
 _LOOK_EVERY_S: Final = 0.2
 
@@ -29,13 +30,19 @@ class Drain:
         """Whether any call is under way."""
         return bool(self._calls)
 
-    def call(self) -> "_Call":
+    def call(self, of: ChatCall | None = None) -> "_Call":
         """A context manager; what happens within is a call: a drain waits for it, and ends it at its deadline.
 
         Raises:
             Draining: the deadline came first.
+            ProxyError: what it was ended with before.
         """
-        return _Call(self._calls, may_begin=not self._over)
+        return _Call(self._calls, of, may_begin=not self._over)
+
+    def kept_answers(self) -> "list[tuple[int, _Call]]":
+        """The calls whose answers are kept until they are whole, with how much of each there is, the largest first."""
+        kept = [(call.held_bytes, call) for call in self._calls if call.held_bytes]
+        return sorted(kept, key=lambda one: one[0], reverse=True)
 
     def begin(self) -> None:
         """From now on this worker is ending."""
@@ -60,17 +67,25 @@ class _Call:
     What ``asyncio.timeout`` does when its time has come, without its clock.
     """
 
-    def __init__(self, calls: "set[_Call]", *, may_begin: bool) -> None:
+    def __init__(self, calls: "set[_Call]", of: ChatCall | None, *, may_begin: bool) -> None:
         self._calls = calls
+        self._of = of
+        self._error: type[ProxyError] = Draining
         self._may_begin = may_begin
         self._task: asyncio.Task[Any] | None = None
         self._cancellations = 0
         self._is_ended = False
 
-    def end(self) -> None:
-        """Its time has come."""
+    @property
+    def held_bytes(self) -> int:
+        """How much of its answer is kept; 0 when it goes out as it comes, or the call is ended."""
+        held_bytes = self._of.held_bytes if self._of is not None and not self._is_ended else None
+        return held_bytes() if held_bytes is not None else 0
+
+    def end(self, error: type[ProxyError] = Draining) -> None:
+        """Its time has come; it raises ``error``."""
         if self._task is not None and not self._is_ended:
-            self._is_ended = True
+            self._is_ended, self._error = True, error
             self._task.cancel()
 
     def __enter__(self) -> None:
@@ -89,4 +104,4 @@ class _Call:
             return
         is_by_us_alone = self._task.uncancel() <= self._cancellations
         if isinstance(error, TimeoutError) or (isinstance(error, asyncio.CancelledError) and is_by_us_alone):
-            raise Draining from None
+            raise self._error from None

@@ -33,7 +33,7 @@ class Lifecycle:
     async def open(self, app: App) -> None:
         """Opens the resources; handlers find them as ``app.ctx.worker``."""
         app.ctx.worker = await self._open.enter_async_context(
-            open_worker(self._settings, Metrics(self._files), Drain())
+            open_worker(self._settings, Metrics(self._files), Drain(), lambda: app.ctx.connections)
         )
         app.ctx.worker.events.note("worker_started", here=True, version=__version__)
         if self._own_process:
@@ -44,7 +44,9 @@ class Lifecycle:
     async def renew(self, app: App, settings: Settings) -> None:
         """Puts resources with other settings in place of these, which close when the calls that use them have ended."""
         old, old_stack, new_stack = app.ctx.worker, self._open, AsyncExitStack()
-        app.ctx.worker = await new_stack.enter_async_context(open_worker(settings, old.metrics, old.drain))
+        app.ctx.worker = await new_stack.enter_async_context(
+            open_worker(settings, old.metrics, old.drain, lambda: app.ctx.connections)
+        )
         self._open = new_stack
         old.calls.hand_over(app.ctx.worker.calls)  # a call may end a moment after these have closed
         await old.drain.calls_of_now()

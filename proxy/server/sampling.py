@@ -1,4 +1,7 @@
-"""Looks twice a second at what is not an event of its own (how much waits, is under way, is up) and measures it."""
+"""Looks twice a second at what is not an event of its own (how much waits, is under way, is up) and measures it.
+
+Has what all answers hold bounded then, too.
+"""
 
 import asyncio
 import time
@@ -9,6 +12,7 @@ from proxy.gateway.uploads import Uploads
 from proxy.keypool.pool import KeyPool
 from proxy.poe_api.dialing import Dialer
 from proxy.poe_api.http1 import Connection
+from proxy.server.held_answers import HeldAnswers
 from proxy.server.metrics import Metrics
 from proxy.store.redis import RedisStore
 
@@ -21,13 +25,21 @@ class Sampler:
     """One worker's."""
 
     def __init__(
-        self, metrics: Metrics, *, pool: KeyPool, store: RedisStore, uploads: Uploads, reach: Dialer[Connection]
+        self,
+        metrics: Metrics,
+        *,
+        pool: KeyPool,
+        store: RedisStore,
+        uploads: Uploads,
+        reach: Dialer[Connection],
+        held: HeldAnswers,
     ) -> None:
         self._metrics = metrics
         self._pool = pool
         self._store = store
         self._uploads = uploads
         self._reach = reach
+        self._held = held
         self._losses_seen = self._lost_seen = 0
         self._uploads_seen: Counter[str] = Counter()
         self._dials_seen: Counter[str] = Counter()
@@ -49,6 +61,7 @@ class Sampler:
         self._metrics.record_lag(max(0.0, time.monotonic() - due_at))
 
     def _look(self) -> None:
+        self._held.look()
         self._metrics.write()
         self._metrics.show(
             waiting=self._pool.waiting,

@@ -76,7 +76,6 @@ class AnswerBuilder:
     """
 
     __slots__ = (
-        "_bytes",
         "_calls",
         "_content",
         "_files",
@@ -94,6 +93,7 @@ class AnswerBuilder:
         "_thinks_anew",
         "_told",
         "_told_thoughts",
+        "held_bytes",
     )
 
     def __init__(
@@ -101,7 +101,8 @@ class AnswerBuilder:
     ) -> None:
         limit = None if keep_all else _KEPT_CHARACTERS
         self._max_bytes = max_bytes
-        self._bytes = 0
+        #: How much was let through, as UTF-8.
+        self.held_bytes = 0
         #: What Poe says after it replaced the answer, or at its beginning, until it is clear what it is.
         self._held: str | None = ""
         #: Whether what is stated next may contradict what was shown: text was replaced before.
@@ -144,7 +145,7 @@ class AnswerBuilder:
     @property
     def is_empty(self) -> bool:
         """Whether nothing came that a caller could do anything with, and no reason why."""
-        return not self._bytes and not self._passed and not self._calls and self._told == "stop"
+        return not self.held_bytes and not self._passed and not self._calls and self._told == "stop"
 
     def pass_on(self, texts: list[str]) -> bool:
         """Takes in texts that came together if they go out as they are; they are to be fed if not.
@@ -280,8 +281,8 @@ class AnswerBuilder:
         self._links.feed(self._content.append(text))
 
     def _count(self, text: str) -> None:
-        self._bytes += len(text) if text.isascii() else len(text.encode(errors="replace"))
-        if self._bytes > self._max_bytes:
+        self.held_bytes += len(text) if text.isascii() else len(text.encode(errors="replace"))
+        if self.held_bytes > self._max_bytes:
             raise AnswerTooLarge
 
     def _append(self, text: str) -> list[Delta]:

@@ -11,6 +11,17 @@ class AnswerTooLarge(ProxyError):
     default_message = "The answer of the model is larger than this proxy relays (MAX_ANSWER_BYTES)."
 
 
+class TooManyAnswers(ProxyError):
+    """The answers that a worker keeps take all the room there is for them, and this was the largest."""
+
+    status = 503
+    code = "too_many_large_answers"
+    default_message = "Too many large answers are under way here."
+
+    def __init__(self) -> None:
+        super().__init__(retry_after_s=1.0)
+
+
 class EmptyAnswer(PoeFailed):
     """There was nothing in the answer. The prompt may be why: no key and no bot is blamed."""
 

@@ -59,6 +59,11 @@ class Reply:
         return self._answer.finish_reason if reached in (None, "stop") else reached
 
     @property
+    def held_bytes(self) -> int:
+        """How much of the answer there is, as UTF-8."""
+        return self._answer.held_bytes
+
+    @property
     def is_empty(self) -> bool:
         """Whether the answer, finished, has nothing in it, and neither the bot nor a limit of the request is why."""
         return not self.ended and self._answer.is_empty

@@ -277,6 +277,7 @@ export default {
   "code.invalid_json_answer": "no valid JSON",
   "code.no_image_generated": "made no image",
   "code.store_unavailable": "Redis away",
+  "code.too_many_large_answers": "too many large answers",
   "code.too_many_large_requests": "too many large requests",
   "code.request_timeout": "request came too slowly",
   "code.request_too_large": "request too large",

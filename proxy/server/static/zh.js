@@ -277,6 +277,7 @@ export default {
   "code.invalid_json_answer": "回答不是有效的 JSON",
   "code.no_image_generated": "没有生成图片",
   "code.store_unavailable": "Redis 不可用",
+  "code.too_many_large_answers": "大回答过多",
   "code.too_many_large_requests": "大请求过多",
   "code.request_timeout": "请求传输过慢",
   "code.request_too_large": "请求过大",
