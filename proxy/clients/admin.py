@@ -15,8 +15,11 @@ from proxy.store.script import Script
 
 _WRITE_CLIENT = Script(__package__, "write_client")
 _REMOVE_CLIENT = Script(__package__, "remove_client")
+_LIST_CLIENTS = Script(__package__, "list_clients")
 _DESCRIBE_CLIENTS = Script(__package__, "describe_clients")
 
+#: Clients that are described in one call: bounds how long Redis and the event loop are kept from others.
+_AT_ONCE: Final = 200
 _NAME: Final = re.compile(r"[\w.@+-]([\w.@+ -]{0,62}[\w.@+-])?")
 _GLOB: Final = re.compile(r"[^,\s|]{1,100}")
 MAX_LIMIT: Final = 1_000_000_000
@@ -82,9 +85,13 @@ class ClientAdmin:
         """All clients, by name."""
         names = self._store.keys
         today = datetime.now(UTC).strftime("%Y%m%d")
-        _, *entries = await self._store.run(_DESCRIBE_CLIENTS, [names.clients], [names.prefix, today])
-        states = [_state(*entry) for entry in entries]
-        return sorted((state for state in states if state is not None), key=lambda state: state.record.name)
+        client_ids = await self._store.run(_LIST_CLIENTS, [names.clients], [])
+        states: list[ClientState] = []
+        for first in range(0, len(client_ids), _AT_ONCE):
+            some = client_ids[first : first + _AT_ONCE]
+            _, *entries = await self._store.run(_DESCRIBE_CLIENTS, [names.clock], [names.prefix, today, *some])
+            states += [state for entry in entries if (state := _state(*entry)) is not None]
+        return sorted(states, key=lambda state: state.record.name)
 
     async def find(self, name_or_id: str) -> ClientState | None:
         """The client with this public id, or else with this name."""

@@ -1,7 +1,7 @@
 """What an operator may do with managed clients, on a real Redis."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import pytest
@@ -11,6 +11,7 @@ from proxy.clients.record import digest_of, parse_token
 from proxy.errors import InvalidRequest
 from proxy.keypool.callers import ClientLimits
 from proxy.store.redis import RedisStore
+from proxy.store.script import Script
 
 
 @pytest.fixture
@@ -53,6 +54,28 @@ async def test_clients_are_listed_by_name(admin: ClientAdmin) -> None:
         await admin.create(name, {})
 
     assert [state.record.name for state in await admin.describe()] == ["a", "b", "c"]
+
+
+async def test_many_clients_are_looked_at_some_at_a_time(
+    admin: ClientAdmin, store: RedisStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Redis serves nobody else within a call."""
+    monkeypatch.setattr("proxy.clients.admin._AT_ONCE", 2)
+    for number in range(5):
+        await admin.create(f"client {number}", {})
+    sizes: list[int] = []
+    run = store.run
+
+    def counted(script: Script, keys: Sequence[str], arguments: Sequence[str | int]) -> Any:
+        sizes.append(len(arguments))
+        return run(script, keys, arguments)
+
+    monkeypatch.setattr(store, "run", counted)
+    states = await admin.describe()
+
+    assert [state.record.name for state in states] == [f"client {number}" for number in range(5)]
+    assert max(sizes) <= 4
+    assert len(sizes) == 4
 
 
 async def test_a_change_leaves_the_rest_as_it_was(admin: ClientAdmin) -> None:

@@ -183,7 +183,7 @@ def test_what_an_operator_sees_of_a_client_counts_by_the_same_clock() -> None:
     rig.pass_ms(60_000)
     store: Any = ClockedStore(rig.client)
     now_ms, client = store.run(
-        Script("proxy.clients", "describe_clients"), [rig.names.clients], [rig.names.prefix, "20260228"]
+        Script("proxy.clients", "describe_clients"), [rig.names.clock], [rig.names.prefix, "20260228", "abc"]
     ).value
 
     assert now_ms == START_MS - HOUR_MS + 60_000

@@ -1,14 +1,15 @@
--- Everything known of all managed clients. Times in epoch milliseconds.
+-- Everything known of some managed clients. Times in epoch milliseconds.
 --
--- KEYS 1 clients    set of the public ids of all clients
+-- KEYS 1 clock      the pool's clock
 -- ARGV 1 prefix     of the keys named after a client
 --      2 day        today, such as 20260131 (UTC)
+--      3.. public id...
 -- Returns {Redis's own time, {public id, its hash, requests in the last minute, requests under way, requests today, tokens today}...}
-local clients = KEYS[1]
+local clock = KEYS[1]
 local prefix, day = ARGV[1], ARGV[2]
 
 -- include: pool_clock
-local now, redis_now = read_pool_clock(prefix .. 'clock', true)
+local now, redis_now = read_pool_clock(clock, true)
 
 -- Streams of the requests that have not ended, each choice one.
 local function under_way(client_id)
@@ -22,7 +23,8 @@ local function under_way(client_id)
 end
 
 local described = {redis_now}
-for _, client_id in ipairs(redis.call('SMEMBERS', clients)) do
+for i = 3, #ARGV do
+  local client_id = ARGV[i]
   local today = redis.call('HMGET', prefix .. 'client_day:' .. client_id .. ':' .. day, 'requests', 'tokens')
   described[#described + 1] = {
     client_id,
