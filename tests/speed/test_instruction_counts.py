@@ -13,14 +13,15 @@ scaled by what they make of a program that never changes (``reference.py``).
 """
 
 import copy
+import gc
 import sys
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
 from proxy.poe_api.events import EventDecoder
 from proxy.translator.thinking import Parted, ThinkingSplitter
-from tests.speed.counting import Count
+from tests.speed.counting import Count, Counter
 from tests.speed.measure import Counts, measure, table
 from tests.speed.reference import instructions, scale
 
@@ -53,6 +54,41 @@ def test_the_reference_is_counted_alike_each_time() -> None:
     """On Python 3.11 it scales nothing, and nowhere much."""
     assert instructions() == instructions()
     assert scale() == 1 if sys.version_info[:2] == (3, 11) else 0.6 < scale() < 1.5
+
+
+#: Leaves garbage that runs Python when the collector finds it. A text, so that it counts as a file that is no test's.
+_LITTER: Final = """
+class Litter:
+    def __init__(self):
+        self.me = self
+
+    def __del__(self):
+        self.me = None
+
+
+def litter():
+    for _ in range(100):
+        Litter()
+"""
+
+
+def test_what_the_garbage_collector_runs_is_not_counted() -> None:
+    """It runs when it will, and what it finds may be of any test before."""
+    names: dict[str, Any] = {}
+    exec(compile(_LITTER, "<litter>", "exec"), names)
+
+    def counted(threshold: int) -> Count:
+        thresholds, counter = gc.get_threshold(), Counter()
+        gc.set_threshold(threshold)
+        try:
+            with counter.counting():
+                names["litter"]()
+        finally:
+            gc.set_threshold(*thresholds)
+        return counter.read()
+
+    assert counted(1) == counted(100_000)
+    assert gc.isenabled()
 
 
 def test_no_more_is_executed_than_budgeted(redis_url: str, namespace: str) -> None:
