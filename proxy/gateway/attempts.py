@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from proxy.errors import (
     FeatureRefused,
@@ -44,6 +44,8 @@ from proxy.translator.tools import without_tools
 
 #: What a client is told to wait when keys are ready again already, or nobody knows.
 _SOONEST_RETRY_S = 1.0
+#: What is left of a query that is not asked again.
+_LET_GO: Final = Query(())
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,6 +302,8 @@ class Attempts:
         if not self._committed:
             self._committed = True
             self.body = b""  # nothing is asked again
+            if self._streaming:  # an answer may take long, and what was asked may be large
+                self.query, self._new_reply = _LET_GO, _refuse
             self._keyring.note_answering(lease)
             if self._has_refused_tools and self._without_tools is not None:
                 self._without_tools.refusals.note(self._call.record.bot)
@@ -344,6 +348,10 @@ def _tools_refused(bot: str, failure: FeatureRefused) -> FeatureRefused:
         said=failure.said,
         http_status=failure.http_status,
     )
+
+
+def _refuse() -> Reply:
+    raise RuntimeError("an answer that has begun to stream is not asked for again")
 
 
 def _ms_since(started_at: float) -> int:

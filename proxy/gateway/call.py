@@ -59,6 +59,10 @@ class RelayRecord:
     uncounted: int = 0
 
 
+def _ignore() -> None:
+    """Nobody keeps count of what prompts take."""
+
+
 @dataclass(slots=True)
 class ChatCall:
     """One client call, and the record it leaves.
@@ -66,6 +70,7 @@ class ChatCall:
     Attributes:
         is_large: whether work with the request is for another thread than the event loop's.
         held_bytes: how much of its answer is kept so far; None when it is not kept until it is whole.
+        on_prompt_gone: called when a long prompt is not held any more, though the answer goes on.
     """
 
     client: Client
@@ -73,7 +78,8 @@ class ChatCall:
     record: RelayRecord = field(default_factory=RelayRecord)
     is_large: bool = False
     held_bytes: Callable[[], int] | None = field(default=None, repr=False, compare=False)
+    on_prompt_gone: Callable[[], None] = _ignore
 
     def forget_messages(self) -> None:
-        """The call is over, and yet known for a while: to the log, and to the contexts of timers."""
-        self.request = self.request.model_copy(update={"messages": []})
+        """What was asked is planned, or answered; the call goes on, or is known for a while to log and timers."""
+        self.request = self.request.model_copy(update={"messages": [], "tools": None, "functions": None})

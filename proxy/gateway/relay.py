@@ -5,7 +5,7 @@ Shows OpenAI deltas and knows nothing of sockets or Redis.
 
 import asyncio
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from proxy.errors import ModelNotFound
@@ -32,6 +32,8 @@ _SHORT: Final = 2_000
 _FEW: Final = 32
 #: A stream may be so many times as large as an answer that is kept.
 _STREAM_TIMES: Final = 16
+#: A request with a longer prompt lets go of it when it has been planned: its plan has it, too.
+_LONG_BYTES: Final = 16 * 1024
 #: JSON that is checked may be such a part: to parse 2 MB holds the interpreter lock for about 20 ms, in any thread.
 _JSON_PART: Final = 16
 
@@ -91,8 +93,10 @@ class Relay:
         choices = [self._choice(call, plan, body, encoder, keyring, choice, push) for choice in range(plan.choices)]
         if push is None:
             call.held_bytes = lambda: sum(query.reply.held_bytes for choice in choices for query in choice.queries)
-        del body  # each choice lets go of it when it is answered
-        counting = _Counting(self._tokens, plan, choices, show, prompt)
+        counting = _Counting(self._tokens, plan, choices, show, prompt, call.on_prompt_gone)
+        if len(body) > _LONG_BYTES or plan.query.files:
+            call.forget_messages()
+        del plan, body  # choices and counting let go of the prompt when nothing is asked again
         try:
             if len(choices) == 1:
                 await choices[0].run(counting.show)
@@ -191,6 +195,10 @@ def _has_token_limit(call: ChatCall) -> bool:
     return call.client.record is not None and call.client.record.limits.tokens_per_day > 0
 
 
+def _texts_of(query: Query) -> list[str]:
+    return [message.content for message in query.messages]
+
+
 class _Counting:
     """Counts the tokens of one call; the prompt's while the answer arrives, and only if there is one.
 
@@ -209,12 +217,16 @@ class _Counting:
         choices: Sequence[Attempts | CheckedJson],
         show: Show,
         prompt: "asyncio.Future[int] | None",
+        on_prompt_gone: Callable[[], None],
     ) -> None:
         self._tokens = tokens
-        self._plan = plan
+        #: Until its tokens are counted, or begin to be.
+        self._query: Query | None = plan.query
+        self._visible_tokens, self._all_tokens = plan.visible_tokens, plan.all_tokens
         self._choices = choices
         self._show = show
         self._prompt = prompt
+        self._on_prompt_gone = on_prompt_gone
         self._has_begun = False
         self.held: Sequence[Delta] = ()
 
@@ -225,8 +237,10 @@ class _Counting:
             self.held = batch.deltas
             return
         await self._show(batch)
-        if is_first and not self._tokens.counts_at_once([message.content for message in self._plan.query.messages]):
-            self._counted_prompt()
+        if is_first and self._query is not None and not self._tokens.counts_at_once(_texts_of(self._query)):
+            counted = self._counted_prompt()
+            if len(self._choices) == 1:  # others may still have to ask
+                counted.add_done_callback(lambda _: self._on_prompt_gone())
 
     async def usage(self) -> tuple[Usage, Usage]:
         """What was used, as it stands: as clients are told, and as it counts.
@@ -288,11 +302,12 @@ class _Counting:
 
     def _counted_prompt(self) -> "asyncio.Future[int]":
         if self._prompt is None:
-            self._prompt = self._tokens.count_prompt(self._plan.query)
+            self._prompt = self._tokens.count_prompt(self._query or Query(()))
+        self._query = None
         return self._prompt
 
     def _within_limits(self, visible: int, thoughts: int) -> tuple[int, int]:
         """A text that a limit cut, counted in one piece, may come to a token more than it did in pieces."""
-        visible = min(visible, self._plan.visible_tokens or visible)
-        thoughts = min(thoughts, self._plan.all_tokens or thoughts)
-        return min(visible, (self._plan.all_tokens or visible + thoughts) - thoughts), thoughts
+        visible = min(visible, self._visible_tokens or visible)
+        thoughts = min(thoughts, self._all_tokens or thoughts)
+        return min(visible, (self._all_tokens or visible + thoughts) - thoughts), thoughts

@@ -1,7 +1,8 @@
 """Bounds what the bodies of all calls under way take together, in one worker.
 
-A body counts as its bytes come, to the end of its call, since what it said lives as long. A large one waits until
-others have gone; a short one has a part of the space that large ones cannot take. No caller takes more than half.
+A body counts as its bytes come, for as long as what it said is held: to the end of its call, or until a stream has
+begun and the prompt's tokens are counted. A large one waits until others have gone; a short one has a part of the
+space that large ones cannot take. No caller takes more than half.
 """
 
 import asyncio

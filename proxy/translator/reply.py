@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from proxy.openai_api.response import (
     ContentDelta,
@@ -43,8 +44,13 @@ class Reply:
         if plan.offer.tools:
             calls = ToolCallReader(plan.call_ids, one_only=plan.offer.one_only, keep_all=keep)
         self._answer = AnswerBuilder(calls, max_bytes=max_bytes, keep_all=keep)
-        self._new_limits: Callable[[], AnswerLimits] = lambda: AnswerLimits(
-            encoder, stops=plan.stops, visible_tokens=plan.visible_tokens, all_tokens=plan.all_tokens
+        #: Without the plan, whose prompt is let go of while the answer arrives.
+        self._new_limits = partial(
+            AnswerLimits,
+            encoder,
+            stops=plan.stops,
+            visible_tokens=plan.visible_tokens,
+            all_tokens=plan.all_tokens,
         )
         self._limits = self._new_limits() if plan.is_limited else None
         #: What the limits let through.

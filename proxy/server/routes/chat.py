@@ -23,13 +23,14 @@ async def create_chat_completion(request: Request) -> HTTPResponse | None:
     client = await authenticate(request)
     worker: Worker = request.app.ctx.worker
     chat, is_large = await take_in(request, client, parse_chat_request)
-    call = request.ctx.call = ChatCall(client, chat, is_large=is_large)
+    call = request.ctx.call = ChatCall(client, chat, is_large=is_large, on_prompt_gone=request.ctx.room.leave)
+    del chat  # the call lets go of a long prompt when it has been planned
     completion_id, created = f"chatcmpl-{os.urandom(14).hex()}", int(time.time())
-    model = chat.model or worker.settings.default_model  # the name that the client asked for
+    model = call.request.model or worker.settings.default_model  # the name that the client asked for
     with logged(request, call) as outcome:
-        if chat.stream:
+        if call.request.stream:
             writer = ChunkWriter(
-                completion_id=completion_id, created=created, model=model, include_usage=_includes_usage(chat)
+                completion_id=completion_id, created=created, model=model, include_usage=_includes_usage(call.request)
             )
             await stream(request, call, outcome, writer)
             return None

@@ -23,18 +23,21 @@ async def create_completion(request: Request) -> HTTPResponse | None:
     client = await authenticate(request)
     worker: Worker = request.app.ctx.worker
     wanted, is_large = await take_in(request, client, parse_completion_request)
-    chat = chat_of_completion(wanted)
-    call = request.ctx.call = ChatCall(client, chat, is_large=is_large)
+    call = request.ctx.call = ChatCall(
+        client, chat_of_completion(wanted), is_large=is_large, on_prompt_gone=request.ctx.room.leave
+    )
     completion_id, created = f"cmpl-{os.urandom(14).hex()}", int(time.time())
-    model = chat.model or worker.settings.default_model
-    echo = str(chat.messages[0].content) if wanted.echo else ""
+    model = call.request.model or worker.settings.default_model
+    echo = str(call.request.messages[0].content) if wanted.echo else ""
+    options = call.request.stream_options
+    del wanted  # the call lets go of a long prompt when it has been planned
     with logged(request, call) as outcome:
-        if chat.stream:
+        if call.request.stream:
             writer = CompletionWriter(
                 completion_id=completion_id,
                 created=created,
                 model=model,
-                include_usage=bool(chat.stream_options and chat.stream_options.include_usage),
+                include_usage=bool(options and options.include_usage),
                 echo=echo,
             )
             await stream(request, call, outcome, writer)
