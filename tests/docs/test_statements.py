@@ -80,6 +80,9 @@ def test_who_reads_of_alerts_reads_that_nobody_is_told(page: str) -> None:
         ("README.zh-CN.md", "Poe 不提供这一数据"),
         ("README.zh-CN.md", "一台机器只需这些"),
         ("README.zh-CN.md", "精确到每"),
+        ("README.zh-CN.md", "受管客户端"),  # 托管客户端
+        ("README.zh-CN.md", "选项"),  # 候选回答
+        ("README.zh-CN.md", " worker "),  # 工作进程
         ("README.zh-CN.md", "升级部署不打断服务"),
         ("README.zh-CN.md", "立即查询它的余额"),
         ("docs/deploy-fly.md", "asks for both"),
