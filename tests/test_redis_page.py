@@ -3,11 +3,14 @@
 import asyncio
 import os
 import re
+import shlex
+import shutil
 import sys
 import time
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import pytest
 import redis.asyncio
@@ -26,7 +29,7 @@ from tests.support.waiting import wait_until
 PAGE: Final = (Path(__file__).parents[1] / "docs" / "redis.md").read_text(encoding="utf-8")
 TYPES: Final = {"sorted set": "zset", **{kind: kind for kind in ("string", "set", "hash", "list", "stream")}}
 
-#: Does what redis-cli does, which is not installed everywhere.
+#: Does what redis-cli does, where that is not installed.
 REDIS_CLI: Final = """
 import os, sys, redis
 def flat(reply):
@@ -121,8 +124,11 @@ async def exist(client: Any, *names: str) -> bool:
 
 async def printed(command: str, settings: Settings, home: Path) -> str:
     """What a line of the page prints, run by a shell as it stands there but for the namespace and the sample key."""
-    shim = home / "redis-cli"
-    shim.write_text(f"#!{sys.executable}\n{REDIS_CLI}")
+    shim, installed = home / "redis-cli", shutil.which("redis-cli")
+    url = settings.redis_url
+    server = f"-s {shlex.quote(urlsplit(url).path)}" if url.startswith("unix:") else f"-u {shlex.quote(url)}"
+    real = f'#!/bin/sh\nexec {installed} {server} "$@"\n'
+    shim.write_text(real if installed else f"#!{sys.executable}\n{REDIS_CLI}")
     shim.chmod(0o755)
     key_id = fingerprint("key-0")
     line = command.replace("poe:1:", f"{settings.redis_namespace}:1:").replace("0a1b2c3d4e5f", key_id)

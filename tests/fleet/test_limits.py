@@ -23,7 +23,7 @@ ACCOUNTS: Final = {f"poe-secret-{number}": f"account-{number % 4}" for number in
 #: The proxy counts a minute as this long; ``keypool/model.py`` says why.
 WINDOW_S: Final = 61.0
 #: Bursts of so many at once, at this distance: 100 a second where 2 a second are allowed.
-BURSTS, BURST, BETWEEN_BURSTS_S = 40, 20, 0.2
+BURSTS, BURST, BETWEEN_BURSTS_S = 20, 20, 0.2
 #: Milliseconds are rounded at two places.
 ROUNDING_S: Final = 0.005
 
