@@ -8,10 +8,12 @@ from typing import Any, TypeVar
 import pytest
 import redis.asyncio
 
+from proxy.clients.admin import ClientAdmin
 from proxy.errors import RateLimited
 from proxy.keypool.callers import Caller, ClientLimits
 from proxy.keypool.lease import Lease, PoolLimits, Wanted
 from proxy.keypool.pool import KeyPool
+from proxy.keypool.shared import SharedPool, Unanswered
 from proxy.keypool.verdict import ANSWERED, BOT_FAILED, Cooldown, Verdict, judge
 from proxy.settings import PoeKey
 from proxy.store.redis import RedisStore
@@ -213,3 +215,25 @@ async def test_a_lease_that_redis_gave_unheard_is_taken_back(namespace: str, tmp
 
     assert len(given) == 2
     assert slots == 0
+
+
+@pytest.mark.parametrize("is_late", [False, True])
+async def test_a_lease_that_was_taken_back_counts_nowhere_whenever_it_comes(
+    redis_url: str, namespace: str, is_late: bool
+) -> None:
+    """Its question may reach Redis behind the one that takes it back: over a connection that was given up."""
+    store = RedisStore(redis_url, namespace)
+    shared = SharedPool(KEYS, store, PoolLimits(in_flight_per_key=5), Cooldown(5, 300))
+    record, _ = await ClientAdmin(store).create("laptop", {"requests_per_day": 100})
+    caller = Caller(record.client_id, "slot", ClientLimits(requests_per_day=100))
+    await shared.announce(lambda _: (0, ""))
+
+    if not is_late:
+        await shared.lease("lease", Wanted("Echo", caller=caller))
+    await shared.take_back([Unanswered("lease", "Echo", caller)])
+    reply = await shared.lease("lease", Wanted("Echo", caller=caller))
+    [state] = await ClientAdmin(store).describe()
+    await store.close()
+
+    assert reply[0] == "none"
+    assert (state.requests_today, state.requests_in_minute, state.under_way) == (0, 0, 0)

@@ -56,6 +56,7 @@ local answer = redis.call('GET', answer_name)
 if answer then
   local key_id, turn, tries_bot = string.match(answer, '^(%S+) (%d+) (%d)$')
   if key_id then return {'leased', key_id, tonumber(turn), {}, tonumber(tries_bot), NO_ROOM} end
+  if answer == 'void' then return {'none', -1, -1, 0, 0, {}, ''} end -- its worker has taken it back
   return cjson.decode(answer)
 end
 

@@ -35,14 +35,16 @@ local function drop_held(held, slot)
   return true
 end
 
--- Undoes that a request was let in. Returns 1 if it was, else 0.
+-- Undoes that a request was let in. Returns 1 if it was, else 0. What it held the ledger may have freed already.
 local function withdraw(prefix, client, slot, redis_now)
   redis.call('ZREM', prefix .. 'client_slots:' .. client, slot)
-  if not drop_held(prefix .. 'client_held:' .. client, slot) then return 0 end
+  drop_held(prefix .. 'client_held:' .. client, slot)
   local entries = {slot}
   for i = 2, 10 do entries[i] = slot .. ':' .. i end
   local requests = redis.call('ZREM', prefix .. 'client_minute:' .. client, unpack(entries))
   local day = prefix .. 'client_day:' .. client .. ':' .. day_name(math.floor(redis_now / DAY_MS))
-  if count_of(redis.call('HGET', day, 'requests')) >= requests then redis.call('HINCRBY', day, 'requests', -requests) end
-  return 1
+  if requests > 0 and count_of(redis.call('HGET', day, 'requests')) >= requests then
+    redis.call('HINCRBY', day, 'requests', -requests)
+  end
+  return requests > 0 and 1 or 0
 end
