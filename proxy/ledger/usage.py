@@ -114,7 +114,6 @@ class UsageReader:
         since = datetime.now(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
         wanted = periods_between(since, datetime.now(UTC) + _AHEAD, per="day")
         periods = [period for _, periods in wanted for period in periods]
-        models = await self._models_of(name, periods)
         of_days = await self._reports.get_fields(
             [(keys.usage(period, "client"), [f"{name}|{metric}" for metric in _COUNTED]) for period in periods]
         )
@@ -123,6 +122,7 @@ class UsageReader:
             for (label, _), found in zip(wanted, of_days, strict=True)
             if (counts := _counted(found)).get("requests")
         ]
+        models = await self._models_of(name, periods)  # behind the days: what counts in one has a model, then
         sums = [Counter[str]() for _ in models]
         for first in range(0, len(models), _MODELS):
             some = models[first : first + _MODELS]
