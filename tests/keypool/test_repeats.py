@@ -16,6 +16,7 @@ from proxy.keypool.pool import KeyPool
 from proxy.keypool.shared import SharedPool, Unanswered
 from proxy.keypool.verdict import ANSWERED, BOT_FAILED, Cooldown, Verdict, judge
 from proxy.settings import PoeKey
+from proxy.store import deadline
 from proxy.store.redis import RedisStore
 from tests.support.redis_servers import breakable_redis
 from tests.support.tcp_pipe import TcpPipe, tcp_pipe
@@ -65,10 +66,12 @@ class Cut:
 
 
 @pytest.fixture
-async def cut(redis_url: str, namespace: str) -> AsyncIterator[Cut]:
+async def cut(redis_url: str, namespace: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Cut]:
+    monkeypatch.setattr(deadline, "FLOOR_S", 20.0)  # how busy the machine is decides nothing here
+    monkeypatch.setattr(deadline, "NEAR_S", 1.0)
     async with contextlib.AsyncExitStack() as stack:
         pipe = stack.enter_context(tcp_pipe(redis_url))
-        store = RedisStore(pipe.url("redis"), namespace)
+        store = RedisStore(pipe.url("redis"), namespace, timeout_s=20.0)
         stack.push_async_callback(store.close)
         client: Any = redis.asyncio.Redis.from_url(redis_url, decode_responses=True)
         stack.push_async_callback(client.aclose)
