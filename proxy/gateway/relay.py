@@ -195,10 +195,6 @@ def _has_token_limit(call: ChatCall) -> bool:
     return call.client.record is not None and call.client.record.limits.tokens_per_day > 0
 
 
-def _texts_of(query: Query) -> list[str]:
-    return [message.content for message in query.messages]
-
-
 class _Counting:
     """Counts the tokens of one call; the prompt's while the answer arrives, and only if there is one.
 
@@ -237,7 +233,7 @@ class _Counting:
             self.held = batch.deltas
             return
         await self._show(batch)
-        if is_first and self._query is not None and not self._tokens.counts_at_once(_texts_of(self._query)):
+        if is_first and self._query is not None and self._is_long(self._query):
             counted = self._counted_prompt()
             if len(self._choices) == 1:  # others may still have to ask
                 counted.add_done_callback(lambda _: self._on_prompt_gone())
@@ -299,6 +295,11 @@ class _Counting:
             else:  # thoughts and calls are counted too
                 return False
         return len(texts) <= _FEW and sum(map(len, texts)) <= _SHORT and self._counted_prompt().done()
+
+    def _is_long(self, query: Query) -> bool:
+        """Whether a prompt is worth letting go of. Tools and files take far more than their names."""
+        texts = [message.content for message in query.messages]
+        return bool(query.tools or query.files) or not self._tokens.counts_at_once(texts)
 
     def _counted_prompt(self) -> "asyncio.Future[int]":
         if self._prompt is None:

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import psutil
 import pytest
@@ -18,10 +18,19 @@ PROMPT_BYTES: Final = 1_000_000
 MOST_BYTES: Final = 64_000
 STREAMS: Final = 100
 
+TOOLS: Final = [
+    {"type": "function", "function": {"name": f"tool-{number}", "description": "abc " * 500}} for number in range(100)
+]
+#: A long text, or a short one with a coding agent's tools.
+PROMPTS: Final[dict[str, dict[str, Any]]] = {
+    "text": {"messages": [{"role": "user", "content": "abc " * (PROMPT_BYTES // 4)}]},
+    "tools": {"messages": [{"role": "user", "content": "hello"}], "tools": TOOLS},
+}
 
-@pytest.mark.parametrize("attempts", [1, 2])
+
+@pytest.mark.parametrize(("what", "attempts"), [("text", 1), ("text", 2), ("tools", 1)])
 async def test_an_open_stream_lets_go_of_its_prompt(
-    poe: ScriptedPoe, redis_url: str, tmp_path: Path, attempts: int
+    poe: ScriptedPoe, redis_url: str, tmp_path: Path, what: str, attempts: int
 ) -> None:
     """Once it has begun nothing is asked again, and once its tokens are counted nobody needs it.
 
@@ -42,9 +51,9 @@ async def test_an_open_stream_lets_go_of_its_prompt(
     async with running_instance(tmp_path, **environment) as instance:
         process = psutil.Process(instance.process.pid)
         port = int(instance.base_url.rpartition(":")[2])
-        warm = [await opened(port) for _ in range(2)]
+        warm = [await opened(port, PROMPTS[what]) for _ in range(2)]
         before = process.memory_full_info().uss
-        streams = [await opened(port) for _ in range(STREAMS)]
+        streams = [await opened(port, PROMPTS[what]) for _ in range(STREAMS)]
 
         def kept_each() -> float:
             return (process.memory_full_info().uss - before) / STREAMS
@@ -56,11 +65,9 @@ async def test_an_open_stream_lets_go_of_its_prompt(
             writer.close()
 
 
-async def opened(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+async def opened(port: int, prompt: dict[str, Any]) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """A stream that has said its first text."""
-    body = json.dumps(
-        {"model": "Echo", "stream": True, "messages": [{"role": "user", "content": "abc " * (PROMPT_BYTES // 4)}]}
-    ).encode()
+    body = json.dumps({"model": "Echo", "stream": True, **prompt}).encode()
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {TOKEN}\r\nconnection: close\r\n"
     writer.write(head.encode() + b"content-length: %d\r\n\r\n" % len(body) + body)
