@@ -1,1 +1,1 @@
-"""Poe's side of the wire: queries out, events in, faults named. The only layer that knows aiohttp and fastapi-poe."""
+"""Poe's side of the wire: queries out, events in, faults named. The only layer that knows aiohttp."""

@@ -2,8 +2,8 @@
 
 Answers of bots stream through connections of our own (``connections.py``); everything else goes through aiohttp.
 
-Knows keys only as the string it is handed. fastapi-poe's types describe what is sent
-(``query.py``); its client is not used, and ADR 1 says why.
+Knows keys only as the string it is handed. What is sent is written in ``query.py``;
+fastapi-poe's client is not used, and ADR 1 says why.
 """
 
 import asyncio
