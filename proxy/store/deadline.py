@@ -38,13 +38,7 @@ class RoundTrip:
         self.is_near = True
 
     def note(self, took_s: float) -> None:
-        """Takes in a measurement; few of them, beside a Redis that is near, change anything but the averages."""
-        if took_s < NEAR_S and self.allowed_s == self._floor_s and self.smoothed_s:
-            self.smoothed_s += (took_s - self.smoothed_s) * _SHARE
-            fastest_s = self._fastest_s * _FORGETS
-            self._fastest_s = min(fastest_s, took_s)
-            self.is_near = True
-            return
+        """Takes in a measurement."""
         smoothed_s = self.smoothed_s
         self.smoothed_s = smoothed_s = smoothed_s + (took_s - smoothed_s) * _SHARE if smoothed_s else took_s
         fastest_s = self._fastest_s * _FORGETS
