@@ -53,14 +53,9 @@ def _outside_of_strings(body: bytes) -> int:
         if not is_within:
             outside += len(part)
             is_within = True
-        elif not part.endswith(b"\\") or _ends_escaped(part):
+        elif (len(part) - len(part.rstrip(b"\\"))) % 2 == 0:  # else the last backslash escapes the quote behind it
             is_within = False
     return outside
-
-
-def _ends_escaped(part: bytes) -> bool:
-    """Whether the backslashes at the end stand for themselves, so that the quote behind them ends the string."""
-    return (len(part) - len(part.rstrip(b"\\"))) % 2 == 0
 
 
 def read_large_json(body: bytes) -> Any:

@@ -16,7 +16,7 @@ from pydantic_core import from_json
 from proxy.errors import InvalidRequest
 from proxy.openai_api import json_outline
 from proxy.openai_api.json_faults import place_in
-from proxy.openai_api.json_outline import MAX_VALUES, read_large_json
+from proxy.openai_api.json_outline import MAX_VALUES, may_have_many_values, read_large_json
 from proxy.openai_api.request import parse_chat_request
 from proxy.openai_api.validation import is_large
 
@@ -202,6 +202,18 @@ def test_a_text_that_would_take_many_times_its_size_is_refused() -> None:
 )
 def test_what_is_large_goes_by_size_and_by_values(body: bytes, *, large: bool) -> None:
     assert is_large(body) is large
+
+
+@given(VALUES)
+def test_no_body_with_many_values_passes_for_one_with_few(value: Any) -> None:
+    """Whatever its strings end with: quotes and backslashes are what strings are told apart by."""
+    assert may_have_many_values(json.dumps(value).encode(), values_within(value) - 1)
+
+
+def values_within(value: Any) -> int:
+    """Members of objects and items of arrays."""
+    inner = list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else []
+    return len(inner) + sum(map(values_within, inner))
 
 
 @pytest.mark.parametrize(
