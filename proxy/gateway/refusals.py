@@ -62,9 +62,7 @@ def _limit_in_words(reply: ClientRefused) -> str:
         words += f", {reply.part:,} to be used here while the proxy's shared state is away"
     if reply.wanted > 1:
         words += f", and this request asks for {reply.wanted:,}"
-    is_final = (
-        reply.ready_in_s is None and not reply.part
-    )  # a part of the limit may be too small where all of it is not
+    is_final = reply.ready_in_s is None and not reply.part  # where a part of the limit is too small all may not be
     return f"{words}. It can never be let in, so do not send it again" if is_final else words
 
 

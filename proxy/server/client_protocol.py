@@ -39,7 +39,7 @@ class ClientProtocol(HttpProtocol):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self.app.ctx.connections = self.connections
+        self.app.ctx.connections = self.connections  # the server's set of all; Sanic gives it to connections alone
         self.lingers = False
         self._left_to_drop: int | None = None
         self._stopped_sending = False

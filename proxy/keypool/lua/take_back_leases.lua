@@ -4,7 +4,8 @@
 -- ARGV 1 prefix     of the keys named after a lease, a key id, a bot or a client
 --      2.. lease id, bot, client, slot, lease id...   client and slot of a managed client's request, or ''
 -- Returns how many leases there were
-local prefix, VOID_MS = ARGV[1], 20000
+local prefix = ARGV[1]
+local VOID_MS = 20000 -- as long as lease_key keeps an answer
 
 -- include: pool_clock
 -- include: client_held
