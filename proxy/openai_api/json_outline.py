@@ -32,6 +32,8 @@ _LONG_BYTES: Final = 64
 _OPENINGS: Final = b",[{"
 #: To look at so many quotes takes a tenth of what counting every bracket of a longer text does.
 _FEW_QUOTES: Final = 300
+_FIRST_QUOTES: Final = 32
+_BACKSLASH: Final = ord("\\")
 #: A name and a string for each value.
 _MAX_QUOTES: Final = 4 * MAX_VALUES + 4
 _FIRST_HALF: Final = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}")
@@ -40,9 +42,29 @@ _INDEX: Final = re.compile(r"\[\d+\]$")
 
 def may_have_many_values(body: bytes, limit: int) -> bool:
     """Whether more than ``limit`` values are possible."""
-    if _outside_of_strings(body) <= limit:  # as in prose: most of it is in a few long strings
+    # As in prose: most of it is in a few long strings.
+    if _has_long_string_first(body, limit) or _outside_of_strings(body) <= limit:
         return False
     return len(body) - len(body.translate(None, _OPENINGS)) > limit  # commas and brackets within texts count too
+
+
+def _has_long_string_first(body: bytes, limit: int) -> bool:
+    """Whether the first strings are so long that ``limit`` bytes are left beside them at most.
+
+    ``find`` runs over a long string ten times as fast as ``split`` (``request`` in bench).
+    """
+    at, left, is_within = 0, len(body), False
+    for _ in range(_FIRST_QUOTES):
+        quote = body.find(b'"', at)
+        if quote < 0:
+            return False
+        if is_within:
+            left -= quote - at
+            if left <= limit:
+                return True
+        is_within = not is_within or (body[quote - 1] == _BACKSLASH and _backslashes_before(body, at, quote) % 2 == 1)
+        at = quote + 1
+    return False
 
 
 def _outside_of_strings(body: bytes) -> int:
