@@ -51,8 +51,13 @@ local function number(value) return tonumber(value or 0) or 0 end
 -- A lease that is sent again, because the connection was cut before the answer came, is the same lease: nothing counts twice.
 -- The usual answer, of nothing but a key, is kept as 'key turn tries-bot', which is quicker than JSON.
 local NO_ROOM = {0, 0, 0, 0, 0, 0, -1}
-local answer_name = prefix .. 'lease:' .. lease_id
-local answer = redis.call('GET', answer_name)
+local answer_name, bot_hash, bot_rests = prefix .. 'lease:' .. lease_id, prefix .. 'bot:' .. bot, prefix .. 'bot_rests:' .. bot
+
+-- Nearly always there is the keyset and none of four others, which one call tells: the keyset counts five times.
+local found = redis.call('EXISTS', keyset, keyset, keyset, keyset, keyset, answer_name, bot_hash, bot_rests, resting)
+local has_keyset, is_usual = found >= 5, found == 5
+
+local answer = not is_usual and redis.call('GET', answer_name)
 if answer then
   local key_id, turn, tries_bot = string.match(answer, '^(%S+) (%d+) (%d)$')
   if key_id then return {'leased', key_id, tonumber(turn), {}, tonumber(tries_bot), NO_ROOM} end
@@ -60,7 +65,7 @@ if answer then
   return cjson.decode(answer)
 end
 
-if redis.call('EXISTS', keyset) == 0 then return {'unannounced'} end
+if not has_keyset then return {'unannounced'} end
 
 -- The client: is there room for one more? Nothing but its line is written before a key is found.
 local let_in
@@ -82,20 +87,18 @@ if client ~= '' then
 end
 
 -- The bot's breaker: while open nobody asks; after that one request at a time finds out.
-local bot_hash = prefix .. 'bot:' .. bot
-local breaker = redis.call('HMGET', bot_hash, 'open_until_ms', 'probing_until_ms')
+local breaker = is_usual and {} or redis.call('HMGET', bot_hash, 'open_until_ms', 'probing_until_ms')
 local open_until, probing_until = number(breaker[1]), number(breaker[2])
 if open_until > now then return {'bot', open_until - now} end
 if open_until > 0 and probing_until > now then return {'bot', math.min(1000, probing_until - now)} end
 
 -- Keys that have rested return to the ring with the turn they left it with.
-for _, key_id in ipairs(redis.call('ZRANGEBYSCORE', resting, '-inf', now, 'LIMIT', 0, 1000)) do
+for _, key_id in ipairs(is_usual and {} or redis.call('ZRANGEBYSCORE', resting, '-inf', now, 'LIMIT', 0, 1000)) do
   redis.call('ZREM', resting, key_id)
   redis.call('ZADD', ring, number(redis.call('HGET', prefix .. 'key:' .. key_id, 'turn')), key_id)
 end
 
-local bot_rests = prefix .. 'bot_rests:' .. bot
-local has_bot_rests = redis.call('EXISTS', bot_rests) == 1
+local has_bot_rests = not is_usual and redis.call('EXISTS', bot_rests) == 1
 local skipped, full, soonest, why_bot_rests = {}, {}, -1, ''
 local function sooner(ms)
   if soonest < 0 or ms < soonest then soonest = ms end
@@ -195,13 +198,12 @@ if chosen then
   end
   local leases = prefix .. 'leases:' .. chosen
   redis.call('ZADD', ring, turn, chosen)
-  redis.call('ZREMRANGEBYSCORE', leases, '-inf', now)
+  if in_flight_cap == 0 then redis.call('ZREMRANGEBYSCORE', leases, '-inf', now) end -- or else it was done to count them
   redis.call('ZADD', leases, now + lease_ms, lease_id)
   redis.call('PEXPIRE', leases, lease_ms)
   if rpm > 0 then
     local minute = prefix .. 'minute:' .. chosen_account
-    redis.call('LPUSH', minute, now)
-    redis.call('LTRIM', minute, 0, rpm - 1)
+    if redis.call('LPUSH', minute, now) > rpm then redis.call('LTRIM', minute, 0, rpm - 1) end
     redis.call('PEXPIRE', minute, window_ms)
   end
   if open_until > 0 then

@@ -32,7 +32,6 @@ local keep_ms, rpm = tonumber(ARGV[14]), tonumber(ARGV[15])
 
 local BOT_STRIKES, BOT_KEEP_MS = 3, 3600000
 -- include: pool_clock
-local now = read_pool_clock(prefix .. 'clock')
 local key_hash, account_hash, bot_hash = prefix .. 'key:' .. key_id, prefix .. 'account:' .. account, prefix .. 'bot:' .. bot
 local bot_rests = prefix .. 'bot_rests:' .. bot
 local function number(value) return tonumber(value or 0) or 0 end
@@ -54,10 +53,13 @@ end
 if effect == 'clear' then
   redis.call('HDEL', key_hash, 'strikes')
   redis.call('HDEL', account_hash, 'strikes')
-  redis.call('HDEL', bot_rests, account, key_id)
-  redis.call('DEL', bot_hash)
+  if redis.call('EXISTS', bot_rests, bot_hash) > 0 then
+    redis.call('HDEL', bot_rests, account, key_id)
+    redis.call('DEL', bot_hash)
+  end
   return 0
 end
+local now = read_pool_clock(prefix .. 'clock')
 -- A request that was to find out about the bot and did not: the next one may.
 local was_probe = redis.call('HGET', bot_hash, 'probing_lease') == lease_id
 if was_probe then redis.call('HDEL', bot_hash, 'probing_until_ms', 'probing_lease') end
