@@ -18,31 +18,31 @@ class KeptText:
         limit_characters: of a text that grows beyond, only the beginning is kept, and how long it was; None keeps all.
 
     Attributes:
-        is_whole: whether all of it is still here.
+        gone: how many characters were not kept.
     """
 
-    __slots__ = ("_blocks", "_gone", "_limit", "_pieces", "_room", "is_whole")
+    __slots__ = ("_gathered", "_limit", "_pieces", "_room", "gone")
 
     def __init__(self, limit_characters: int | None = None) -> None:
         self._limit = limit_characters
-        self._blocks: list[str] = []
         self._pieces: list[str] = []
+        #: How many of the pieces, from the first on, have been gathered.
+        self._gathered = 0
         self._room = _GATHERED_CHARACTERS
-        self._gone = 0
-        self.is_whole = True
+        self.gone = 0
 
     def __bool__(self) -> bool:
         """Whether there is any text."""
-        return bool(self._blocks or self._pieces)
+        return bool(self._pieces)
 
     def __str__(self) -> str:
         """The text, or what is left of it."""
-        return "".join([*self._blocks, *self._pieces])
+        return "".join(self._pieces)
 
     @property
-    def gone(self) -> int:
-        """How many characters were not kept."""
-        return self._gone
+    def is_whole(self) -> bool:
+        """Whether all of it is still here."""
+        return not self.gone
 
     def append(self, text: str) -> None:
         """The text goes on; ``text`` is not empty."""
@@ -53,22 +53,22 @@ class KeptText:
 
     def set(self, text: str) -> None:
         """The text is now this. A limit counts again when it grows."""
-        self._blocks, self._pieces = [], [text] if text else []
+        self._pieces, self._gathered = [text] if text else [], 0
         self._room = _GATHERED_CHARACTERS - len(text)
 
     def _gather(self) -> None:
-        pieces = self._pieces
-        self._blocks += pieces if len(pieces) < _FEW_PIECES else ["".join(pieces)]
-        pieces.clear()
+        pieces, first = self._pieces, self._gathered
+        if len(pieces) - first >= _FEW_PIECES:
+            pieces[first:] = ["".join(pieces[first:])]
+        self._gathered = len(pieces)
         self._room = _GATHERED_CHARACTERS
         if self._limit is None:
             return
-        characters = sum(map(len, self._blocks))
-        if not self.is_whole or characters > self._limit:
+        characters = sum(map(len, pieces))
+        if self.gone or characters > self._limit:
             self._forget(characters)
 
     def _forget(self, characters: int) -> None:
-        self.is_whole = False
-        head = "".join(self._blocks)[:HEAD_CHARACTERS]
-        self._gone += characters - len(head)
-        self._blocks = [head]
+        head = "".join(self._pieces)[:HEAD_CHARACTERS]
+        self.gone += characters - len(head)
+        self._pieces, self._gathered = [head], 1
