@@ -19,7 +19,7 @@ from proxy.poe_api.event_payload import (
     text_of,
     without_halves,
 )
-from proxy.poe_api.text_runs import FORMS, SHORTEST_PAIR, Form, leading_texts, texts_of_run
+from proxy.poe_api.text_runs import SHORTEST_PAIR, Form, form_of, leading_texts, texts_of_run
 
 #: One event may not be larger; Poe caps a whole answer at 512,000 characters.
 MAX_EVENT_BYTES: Final = 8 * 1024 * 1024
@@ -31,7 +31,8 @@ _MAX_NAME: Final = 1_000
 #: How nearly every event begins, with LF as line ends.
 _TEXT_BEGINS: Final = b"event: text\ndata: "
 _TEXT_AT: Final = len(_TEXT_BEGINS)
-#: A read of fewer bytes is not looked at for a run of texts: of a few events, one by one is quicker.
+#: A read of fewer bytes is not looked at for a run of texts: of a few events, one by one is quicker. It has no more of
+#: them than one step may decode.
 _SHORTEST_RUN: Final = 200
 #: One call of ``feed`` or ``texts`` decodes at most so many bytes of texts, and so many other events. With what is made
 #: of them that takes 1 to 2 ms. A single event may be larger, and is decoded whole.
@@ -150,12 +151,15 @@ class EventDecoder:
         if not (read.startswith(begins) and read.endswith(ends)):
             return None
         if len(read) >= SHORTEST_PAIR:
-            return texts_of_run(read[first:last], between) if len(read) <= STEP_BYTES else None
+            if len(read) > STEP_BYTES:
+                return None
+            if read.find(between) >= 0:
+                return texts_of_run(read[first:last], between)
         try:
-            text = orjson.loads(read[first:last])
+            text: str = orjson.loads(read[first:last])  # it begins with a quote
         except orjson.JSONDecodeError:
             return None
-        return [text] if text and type(text) is str else None
+        return [text] if text else None
 
     def feed(self, read: bytes = b"") -> list[Event]:
         """The next events, in order, of those completed by this read and the ones before."""
@@ -166,12 +170,14 @@ class EventDecoder:
             else:
                 self._buffer, self._at = read_lf, 0
         events = self._step() if self._buffer or self._long_text else []
-        if len(self._tail) > MAX_EVENT_BYTES and not self.is_behind:
-            events += self._overlong()
-        if self._tail or self._after_cr or self._half_character or self.is_behind or self.ended:
+        if self._tail:
+            self._plain = None
+            if len(self._tail) > MAX_EVENT_BYTES:
+                events += self._overlong()
+        elif self.ended or self.is_behind or self._after_cr or self._half_character:
             self._plain = None
         elif events and self._plain is None:
-            self._plain = next((form for form in FORMS if form.begins in read), None)
+            self._plain = form_of(read)
         return events
 
     def _take_in(self, read: bytes) -> None:
@@ -192,6 +198,8 @@ class EventDecoder:
         if self._long_text:
             return self._more_of_long_text()
         buffer, at = self._buffer, self._at
+        if len(buffer) < _SHORTEST_RUN:
+            return self._short_step(buffer)
         events: list[Event] = []
         stop, run_to = at + STEP_BYTES, len(buffer) - _SHORTEST_RUN
         may_run = True
@@ -211,6 +219,19 @@ class EventDecoder:
             self._long_text, self._long_at = last.text, STEP_BYTES
             events[-1] = Text(last.text[:STEP_BYTES])
         self._leave(buffer, at)
+        return events
+
+    def _short_step(self, buffer: bytes) -> list[Event]:
+        """Decodes all of a buffer that is within the bounds of a step, whatever it holds."""
+        events: list[Event] = []
+        *blocks, rest = buffer.split(b"\n\n")
+        self._buffer, self.is_behind = b"", False
+        for block in blocks:
+            events += self._event_in(block)
+            if self.ended:
+                return events
+        if rest:
+            self._tail += rest
         return events
 
     def _more_of_long_text(self) -> list[Event]:
@@ -271,11 +292,11 @@ class EventDecoder:
 
     def _decoded(self, block: bytes) -> list[Event]:
         """One block of lines as an event, if there is anything to tell."""
-        if len(block) > MAX_EVENT_BYTES or block.count(b"\n") > _MAX_LINES:
-            return [self._malformed()]
         if block == _DONE:
             self.ended = True
             return [Done()]
+        if len(block) > MAX_EVENT_BYTES or block.count(b"\n") > _MAX_LINES:
+            return [self._malformed()]
         name, data = fields_of(block)
         read = _READERS.get(name)
         if read not in (None, _read_text, _read_replace) and is_too_much(data):

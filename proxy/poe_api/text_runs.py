@@ -1,5 +1,6 @@
 """Runs of text events, decoded at once: what nearly all of a stream is. Pure."""
 
+import re
 from typing import Final, NamedTuple
 
 import orjson
@@ -26,13 +27,19 @@ def _form(newline: bytes, space: bytes) -> Form:
 
 #: What stands between two texts in an array: a line feed can be in no string.
 _BETWEEN_STRINGS: Final = b'",\n"'
-#: The lines of Poe's own server library end with CRLF.
-_FORMS_WITH_LF: Final = (_form(b"\n", b" "), _form(b"\n", b""))
-FORMS: Final = (_form(b"\r\n", b" "), _form(b"\r\n", b""), *_FORMS_WITH_LF)
-
+#: By line end and space. The lines of Poe's own server library end with CRLF.
+_FORMS: Final = {(newline, space): _form(newline, space) for newline in (b"\r\n", b"\n") for space in (b" ", b"")}
+_FORMS_WITH_LF: Final = (_FORMS[b"\n", b" "], _FORMS[b"\n", b""])
+_BEGINS: Final = re.compile(rb'event: text(\r?\n)data: \{"text":( ?)"')
 
 #: Two texts cannot be shorter than this together.
-SHORTEST_PAIR: Final = min(len(form.begins + form.between + form.ends) for form in FORMS)
+SHORTEST_PAIR: Final = min(len(form.begins + form.between + form.ends) for form in _FORMS.values())
+
+
+def form_of(read: bytes) -> Form | None:
+    """How the server writes texts, as far as this read shows it."""
+    found = _BEGINS.search(read)
+    return None if found is None else _FORMS[found[1], found[2]]
 
 
 def leading_texts(read: bytes, at: int, stop: int) -> tuple[list[str], int]:
@@ -59,6 +66,7 @@ def texts_of_run(run: bytes, between: bytes) -> list[str] | None:
     events = 1 + (len(run) - len(array)) // (len(between) - len(_BETWEEN_STRINGS))
     try:
         texts: list[str] = orjson.loads(b"[" + array + b"]")
-    except orjson.JSONDecodeError:
+        "".join(texts)  # tells whether all are strings, in a quarter of the time that a look at each one's type takes
+    except (orjson.JSONDecodeError, TypeError):
         return None
-    return texts if len(texts) == events and {*map(type, texts)} == {str} and all(texts) else None
+    return texts if len(texts) == events and all(texts) else None
