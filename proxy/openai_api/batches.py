@@ -37,30 +37,31 @@ def parts_of(batch: Batch) -> Iterator[Batch]:
         yield Batch(batch.choice, deltas)
 
 
-def is_small(batch: Batch) -> bool:
-    """Whether a batch may be sent in one part: every delta is short, and all together are."""
-    total = 0
-    for delta in batch.deltas:
+def pieces_of_small(batch: Batch) -> int:
+    """How many chunks a batch is that may be sent in one part: every delta is short, and all together are; else 0."""
+    deltas = batch.deltas
+    pieces, total = len(deltas), 0
+    for delta in deltas:
         if isinstance(delta, _PIECES_OF_TEXT):  # as ``_characters``, without a call for each
             characters = len(delta.text)
-        elif isinstance(delta, ToolCallDelta):
-            characters = len(delta.arguments)
         elif isinstance(delta, _ENDS):
+            continue
+        elif isinstance(delta, ContentDeltas):  # the long ones among them are cut when they are written
+            pieces += len(delta.texts) - 1
+            total += len(delta.text)
             continue
         else:
             characters = _characters(delta)
         total += characters
-        if characters > MAX_DELTA_CHARACTERS and not isinstance(delta, ContentDeltas):
-            return False
-    return total <= MAX_BATCH_CHARACTERS
+        if characters > MAX_DELTA_CHARACTERS:
+            return 0
+    return pieces if total <= MAX_BATCH_CHARACTERS else 0
 
 
 def _characters(delta: Delta) -> int:
-    if isinstance(delta, ContentDeltas):
-        return sum(map(len, delta.texts))
     if isinstance(delta, ToolCallDelta):
         return len(delta.arguments)
-    return 0 if isinstance(delta, Finish | Usage) else len(delta.text)
+    return 0 if isinstance(delta, _ENDS) else len(delta.text)
 
 
 def _short_deltas(deltas: Sequence[Delta]) -> Iterator[Delta]:

@@ -96,6 +96,9 @@ class Usage(NamedTuple):
 Delta = ContentDelta | ContentDeltas | ReasoningDelta | RefusalDelta | ToolCallDelta | Finish | Usage
 
 
+#: What a text in an array takes at least, its quotes and what stands between two of them included.
+_LEAST_IN_ARRAY: Final = len(b'"."') + len(b",\n  ")
+
 #: Of which an answer may have as many as of texts. Not as ``A | B``, which is built anew each time.
 _MANY_BESIDES_TEXT: Final = (ToolCallDelta, ReasoningDelta)
 
@@ -156,7 +159,8 @@ class ChunkWriter:
             if len(text) <= MAX_DELTA_CHARACTERS:  # bytes, of which a text has no fewer than characters
                 return self._before + (text if text.isascii() else with_whole_lines(text)) + self._after
         array = orjson.dumps(texts, option=orjson.OPT_INDENT_2)
-        if len(array) > MAX_DELTA_CHARACTERS and (pieces := short(texts)) is not texts:
+        longest = len(array) - _LEAST_IN_ARRAY * (len(texts) - 1)  # or less
+        if longest > MAX_DELTA_CHARACTERS and (pieces := short(texts)) is not texts:
             array = orjson.dumps(pieces, option=orjson.OPT_INDENT_2)
         array = with_whole_lines(array[4:-2])
         return self._before + array.replace(b",\n  ", self._after + self._before) + self._after

@@ -5,16 +5,16 @@ that takes longer than the hold time, it opens anyway and heartbeats fill the si
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Iterator
 from functools import lru_cache
 from types import TracebackType
-from typing import Any, Final, Protocol, Self, TypeVar
+from typing import Final, Protocol, Self
 
 from sanic import HTTPResponse, Request
 
 from proxy.errors import ProxyError
-from proxy.openai_api.batches import is_small, parts_of
-from proxy.openai_api.response import PING, Batch, ContentDeltas
+from proxy.openai_api.batches import parts_of, pieces_of_small
+from proxy.openai_api.response import PING, Batch
 from proxy.server.headers import let_go_if_draining
 from proxy.server.http1 import StrictHttp
 
@@ -22,7 +22,6 @@ _HEADERS: Final = {"cache-control": "no-cache", "x-accel-buffering": "no"}
 _CONTENT_TYPE: Final = "text/event-stream; charset=utf-8"
 #: So much may wait to be sent to a client before the answer waits for it; what asyncio's transports have by default.
 _HIGH_WATER_BYTES: Final = 64 * 1024
-_Said = TypeVar("_Said")
 
 
 class Writer(Protocol):
@@ -52,14 +51,33 @@ class EventStream:
         chunks: how many pieces of the answer were sent.
     """
 
+    __slots__ = (
+        "_beat",
+        "_ended",
+        "_heartbeat_s",
+        "_is_sending",
+        "_loop",
+        "_quiet_until",
+        "_request",
+        "_response",
+        "_time",
+        "_timer",
+        "_way",
+        "_write_texts",
+        "_writer",
+        "chunks",
+    )
+
     def __init__(self, request: Request, writer: Writer, *, hold_s: float, heartbeat_s: float) -> None:
         self._request = request
         self._writer = writer
+        self._write_texts = writer.write_texts
         self._heartbeat_s = heartbeat_s
         self._loop = asyncio.get_running_loop()
         self._time = self._loop.time
         self._response: HTTPResponse | None = None
-        self._protocol: Any = None
+        #: Where chunks can be written at once: only while the stream is open and nothing else is being sent.
+        self._way: asyncio.Transport | None = None
         self._is_sending = False
         self.chunks = 0
         self._ended = False
@@ -87,35 +105,43 @@ class EventStream:
 
         A large one goes out in parts, each of which waits until the client has read most of what was sent before.
         """
-        for part in (batch,) if is_small(batch) else parts_of(batch):
+        pieces = pieces_of_small(batch)
+        if pieces:
+            await self._send(self._writer.write(batch), last=batch.is_last)
+            self.chunks += pieces
+            return
+        for part in parts_of(batch):
             await self._send(self._writer.write(part), last=part.is_last)
-            self.chunks += _pieces(part)
+            self.chunks += len(part.deltas)
 
     def push(self, batch: Batch) -> bool:
         """Sends a batch at once, from whatever callback it came in, when the stream is open and nothing is in its way.
 
         This does what Sanic's ``response.send`` comes to in the end, without a coroutine for each layer on the way
-        there (``lone`` in bench). A large batch has to be shown.
+        there (``lone`` in bench). A large batch has to be shown. Nothing is written that cannot be sent: a writer
+        remembers what it has written.
         """
-        return is_small(batch) and self._push(self._writer.write, batch, _pieces(batch))
-
-    def push_texts(self, texts: list[str]) -> bool:
-        """The same for more text of the first choice."""
-        return self._push(self._writer.write_texts, texts, len(texts))
-
-    def _push(self, write: Callable[[_Said], bytes], said: _Said, pieces: int) -> bool:
-        """Nothing is written that cannot be sent: a writer remembers what it has written."""
-        protocol = self._protocol
-        if protocol is None or self._is_sending:
+        pieces, transport = pieces_of_small(batch), self._way
+        if not pieces or transport is None or transport.is_closing():
             return False
-        transport = protocol.transport
-        if transport is None or transport.is_closing() or transport.get_write_buffer_size() > _HIGH_WATER_BYTES:
+        if transport.get_write_buffer_size() > _HIGH_WATER_BYTES:
             return False
-        data = write(said)
+        data = self._writer.write(batch)
         if data:  # thoughts in a legacy completion have none: a chunk of no bytes would end the body
             transport.write(b"%x\r\n%b\r\n" % (len(data), data))
             self._quiet_until = self._time() + self._heartbeat_s
             self.chunks += pieces
+        return True
+
+    def push_texts(self, texts: list[str]) -> bool:
+        """The same for more text of the first choice. Calls no other step of ours: nearly every chunk goes this way."""
+        transport = self._way
+        if transport is None or transport.is_closing() or transport.get_write_buffer_size() > _HIGH_WATER_BYTES:
+            return False
+        data = self._write_texts(texts)
+        transport.write(b"%x\r\n%b\r\n" % (len(data), data))
+        self._quiet_until = self._time() + self._heartbeat_s
+        self.chunks += len(texts)
         return True
 
     async def fail(self, error: ProxyError) -> None:
@@ -144,7 +170,7 @@ class EventStream:
             await self._send_now(PING if self.opened else self._writer.opening(), last=False)
 
     async def _send_now(self, data: bytes, *, last: bool, breaks_off: bool = False) -> None:
-        self._is_sending = True
+        self._is_sending, self._way = True, None
         try:
             response = self._response or await self._open()
             self._quiet_until = self._loop.time() + self._heartbeat_s
@@ -157,8 +183,9 @@ class EventStream:
                 http.break_off()
         finally:
             self._is_sending = self._ended
-        if self._protocol is None and self._request.stream is not None and self._request.version != "1.0":
-            self._protocol = self._request.stream.protocol
+        http = self._request.stream
+        if http is not None and not self._ended and self._request.version != "1.0":
+            self._way = http.protocol.transport
 
     async def _open(self) -> HTTPResponse:
         self._response = await self._request.respond(_Head(headers=_HEADERS, content_type=_CONTENT_TYPE))
@@ -173,14 +200,6 @@ class EventStream:
             self._quiet_until = now + self._heartbeat_s
             self._beat = self._loop.create_task(self._send_heartbeat())
         self._timer = self._loop.call_at(max(self._quiet_until, now + 0.01), self._on_silence)
-
-
-def _pieces(batch: Batch) -> int:
-    pieces = len(batch.deltas)
-    for delta in batch.deltas:
-        if isinstance(delta, ContentDeltas):
-            pieces += len(delta.texts) - 1
-    return pieces
 
 
 class _Head(HTTPResponse):

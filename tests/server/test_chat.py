@@ -5,6 +5,7 @@ import json
 import random
 import socket
 from collections.abc import Callable
+from functools import partialmethod
 from typing import Any
 
 import httpx
@@ -413,20 +414,33 @@ async def test_behind_the_heartbeats_failover_goes_on(settings: Any, poe: Script
     assert len(set(poe.keys_used())) == 2
 
 
+Push = Callable[[EventStream, Any], bool]
+
+
+def push_by(way: Callable[[Push, EventStream, Any], bool], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Texts and everything else are pushed by ``way``, which is given how they would be pushed otherwise."""
+    monkeypatch.setattr(EventStream, "push", partialmethod(_pushed, way, EventStream.push))
+    monkeypatch.setattr(EventStream, "push_texts", partialmethod(_pushed, way, EventStream.push_texts))
+
+
+def _pushed(stream: EventStream, way: Callable[[Push, EventStream, Any], bool], push: Push, said: Any) -> bool:
+    return way(push, stream, said)
+
+
 async def test_what_cannot_be_pushed_goes_the_long_way_in_its_place(
     client: AsyncOpenAI, poe: ScriptedPoe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Texts and everything else alike, in whatever order one way follows the other."""
-    push, moods = EventStream._push, random.Random(1)  # noqa: SLF001 - both ways to it
-    refused: list[int] = []
+    moods = random.Random(1)
+    refused: list[Any] = []
 
-    def push_or_not(self: EventStream, write: Callable[[Any], bytes], said: Any, pieces: int) -> bool:
+    def push_or_not(push: Push, stream: EventStream, said: Any) -> bool:
         if moods.random() < 0.5:
-            return push(self, write, said, pieces)
-        refused.append(pieces)
+            return push(stream, said)
+        refused.append(said)
         return False
 
-    monkeypatch.setattr(EventStream, "_push", push_or_not)
+    push_by(push_or_not, monkeypatch)
     pairs = [(f"{number} ", f"{number}{' [x]' * (number % 5 == 0)}; ") for number in range(100)]
     go_on = [asyncio.Event() for _ in pairs]
     writes = [text(one) + text(two) for one, two in pairs]
@@ -447,14 +461,14 @@ async def test_a_slow_reader_gets_every_piece_in_order(
 ) -> None:
     """Pieces that find no room go another way than those that do; neither overtakes the other, and few wait here."""
     waiting_bytes: list[int] = []
-    push = EventStream._push  # noqa: SLF001 - where they would gather
 
-    def push_and_look(self: EventStream, write: Callable[[Any], bytes], said: Any, pieces: int) -> bool:
-        pushed = push(self, write, said, pieces)
-        waiting_bytes.append(self._protocol.transport.get_write_buffer_size())
+    def push_and_look(push: Push, stream: EventStream, said: Any) -> bool:
+        pushed = push(stream, said)
+        way = stream._way  # noqa: SLF001 - where they would gather
+        waiting_bytes.append(way.get_write_buffer_size() if way is not None else 0)
         return pushed
 
-    monkeypatch.setattr(EventStream, "_push", push_and_look)
+    push_by(push_and_look, monkeypatch)
     pieces = [f"{number:05d}" + "x" * 4000 for number in range(4000)]  # more than the kernel holds for us
     poe.script = lambda _: Reply([META, *map(text, pieces), DONE])
     reader, writer = await asyncio.open_connection(*proxy.removeprefix("http://").split(":"), limit=16_384)
