@@ -35,7 +35,7 @@ from proxy.openai_api.response import Batch, ContentDeltas, Delta
 from proxy.poe_api.answer import Answer
 from proxy.poe_api.client import PoeClient
 from proxy.poe_api.doubtful import RefusedWithoutReason
-from proxy.poe_api.events import Event, Texts
+from proxy.poe_api.events import Event, Text, Texts
 from proxy.poe_api.query import Query, build_query_body
 from proxy.settings import PoeKey
 from proxy.translator.bad_answers import EmptyAnswer
@@ -277,7 +277,7 @@ class Attempts:
         def push_texts(texts: list[str]) -> Batch | None:
             if pass_on(texts):
                 return None if push_now(texts) else Batch(choice, [ContentDeltas(texts)])
-            return push([Texts(texts)])
+            return push([Texts(texts) if len(texts) > 1 else Text(texts[0])])
 
         while not reply.ended and (left := await answer.pump(push, push_texts)) is not None:
             if left.deltas:

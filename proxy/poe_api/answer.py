@@ -25,6 +25,18 @@ class Answer:
         is_done: whether Poe has said so; its last events may still have to be taken.
     """
 
+    __slots__ = (
+        "_connection",
+        "_decoder",
+        "_failure",
+        "_has_begun",
+        "_key",
+        "_time",
+        "_turn_ends_at",
+        "is_done",
+        "rate_limits",
+    )
+
     def __init__(self, connection: Connection, decoder: EventDecoder, key: str) -> None:
         self.rate_limits: RateLimits | None = parse_rate_limits(connection.headers)
         self._connection = connection
@@ -68,10 +80,8 @@ class Answer:
 
         def consume(data: bytes) -> bool:
             nonlocal taken
-            texts = texts_in(data)
-            if texts is not None:
-                taken = take_texts(texts)
-                return taken is not None
+            if (texts := texts_in(data)) is not None:
+                return (taken := take_texts(texts)) is not None
             if events := self._events_in(data):
                 taken = take(events)
             return decoder.ended or decoder.is_behind or taken is not None

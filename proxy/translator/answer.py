@@ -9,7 +9,6 @@ A text goes through ``thinking`` (thoughts or answer?), ``growing`` (what of it 
 Tool calls, and thoughts that come in ``json`` events, take no part in replacements.
 """
 
-import re
 import sys
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
@@ -28,16 +27,10 @@ from proxy.translator.chunk import PoeChunk, lone_call, read_chunk
 from proxy.translator.files import FileLinks
 from proxy.translator.growing import GrowingText
 from proxy.translator.kept import KeptText
+from proxy.translator.progress import is_progress
 from proxy.translator.thinking import Parted, ThinkingSplitter, part
 from proxy.translator.tool_calls import ToolCallReader
 
-#: What bots show while they work, alone in the answer: "Thinking...", "Generating image (3s elapsed)".
-_PROGRESS: Final = re.compile(
-    r"\s*(?:\*{0,2}(?:Thinking|Generating|Searching|Processing|Working|Loading)[^\n]{0,60}?(?:\.\.\.|…)\*{0,2}"
-    r"(?:\s*\(\d+s elapsed\))?|[^\n]{1,80}\(\d+s elapsed\))\s*"
-)
-#: Longer texts are not even looked at for progress, which keeps the time for it small.
-_MAX_PROGRESS_CHARACTERS: Final = 200
 #: Plain text is looked at as a whole after so many characters.
 _PASSED_CHARACTERS: Final = 16_384
 #: Of thoughts that came together so many are translated one by one, which takes 4 ms, and the others as one.
@@ -286,10 +279,11 @@ class AnswerBuilder:
             raise AnswerTooLarge
 
     def _append(self, text: str) -> list[Delta]:
-        self._note_passed()
+        if self._is_plain:
+            self._note_passed()
         if self._held is not None:
             whole = self._held + text
-            if not text or _is_progress(whole):
+            if not text or is_progress(whole):
                 self._held = whole
                 return []
             if self._is_replaced:
@@ -307,10 +301,10 @@ class AnswerBuilder:
             raise AnswerTooLarge(f"The answer changed after more than {_KEPT_CHARACTERS} characters.")
         self._is_replaced = True
         settled, self._held = self._held, text
-        if not settled or _is_progress(settled):
+        if not settled or is_progress(settled):
             return []
         before, after = ThinkingSplitter().feed(settled), ThinkingSplitter().feed(text)
-        if not _is_progress(text) and (text.startswith(settled) or _goes_on(before, after)):
+        if not is_progress(text) and (text.startswith(settled) or _goes_on(before, after)):
             deltas, self._held = self._show(settled), text
             return deltas
         if not before.reasoning or after.reasoning:
@@ -329,19 +323,21 @@ class AnswerBuilder:
 
     def _let(self, parted: Parted) -> list[Delta]:
         """More of thoughts and text, as they go out."""
-        content = self._content.append(parted.content)
-        if parted.reasoning:
+        reasoning, content = parted
+        if reasoning:
             say = self._reasoning.show if self._thinks_anew else self._reasoning.append
             self._thinks_anew = False
-            thoughts = say(parted.reasoning)
-            return [*self._reasoning_delta(thoughts), *self._content_delta(self._links.feed(content))]
-        deltas = self._content_delta(self._links.feed(content))
+            deltas = self._reasoning_delta(say(reasoning))
+            if content:
+                deltas += self._content_delta(self._links.feed(self._content.append(content)))
+            return deltas
+        deltas = self._content_delta(self._links.feed(self._content.append(content)))
         self._is_plain = self._thinking.in_answer and self._content.is_growing and not self._links.is_waiting
         return deltas
 
     def _final(self, held: str) -> str:
         """A progress line that nothing replaced says nothing beside the file or the call it was about."""
-        return "" if (self._files or self._calls) and _is_progress(held) else held
+        return "" if (self._files or self._calls) and is_progress(held) else held
 
     def _read(self, chunk: PoeChunk) -> list[Delta]:
         """An OpenAI chunk: text, thoughts, a refusal, calls, and why it ended."""
@@ -385,14 +381,6 @@ class AnswerBuilder:
             return []
         self._count(text)
         return [ContentDelta(text)]
-
-
-def _is_progress(text: str) -> bool:
-    return (
-        len(text) <= _MAX_PROGRESS_CHARACTERS
-        and ("..." in text or "…" in text or "elapsed)" in text)  # quicker than to find out that nothing matches
-        and _PROGRESS.fullmatch(text) is not None
-    )
 
 
 def _goes_on(before: Parted, after: Parted) -> bool:

@@ -36,17 +36,16 @@ class FileLinks:
     definition at the end makes it a link. Files that nothing refers to stand at the end.
     """
 
-    __slots__ = ("_after_bang", "_by_ref", "_files", "_held", "_linked", "_said", "_sent")
+    __slots__ = ("_by_ref", "_files", "_held", "_linked", "_said", "_sent")
 
     def __init__(self, limit_characters: int | None = None) -> None:
         """Args: ``limit_characters`` how much of what went out is kept (``KeptText``)."""
         self._files: list[File] = []
         self._by_ref: dict[str, File] = {}
         self._held = ""
-        self._after_bang = False
         self._linked: set[str] = set()
         self._sent = KeptText(limit_characters)
-        self._said = "\n\n"
+        self._said = "\n\n"  # the last two characters of it
 
     @property
     def sent(self) -> str:
@@ -127,7 +126,7 @@ class FileLinks:
         return self._is_picture(at, text) or bool(self._by_ref)
 
     def _is_picture(self, at: int, text: str) -> bool:
-        return text[at - 1] == "!" if at else self._after_bang
+        return text[at - 1] == "!" if at else self._said.endswith("!")
 
     def _let(self, text: str, held: str) -> str:
         self._note(text)
@@ -137,8 +136,7 @@ class FileLinks:
     def _note(self, text: str) -> None:
         if text:
             self._sent.append(text)
-            self._after_bang = text[-1] == "!"
-            self._said = (self._said + text)[-2:] if len(text) < 2 else text[-2:]
+            self._said = text[-2:] if len(text) > 1 else self._said[-1:] + text
 
 
 def picture_urls(text: str) -> list[str]:

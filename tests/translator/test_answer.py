@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 
 from proxy.openai_api.response import ContentDelta, ContentDeltas, Delta, ReasoningDelta, ToolCallDelta
 from proxy.poe_api.events import Done, Event, File, Json, Replace, Text, Texts
-from proxy.translator.answer import _PROGRESS, AnswerBuilder, Said
+from proxy.translator.answer import AnswerBuilder, Said
+from proxy.translator.progress import _PROGRESS
 from proxy.translator.tool_calls import ToolCallReader
 
 IMAGE = File(url="https://poecdn/a.png", content_type="image/png", name="a.png", inline_ref=None)
