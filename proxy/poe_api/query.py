@@ -16,8 +16,9 @@ import orjson
 
 from proxy.poe_api.attachments import Attachment, FileToAttach
 
-#: More text than this is encoded in pieces, of so many characters at most.
-_LONG_CHARACTERS: Final = 256 * 1024
+#: More text than this is encoded in pieces, of so many characters at most: orjson asks for eight times as many bytes,
+#: and a block of a megabyte comes from the system anew each time, with a page fault for every 4 KB that are used.
+_LONG_CHARACTERS: Final = 96 * 1024
 #: Where the messages go. It is the first of its kind: what stands before it is ours.
 _NO_MESSAGES: Final = b'"query":[]'
 
