@@ -6,7 +6,7 @@ import os
 import sys
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Final
+from typing import Final, TextIO
 
 import orjson
 
@@ -24,7 +24,7 @@ _QUIET: Final = ("sanic.root", "sanic.server", "sanic.access", "sanic.error", "a
 def configure_logs(settings: Settings) -> None:
     """Sets up the root logger of this process; replaces what was there."""
     _leave_out_what_no_line_shows()
-    handler = logging.StreamHandler(sys.stderr)
+    handler = LineHandler(sys.stderr)
     redaction = Redaction(secrets_of(settings))
     if _is_json_wanted(settings.log_format):
         handler.setFormatter(JsonFormatter(redaction))
@@ -53,6 +53,21 @@ def _is_json_wanted(log_format: str) -> bool:
 
 def _shows_colour() -> bool:
     return sys.stderr.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+class LineHandler(logging.StreamHandler[TextIO]):
+    """Writes to a stream that sends each line off by itself, as standard error does: logging would have it do so twice.
+
+    That is a fifth of the Python of a line that is not its own.
+    """
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self.stream.write(f"{self.format(record)}\n")
+        except RecursionError:  # as in logging: it would only come again
+            raise
+        except Exception:  # noqa: BLE001 - an edge: a line is worth no request
+            self.handleError(record)
 
 
 class JsonFormatter(logging.Formatter):
