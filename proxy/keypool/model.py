@@ -110,11 +110,10 @@ class ModelPool:
 
     def settle(self, lease: Lease, verdict: Verdict) -> int:
         """Ends a lease and applies the verdict; returns the ms that something rests."""
-        now = self._now_ms()
         entry = self._keys[lease.key.key_id]
-        account = lease.key.account_id
         entry.leases.pop(lease.lease_id, None)
         if verdict.effect == "clear":
+            account = lease.key.account_id
             entry.strikes = 0
             self._account_strikes.pop(account, None)
             self._bots.pop(lease.bot, None)
@@ -125,7 +124,7 @@ class ModelPool:
         breaker = self._bots.get(lease.bot)
         if breaker and breaker.probing_lease == lease.lease_id:
             breaker.probing_until, breaker.probing_lease = 0, ""
-        return self._apply(verdict, entry, lease.bot, now)
+        return self._apply(verdict, entry, lease.bot, self._now_ms())
 
     def close_breaker(self, lease: Lease) -> None:
         """The bot that ``lease`` tries has begun to answer."""

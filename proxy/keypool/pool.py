@@ -350,12 +350,12 @@ class KeyPool:
         return telling
 
     def _note_told(self, settlement: Settlement, telling: "asyncio.Future[int]") -> None:
-        error = None if telling.cancelled() else telling.exception()
-        if telling.cancelled() or is_absence(error):
-            self._behind.set()
-            return
-        if error is not None:  # the script failed, and would again
-            _log.error("a settlement is lost", exc_info=error)
+        error = StoreUnavailable() if telling.cancelled() else telling.exception()
+        if error is not None:
+            if is_absence(error):
+                self._behind.set()
+                return
+            _log.error("a settlement is lost", exc_info=error)  # the script failed, and would again
         self._outbox.remove(settlement)
 
     async def _take_back_unanswered(self) -> None:

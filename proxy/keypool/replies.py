@@ -14,7 +14,8 @@ def read_lease_reply(reply: Sequence[Any], lease_id: str, wanted: Wanted, keys: 
     match reply[0]:
         case "leased":
             room = _room(reply[5]) if wanted.caller else None
-            return Lease(lease_id, keys[reply[1]], wanted.bot, _skipped(reply[3]), bool(reply[4]), room)
+            skipped = _skipped(reply[3]) if reply[3] else ()
+            return Lease(lease_id, keys[reply[1]], wanted.bot, skipped, bool(reply[4]), room)
         case "client":
             ms, limit, used, held, wants, waits, ahead = (int(part) for part in reply[2:9])
             return ClientRefused(reply[1], seconds(ms), limit, used, held, wants, bool(waits), ahead)

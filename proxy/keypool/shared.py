@@ -91,8 +91,8 @@ class SharedPool:
         self._keys = keys
         self._store = store
         self._limits = limits
-        self._cooldown = cooldown
         self._lease_ms = ms(limits.lease_s)
+        self._guess_ms = ms(cooldown.base_s), ms(cooldown.cap_s)
         self._keyset = store.keys.keyset(_digest(keys))
         self.worker = secrets.token_hex(6)
         self._signature = f"{instance} {self.worker}"
@@ -125,7 +125,8 @@ class SharedPool:
         One that lets nothing rest may wait for the next lease and go with it.
         """
         names, lease, verdict = self._store.keys, settlement.lease, settlement.verdict
-        guess = verdict.guess or self._cooldown
+        guess = verdict.guess
+        base_ms, cap_ms = self._guess_ms if guess is None else (ms(guess.base_s), ms(guess.cap_s))
         return self._store.run(
             _SETTLE_LEASE,
             [names.ring, names.resting, names.out, names.probes],
@@ -140,9 +141,9 @@ class SharedPool:
                 verdict.outcome,
                 verdict.effect,
                 -1 if verdict.stated_s is None else ms(verdict.stated_s),
-                ms(guess.base_s),
-                ms(guess.cap_s),
-                ms(age_s),
+                base_ms,
+                cap_ms,
+                ms(age_s) if age_s else 0,
                 KEEP_MS,
                 settlement.rpm,
             ],

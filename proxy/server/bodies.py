@@ -50,9 +50,10 @@ class Bodies:
 
     def take_now(self, size: int, caller: str) -> None:
         """Makes room for more of a short body. Raises TooManyBodies."""
-        if self.taken_bytes + size > self._max_bytes or self._is_over_share(size, caller):
+        taken, by_caller = self.taken_bytes + size, self._taken_by.get(caller, 0) + size
+        if taken > self._max_bytes or by_caller > self._max_of_caller:
             raise TooManyBodies
-        self._take(size, caller)
+        self.taken_bytes, self._taken_by[caller] = taken, by_caller
 
     async def take(self, size: int, caller: str) -> None:
         """Makes room for more of a large body, first come first served. One whose caller has its share waits for that.

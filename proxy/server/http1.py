@@ -87,23 +87,23 @@ class StrictHttp(Http):
         buffer = self.recv_buffer
         end = await self._end_of_head(buffer)
         raw = bytes(buffer[:end])
-        head = parse_head(raw)
-        self.url, self.keep_alive, self.head_only = head.target, head.keep_alive, head.method == "HEAD"
+        method, target, version, fields, keep_alive, has_body, length, expects_continue = parse_head(raw)
+        self.url, self.keep_alive, self.head_only = target, keep_alive, method == "HEAD"
         protocol = self.protocol
         request = protocol.request_class(
-            url_bytes=head.target.encode("ascii"),
-            headers=Header(head.fields),
+            url_bytes=target.encode("ascii"),
+            headers=Header(fields),
             head=raw,
-            version=head.version,
-            method=head.method,
+            version=version,
+            method=method,
             transport=protocol.transport,
             app=protocol.app,
         )
         protocol.request_class._current.set(request)  # noqa: SLF001 - what Sanic's Request.get_current goes by
-        self.request_bytes_left = self.request_bytes = head.length or 0
-        if head.has_body:
-            self.request_body = True if head.length is not None else "chunked"
-            self.expecting_continue = head.expects_continue
+        self.request_bytes_left = self.request_bytes = length or 0
+        if has_body:
+            self.request_body = True if length is not None else "chunked"
+            self.expecting_continue = expects_continue
         del buffer[: end + 4]
         self.request, request.stream = request, self
         protocol.state["requests_count"] += 1

@@ -42,7 +42,7 @@ class RoundTrip:
         smoothed_s = self.smoothed_s
         self.smoothed_s = smoothed_s = smoothed_s + (took_s - smoothed_s) * _SHARE if smoothed_s else took_s
         fastest_s = self._fastest_s * _FORGETS
-        self._fastest_s = fastest_s = min(fastest_s, took_s)
+        self._fastest_s = fastest_s = took_s if took_s < fastest_s else fastest_s  # noqa: FURB136 - quicker than ``min``
         self.is_near = fastest_s < NEAR_S
         allowed_s = _ROUND_TRIPS * smoothed_s
         self.allowed_s = self._floor_s if allowed_s <= FLOOR_S else min(self.cap_s, allowed_s)

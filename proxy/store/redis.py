@@ -168,7 +168,7 @@ class RedisStore:
     def _call(
         self, command: Command, keys: Sequence[str], arguments: Sequence[str | int], *, may_wait: bool = False
     ) -> Reply:
-        reply = Reply(loop=asyncio.get_running_loop())
+        reply = Reply()
         if self.available:
             self._batches.add(Call(command, keys, arguments, reply), may_wait=may_wait)
         else:
