@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import lru_cache
 from operator import itemgetter
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import hiredis
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -43,18 +43,9 @@ _command_of: Final[Callable[[Call], Command]] = itemgetter(0)
 _NO_LOADS: Final[frozenset[Command]] = frozenset()
 
 
-class _Sent(NamedTuple):
-    """A batch under way.
-
-    Attributes:
-        loads: scripts that were sent in front of the calls.
-        goes_alone: whether the next batch waits for its replies.
-    """
-
-    calls: Sequence[Call]
-    loads: Collection[Command]
-    goes_alone: bool
-    at_s: float
+#: A batch under way: its calls, the scripts that were sent in front of them, whether the next batch waits for its
+#: replies, and when it was sent. A plain tuple, since every exchange has one.
+_Sent = tuple[Sequence[Call], Collection[Command], bool, float]
 
 
 class Batches:
@@ -128,7 +119,7 @@ class Batches:
     def fail(self) -> None:
         """Fails everything that waits, and gives up the connection."""
         self._drop_pipe()
-        calls = [call for sent in self._under_way for call in sent.calls] + self._missing + self._waiting
+        calls = self._calls_under_way() + self._missing + self._waiting
         self._under_way.clear()
         self._missing, self._waiting = [], []
         self._is_busy = self._is_repeating = False
@@ -137,8 +128,7 @@ class Batches:
     async def close(self) -> None:
         """Waits for the calls so far, no longer than two deadlines; the rest fail, and all that come later."""
         self._leave()
-        replies = [call.reply for sent in self._under_way for call in sent.calls]
-        replies += [call.reply for call in (*self._missing, *self._waiting)]
+        replies = [call.reply for call in (*self._calls_under_way(), *self._missing, *self._waiting)]
         if replies:
             await asyncio.wait(replies, timeout=2 * self._round_trip.allowed_s)
         self._is_closed = True
@@ -194,7 +184,7 @@ class Batches:
         if not self._under_way:
             self._clock.start(self._round_trip.allowed_s)
         goes_alone = self._round_trip.is_near
-        self._under_way.append(_Sent(calls, scripts, goes_alone, time.perf_counter()))
+        self._under_way.append((calls, scripts, goes_alone, time.perf_counter()))
         pipe.send(packed, len(scripts) + len(calls), self._on_replies)
         if not goes_alone:
             asyncio.get_running_loop().call_later(_MOMENT_S, self._begin)
@@ -246,13 +236,16 @@ class Batches:
             self._break(RedisConnectionError(_LOST))
             return
         self._drop_pipe()
-        calls = [call for sent in self._under_way for call in sent.calls]
+        calls = self._calls_under_way()
         self._under_way.clear()
         self._waiting, self._missing = [*self._missing, *calls, *self._waiting], []
         self._is_repeating = bool(self._waiting)
         if self._waiting:
             self._is_busy = True  # until ``attach``
         self._connect()
+
+    def _calls_under_way(self) -> list[Call]:
+        return [call for calls, *_ in self._under_way for call in calls]
 
     def _break(self, error: Exception) -> None:
         """Everything that waits fails. Told first: who calls now must not overtake who fails now."""

@@ -73,6 +73,9 @@ def _read_lua(package: str, name: str) -> str:
     return (files(package) / "lua" / f"{name}.lua").read_text(encoding="utf-8")
 
 
+_set_result: Final = asyncio.Future.set_result  # quicker than ``super()``
+
+
 class Reply(asyncio.Future[Any]):
     """What a call comes to.
 
@@ -86,9 +89,10 @@ class Reply(asyncio.Future[Any]):
 
     def set_result(self, result: Any, /) -> None:
         """The call was carried out."""
-        super().set_result(result)
-        if self.waiting is not None and not self.waiting.done():
-            self.waiting.set_result(result)
+        _set_result(self, result)
+        waiting = self.waiting
+        if waiting is not None and not waiting.done():
+            waiting.set_result(result)
 
     def set_exception(self, exception: type[BaseException] | BaseException, /) -> None:
         """It was not, or its script failed."""
@@ -145,8 +149,9 @@ def deliver(
     missing = []
     for call, reply in zip(calls, replies, strict=True):
         if not isinstance(reply, Exception):
-            if not call.reply.done():
-                call.reply.set_result(reply)
+            waiting = call.reply
+            if not waiting.done():
+                waiting.set_result(reply)
         elif isinstance(reply, NoScriptError) and call.command not in loaded:
             missing.append(call)
         elif not is_of_the_call(reply):
