@@ -45,6 +45,41 @@ class Connection(asyncio.Protocol):
         turns: in which it reads on after a large read, and what it has read is worked through.
     """
 
+    #: More attributes than objects of one class share the names of: each would have a dict of its own, of 1.6 KB.
+    __slots__ = (
+        "_consume",
+        "_ending_left",
+        "_ends_with_connection",
+        "_failure",
+        "_first_until",
+        "_has_head",
+        "_head_bytes",
+        "_heard_at",
+        "_idle_s",
+        "_loop",
+        "_may_be_kept",
+        "_on_free",
+        "_on_lost",
+        "_parser",
+        "_parts",
+        "_paused",
+        "_poll",
+        "_sent_at",
+        "_time",
+        "_timer",
+        "_total_until",
+        "_transport",
+        "_waiter",
+        "_waiting_bytes",
+        "_was_taken",
+        "headers",
+        "idle_since",
+        "on_body",
+        "status",
+        "turns",
+        "whole",
+    )
+
     def __init__(
         self, on_free: Callable[["Connection"], None], on_lost: Callable[["Connection"], None], turns: TurnQueue
     ) -> None:
