@@ -94,7 +94,7 @@ class Relay:
         if push is None:
             call.held_bytes = lambda: sum(query.reply.held_bytes for choice in choices for query in choice.queries)
         counting = _Counting(self._tokens, plan, choices, show, prompt, call.on_prompt_gone)
-        if len(body) > _LONG_BYTES or plan.query.files:
+        if not body or len(body) > _LONG_BYTES:  # with files there is no body yet
             call.forget_messages()
         del plan, body  # choices and counting let go of the prompt when nothing is asked again
         try:

@@ -44,19 +44,23 @@ class Reply:
         if plan.offer.tools:
             calls = ToolCallReader(plan.call_ids, one_only=plan.offer.one_only, keep_all=keep)
         self._answer = AnswerBuilder(calls, max_bytes=max_bytes, keep_all=keep)
-        #: Without the plan, whose prompt is let go of while the answer arrives.
-        self._new_limits = partial(
-            AnswerLimits,
-            encoder,
-            stops=plan.stops,
-            visible_tokens=plan.visible_tokens,
-            all_tokens=plan.all_tokens,
-        )
-        self._limits = self._new_limits() if plan.is_limited else None
+        self._limits: AnswerLimits | None = None
         #: What the limits let through.
-        self._kept = _Kept(None if keep else _KEPT_CHARACTERS) if plan.is_limited else None
-        self.pass_on: Callable[[list[str]], bool] = self._answer.pass_on if self._kept is None else _pass_nothing_on
+        self._kept: _Kept | None = None
+        self.pass_on: Callable[[list[str]], bool] = self._answer.pass_on
         self.ended = False
+        if plan.is_limited:
+            #: Without the plan, whose prompt is let go of while the answer arrives.
+            self._new_limits = partial(
+                AnswerLimits,
+                encoder,
+                stops=plan.stops,
+                visible_tokens=plan.visible_tokens,
+                all_tokens=plan.all_tokens,
+            )
+            self._limits = self._new_limits()
+            self._kept = _Kept(None if keep else _KEPT_CHARACTERS)
+            self.pass_on = _pass_nothing_on
 
     @property
     def finish_reason(self) -> FinishReason:
