@@ -159,10 +159,10 @@ class ChunkWriter:
             if len(text) <= MAX_DELTA_CHARACTERS:  # bytes, of which a text has no fewer than characters
                 return self._before + (text if text.isascii() else with_whole_lines(text)) + self._after
         array = orjson.dumps(texts, option=orjson.OPT_INDENT_2)
-        longest = len(array) - _LEAST_IN_ARRAY * (len(texts) - 1)  # or less
-        if longest > MAX_DELTA_CHARACTERS and (pieces := short(texts)) is not texts:
+        may_be_long = len(array) > MAX_DELTA_CHARACTERS + _LEAST_IN_ARRAY * len(texts)
+        if may_be_long and (pieces := short(texts)) is not texts:
             array = orjson.dumps(pieces, option=orjson.OPT_INDENT_2)
-        array = with_whole_lines(array[4:-2])
+        array = array[4:-2] if array.isascii() else with_whole_lines(array[4:-2])
         return self._before + array.replace(b",\n  ", self._after + self._before) + self._after
 
     def error(self, error: ProxyError) -> bytes:

@@ -57,9 +57,9 @@ class EventStream:
         "_heartbeat_s",
         "_is_sending",
         "_loop",
-        "_quiet_until",
         "_request",
         "_response",
+        "_sent_at",
         "_time",
         "_timer",
         "_way",
@@ -82,8 +82,9 @@ class EventStream:
         self.chunks = 0
         self._ended = False
         self._beat: asyncio.Task[None] | None = None
-        self._quiet_until = self._loop.time() + hold_s
-        self._timer = self._loop.call_at(self._quiet_until, self._on_silence)
+        #: When something was sent last; at first such that silence lasts for ``hold_s`` from now.
+        self._sent_at = self._time() + hold_s - heartbeat_s
+        self._timer = self._loop.call_at(self._sent_at + heartbeat_s, self._on_silence)
 
     @property
     def opened(self) -> bool:
@@ -129,7 +130,7 @@ class EventStream:
         data = self._writer.write(batch)
         if data:  # thoughts in a legacy completion have none: a chunk of no bytes would end the body
             transport.write(b"%x\r\n%b\r\n" % (len(data), data))
-            self._quiet_until = self._time() + self._heartbeat_s
+            self._sent_at = self._time()
             self.chunks += pieces
         return True
 
@@ -140,7 +141,7 @@ class EventStream:
             return False
         data = self._write_texts(texts)
         transport.write(b"%x\r\n%b\r\n" % (len(data), data))
-        self._quiet_until = self._time() + self._heartbeat_s
+        self._sent_at = self._time()
         self.chunks += len(texts)
         return True
 
@@ -173,7 +174,7 @@ class EventStream:
         self._is_sending, self._way = True, None
         try:
             response = self._response or await self._open()
-            self._quiet_until = self._loop.time() + self._heartbeat_s
+            self._sent_at = self._time()
             if last:
                 self._ended = True
                 self._timer.cancel()
@@ -195,11 +196,15 @@ class EventStream:
 
     def _on_silence(self) -> None:
         """The timer: sends a heartbeat when nothing was sent lately, and always sets itself again."""
-        now = self._loop.time()
-        if now >= self._quiet_until and not self._is_sending and (self._beat is None or self._beat.done()):
-            self._quiet_until = now + self._heartbeat_s
+        now = self._time()
+        if (
+            now >= self._sent_at + self._heartbeat_s
+            and not self._is_sending
+            and (self._beat is None or self._beat.done())
+        ):
+            self._sent_at = now
             self._beat = self._loop.create_task(self._send_heartbeat())
-        self._timer = self._loop.call_at(max(self._quiet_until, now + 0.01), self._on_silence)
+        self._timer = self._loop.call_at(max(self._sent_at + self._heartbeat_s, now + 0.01), self._on_silence)
 
 
 class _Head(HTTPResponse):
