@@ -8,10 +8,7 @@ Never sends a request twice: whoever asked may have paid for the first. ``was_st
 """
 
 import asyncio
-import fcntl
 import select
-import termios
-from array import array
 from collections.abc import Callable, Sequence
 from typing import Final, cast
 
@@ -20,6 +17,7 @@ import httptools
 from proxy.errors import PoeFailed, PoeTimeout, StreamCut
 from proxy.poe_api.turns import TurnQueue
 from proxy.poe_api.unreached import Dropped
+from proxy.poe_api.unread import has_unread
 
 #: The head of an answer may be so large.
 _MAX_HEAD_BYTES: Final = 64 * 1024
@@ -85,8 +83,7 @@ class Connection(asyncio.Protocol):
     ) -> None:
         """Args: ``on_free`` when the next request may be sent, ``on_lost`` when it is gone; ``turns`` shared by all."""
         self.turns = turns
-        self._on_free = on_free
-        self._on_lost = on_lost
+        self._on_free, self._on_lost = on_free, on_lost
         self._loop = asyncio.get_running_loop()
         self._time = self._loop.time
         self._transport: asyncio.Transport
@@ -96,22 +93,17 @@ class Connection(asyncio.Protocol):
         #: Python that an event of a burst took.
         self._parts: list[bytes] = []
         self.on_body: Callable[[bytes], None] = self._parts.append
-        self._waiting_bytes = 0
-        self._head_bytes = 0
-        self._paused = False
-        self._has_head = False
-        self._ends_with_connection = self._may_be_kept = False
+        self._waiting_bytes = self._head_bytes = 0
+        self._paused = self._has_head = self.whole = self._ends_with_connection = self._may_be_kept = False
         self._ending_left: int | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._consume: Callable[[bytes], bool] | None = None
         self._failure: PoeFailed | None = None
-        self._was_taken = True
         self._timer: asyncio.TimerHandle | None = None
+        self._was_taken = True
         self._first_until = self._total_until = self._idle_s = self._heard_at = self._sent_at = 0.0
-        self.idle_since = 0.0
-        self.status = 0
+        self.idle_since, self.status = 0.0, 0
         self.headers: dict[str, str] = {}
-        self.whole = False
 
     def send(self, request: Sequence[bytes], *, first_s: float, idle_s: float, total_s: float) -> None:
         """Sends a request, and begins its clocks.
@@ -312,12 +304,6 @@ class Connection(asyncio.Protocol):
         if self._ending_left < 0:
             self.close()
 
-    def _has_unread(self) -> bool:
-        """Whether a part of the request is still here, or not acknowledged by the server's system."""
-        waiting = array("i", [0])
-        fcntl.ioctl(self._transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, waiting)
-        return self._transport.get_write_buffer_size() > 0 or waiting[0] > 0
-
     # asyncio calls these.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -354,7 +340,7 @@ class Connection(asyncio.Protocol):
 
     def eof_received(self) -> None:
         """There will be no answer any more, so what is not sent yet needs no sending."""
-        if not self._has_head and self._has_unread():
+        if not self._has_head and has_unread(self._transport):
             self._was_taken = False
         if self._transport.get_write_buffer_size():
             self.close()
