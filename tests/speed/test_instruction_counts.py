@@ -29,8 +29,8 @@ from tests.speed.reference import instructions, scale
 BUDGETS: Final[Counts] = {
     "streamed request": Count(9_600, 420, 19_000, 880),  # 8375.0 or 8590.0, 354.0, 13593.0, 625.0
     "event in a burst": Count(5, 0.1, 5, 0.1),  # 0.0 to 0.9, 0.0, 0.0 to 0.9, 0.0
-    "lone event": Count(410, 14, 410, 14),  # 310.0, 9.0, 310.0, 9.0
-    "lone thought": Count(1_100, 46, 1_200, 56),  # 756.0, 35.0, 786.0, 39.0
+    "lone event": Count(410, 12, 410, 12),  # 280.0, 8.0, 280.0, 8.0
+    "lone thought": Count(940, 40, 990, 46),  # 627.0, 27.0, 657.0, 31.0
     "whole answer": Count(9_100, 400, 19_000, 890),  # 7961.0 or 8176.0, 341.0, 13548.0, 636.0
 }
 
