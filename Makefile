@@ -10,6 +10,9 @@ PEERS_READY := $(PEERS)/.ready
 NODE_CLIENTS := tests/contract/node
 NODE_READY := $(NODE_CLIENTS)/node_modules/.ready
 
+# The tests start Python hundreds of times; each start is half a second shorter when it need not compile the proxy.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help setup clients demo cluster serve test test-python check fmt lint types cov bench bench-peers scaling soak hostile config image-check lock clean
 

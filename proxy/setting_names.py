@@ -4,6 +4,7 @@ A variable is refused when it differs from a setting by about one letter, or onl
 its unit is written. Short names (``HOST``, ``PORT``) are left alone: too many other programs have one like them.
 """
 
+import functools
 import re
 from collections.abc import Collection, Mapping
 from difflib import get_close_matches
@@ -27,20 +28,22 @@ def misspelt(environment: Mapping[str, str], settings: Collection[str], files: C
         settings: every name that is one.
         files: those of them that may also come as ``NAME_FILE``.
     """
-    file_names = {f"{name}_FILE" for name in files}
+    file_names = frozenset(f"{name}_FILE" for name in files)
+    setting_names = frozenset(settings)
     problems = []
     for name, value in sorted(environment.items()):
-        if not value or name in settings or name in file_names:
+        if not value or name in setting_names or name in file_names:
             continue
-        meant = _OTHER_NAMES.get(name) or _alike(name, file_names if name.endswith("_FILE") else settings)
+        meant = _OTHER_NAMES.get(name) or _alike(name, file_names if name.endswith("_FILE") else setting_names)
         if meant:
             problems.append(f"{name}: there is no such setting; did you mean {meant}?")
-        elif len(name) > _SHORTEST + len("_FILE") and name.removesuffix("_FILE") in settings:
+        elif len(name) > _SHORTEST + len("_FILE") and name.removesuffix("_FILE") in setting_names:
             problems.append(f"{name}: only {', '.join(files)} may come from a file")
     return problems
 
 
-def _alike(name: str, settings: Collection[str]) -> str:
+@functools.lru_cache(maxsize=1000)
+def _alike(name: str, settings: frozenset[str]) -> str:
     """The setting that was probably meant, "" when there is none."""
     if len(name) < _SHORTEST - 1:
         return ""
@@ -49,5 +52,6 @@ def _alike(name: str, settings: Collection[str]) -> str:
     return next(iter([*same[-1:], *get_close_matches(name, long, n=1, cutoff=_ALIKE)]), "")
 
 
+@functools.lru_cache(maxsize=1000)
 def _stem(name: str) -> str:
     return _UNIT_OR_PLURAL.sub("", name.replace("_", ""))

@@ -1,7 +1,9 @@
 """Fixtures shared by all tests."""
 
+import asyncio
 import contextlib
 import functools
+import gc
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -10,6 +12,7 @@ from typing import Any, Final
 import httpx
 import pytest
 import redis
+import uvloop
 from hypothesis import settings as hypothesis_settings
 from openai import AsyncOpenAI
 
@@ -24,6 +27,22 @@ ROOT: Final = Path(__file__).parents[1]
 hypothesis_settings.register_profile("ci", max_examples=100, deadline=None)
 hypothesis_settings.register_profile("nightly", max_examples=10_000, deadline=None)
 hypothesis_settings.load_profile("ci")
+
+# Collecting makes some hundred thousand objects that stay to the end. The garbage collector looks at them neither while
+# they are made nor later, which saves a tenth of the suite's time.
+gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """Switches the garbage collector on again, for what the tests make."""
+    gc.collect()
+    gc.freeze()
+    gc.enable()
+
+
+def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Tests run on the event loop that serves."""
+    return {"uvloop": uvloop.new_event_loop}
 
 
 def pytest_configure(config: pytest.Config) -> None:

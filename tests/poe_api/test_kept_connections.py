@@ -58,7 +58,10 @@ class Closing:
 
     def half_close(self) -> None:
         """In good order, while most of what was sent has not arrived."""
-        self.connections[0].get_extra_info("socket").shutdown(socket.SHUT_WR)
+        with socket.fromfd(
+            self.connections[0].get_extra_info("socket").fileno(), socket.AF_INET, socket.SOCK_STREAM
+        ) as copy:
+            copy.shutdown(socket.SHUT_WR)
 
 
 @contextlib.asynccontextmanager
