@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from proxy.parentage import end_with_parent
+from proxy.pdeathsig import end_with_parent
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 

@@ -4,7 +4,7 @@ import pytest
 
 from proxy import errors
 from proxy.outcomes import CLIENT_LIMITS, is_failure, is_refusal, refusals_in
-from proxy.server.call_log import Outcome
+from proxy.server.observability.call_log import Outcome
 from proxy.translator.bad_answers import AnswerTooLarge, EmptyAnswer, NotTheJsonAskedFor
 
 

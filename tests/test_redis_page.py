@@ -16,10 +16,11 @@ import pytest
 import redis.asyncio
 
 from proxy.clients.admin import ClientAdmin
+from proxy.credentials import fingerprint, parse_poe_keys
 from proxy.gateway.uploads import Uploads
 from proxy.poe_api.attachments import RemoteFile
 from proxy.poe_api.upload import UploadClient
-from proxy.settings import Settings, fingerprint, parse_poe_keys
+from proxy.settings import Settings
 from proxy.store.redis import RedisStore
 from tests.support.leaks import ROWS
 from tests.support.scripted_poe import Asked, Reply, ScriptedPoe, echo, error_event, failure

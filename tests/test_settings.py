@@ -12,15 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proxy.credentials import PoeKey, fingerprint, parse_poe_keys
 from proxy.settings import (
     SECRET_NAMES,
     SETTING_NAMES,
-    PoeKey,
     Settings,
     SettingsError,
-    fingerprint,
     load_settings,
-    parse_poe_keys,
 )
 
 Load = Callable[..., Settings]

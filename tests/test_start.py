@@ -16,7 +16,7 @@ THEIRS: Final = ("sanic", "aiohttp", "jsonschema", "splintr")
 
 @pytest.mark.parametrize(
     ("modules", "never"),
-    [("proxy.cli.serve, proxy.server.supervision", (*NEVER, *THEIRS)), ("proxy.server.worker", NEVER)],
+    [("proxy.cli.serve, proxy.server.process.supervision", (*NEVER, *THEIRS)), ("proxy.server.process.worker", NEVER)],
     ids=["the main process", "a worker"],
 )
 def test_a_process_loads_nothing_that_it_does_not_need(modules: str, never: tuple[str, ...]) -> None:

@@ -11,10 +11,11 @@ from rich.table import Column, Table
 
 from proxy.cli.configuration import settings_or_exit
 from proxy.cli.shared_state import open_reports
+from proxy.credentials import PoeKey
 from proxy.errors import PoeError, StoreUnavailable
 from proxy.poe_api.client import PoeClient, Timeouts
-from proxy.server.startup import warnings_of
-from proxy.settings import PoeKey, Settings
+from proxy.server.process.startup import warnings_of
+from proxy.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,8 @@ _MODULES: Final = {
     "demo": "proxy.cli.demo",
     "keys": "proxy.cli.keys",
     "usage": "proxy.cli.usage",
-    "trail": "proxy.cli.newest",
-    "events": "proxy.cli.newest",
+    "trail": "proxy.cli.streams",
+    "events": "proxy.cli.streams",
     "clients": "proxy.cli.clients",
 }
 

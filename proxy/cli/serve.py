@@ -28,8 +28,8 @@ def run_server(settings: Settings, *, warn: bool = True) -> NoReturn:
         settings: complete.
         warn: whether to log which settings are risky.
     """
-    from proxy.server import supervision  # noqa: PLC0415 - Sanic and the rest are not loaded to report a bad setting
-    from proxy.server.orders import end_on_signals  # noqa: PLC0415 - the same
+    from proxy.server.process import supervision  # noqa: PLC0415 - Sanic and the rest are not loaded to report a bad setting
+    from proxy.server.process.signals import end_on_signals  # noqa: PLC0415 - the same
 
     end_on_signals()
     try:

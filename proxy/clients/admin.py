@@ -9,9 +9,8 @@ from typing import Any, Final
 
 from proxy.clients.record import LIMIT_NAMES, ClientRecord, Token, digest_of, new_token, record_of
 from proxy.errors import InvalidRequest
-from proxy.keypool.shared import pairs
 from proxy.store.reports import ScriptRunner
-from proxy.store.script import Script
+from proxy.store.script import Script, pairs
 
 _WRITE_CLIENT = Script(__package__, "write_client")
 _REMOVE_CLIENT = Script(__package__, "remove_client")

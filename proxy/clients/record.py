@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from proxy.keypool.callers import ClientLimits
+from proxy.clients.limits import ClientLimits
 
 _TOKEN: Final = re.compile(r"pp-(?P<id>[a-z0-9]{8})-(?P<secret>[A-Za-z0-9_-]{20,64})")
 #: The limits, as they are called everywhere.

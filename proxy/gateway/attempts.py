@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final, NamedTuple
 
+from proxy.clients.limits import ClientRefused
+from proxy.core.deltas import Batch, ContentDeltas, Delta
+from proxy.credentials import PoeKey
 from proxy.errors import (
     FeatureRefused,
     PoeError,
@@ -20,26 +23,23 @@ from proxy.errors import (
 )
 from proxy.gateway.call import AttemptRecord, ChatCall, Push, Show
 from proxy.gateway.evidence import Evidence
-from proxy.gateway.keyring import Keyring, PooledKeys
+from proxy.gateway.key_source import KeySource, PoolKeySource
 from proxy.gateway.off_loop import OffLoop
 from proxy.gateway.refusals import refusal_of
 from proxy.gateway.uploads import Uploads
-from proxy.keypool.callers import ClientRefused
-from proxy.keypool.lease import BotRests, Lease, LeaseReply, NoneReady, Wanted
+from proxy.keypool.lease import BotCooldown, Lease, LeaseReply, LeaseRequest, NoneReady
 from proxy.keypool.tool_refusals import ToolRefusals
 from proxy.keypool.verdict import (
     ABANDONED,
     ANSWERED,
 )
-from proxy.openai_api.response import Batch, ContentDeltas, Delta
 from proxy.poe_api.answer import Answer
 from proxy.poe_api.client import PoeClient
 from proxy.poe_api.doubtful import RefusedWithoutReason
 from proxy.poe_api.events import Event, Text, Texts
 from proxy.poe_api.query import Query, build_query_body
-from proxy.settings import PoeKey
 from proxy.translator.bad_answers import EmptyAnswer
-from proxy.translator.reply import Reply
+from proxy.translator.reply import ChoiceTranslator
 from proxy.translator.tools import without_tools
 
 #: What a client is told to wait when keys are ready again already, or nobody knows.
@@ -105,10 +105,10 @@ class Attempts:
         call: ChatCall,
         choice: int,
         query: Query,
-        new_reply: Callable[[], Reply],
+        new_reply: Callable[[], ChoiceTranslator],
         streaming: bool,
         push: Push | None,
-        keyring: Keyring,
+        key_source: KeySource,
         upstream: Upstream,
         failover: Failover,
         trusted: bool,
@@ -119,7 +119,7 @@ class Attempts:
         self._new_reply = new_reply
         self._streaming = streaming
         self._push = push
-        self._keyring = keyring
+        self._key_source = key_source
         self._upstream = upstream
         self._reach = upstream.poe.reach
         self._failover = failover
@@ -179,7 +179,7 @@ class Attempts:
                     if record.outcome == "running":
                         record.outcome = verdict.outcome
                     record.duration_ms = _ms_since(started_at)
-                    await self._keyring.settle(lease, verdict, rpm=self._rpm)
+                    await self._key_source.settle(lease, verdict, rpm=self._rpm)
                 if verdict is ANSWERED:
                     await self._clear_the_bot()
                     return
@@ -191,9 +191,9 @@ class Attempts:
         """A key not tried yet, of no account that had its say; waits for one as long as the request may."""
         asked_at = time.monotonic()
         left_s = self._failover.budget_s - (asked_at - self._started_at)
-        wanted = Wanted(self._call.record.bot, self._tried, self._evidence.left_out)
-        reply = await self._keyring.lease(wanted, wait_s=max(0.0, min(self._failover.key_wait_s, left_s)))
-        self._call.record.room = self._keyring.room
+        wanted = LeaseRequest(self._call.record.bot, self._tried, self._evidence.left_out)
+        reply = await self._key_source.lease(wanted, wait_s=max(0.0, min(self._failover.key_wait_s, left_s)))
+        self._call.record.rate_limits = self._key_source.rate_limits
         self._call.record.waited_ms += _ms_since(asked_at)
         return reply
 
@@ -225,7 +225,7 @@ class Attempts:
     async def _clear_the_bot(self) -> None:
         """Where one key failed and another was answered, it was the key."""
         for lease, verdict in self._evidence.borne_out():
-            await self._keyring.settle(lease, verdict)
+            await self._key_source.settle(lease, verdict)
 
     async def _carry_out(self, lease: Lease, show: Show) -> None:
         """Shows what Poe says, as far as it may be shown already. A whole answer is shown when it is whole."""
@@ -304,7 +304,7 @@ class Attempts:
             self.body = b""  # nothing is asked again
             if self._streaming:  # an answer may take long, and what was asked may be large
                 self.query, self._new_reply = _LET_GO, _refuse
-            self._keyring.note_answering(lease)
+            self._key_source.note_answering(lease)
             if self._has_refused_tools and self._without_tools is not None:
                 self._without_tools.refusals.note(self._call.record.bot)
             if self._call.record.first_text_ms is None:
@@ -319,7 +319,7 @@ class Attempts:
             and time.monotonic() - self._started_at < self._failover.budget_s
         )
 
-    async def _no_key(self, failure: PoeError | None, reply: NoneReady | BotRests | ClientRefused) -> Exception:
+    async def _no_key(self, failure: PoeError | None, reply: NoneReady | BotCooldown | ClientRefused) -> Exception:
         """No key is to be had: what the last one failed with, or why none could be tried and how long to wait."""
         if isinstance(reply, NoneReady):
             self._call.record.skipped = reply.skipped
@@ -333,9 +333,9 @@ class Attempts:
             failure = RefusedByPolicy(failure.message, said=failure.said, http_status=failure.http_status)
         if isinstance(failure, FeatureRefused) and self.query.tools and self._without_tools is None:
             failure = _tools_refused(self._call.record.bot, failure)
-        if type(failure) is RateLimited and isinstance(self._keyring, PooledKeys):
-            failure.retry_after_s = await self._keyring.ready_in_s() or _SOONEST_RETRY_S
-        return self._keyring.as_seen_by_caller(failure)
+        if type(failure) is RateLimited and isinstance(self._key_source, PoolKeySource):
+            failure.retry_after_s = await self._key_source.ready_in_s() or _SOONEST_RETRY_S
+        return self._key_source.as_seen_by_caller(failure)
 
 
 def _tools_refused(bot: str, failure: FeatureRefused) -> FeatureRefused:
@@ -350,7 +350,7 @@ def _tools_refused(bot: str, failure: FeatureRefused) -> FeatureRefused:
     )
 
 
-def _refuse() -> Reply:
+def _refuse() -> ChoiceTranslator:
     raise RuntimeError("an answer that has begun to stream is not asked for again")
 
 

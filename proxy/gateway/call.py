@@ -4,10 +4,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from proxy.clients.limits import RateLimitStatus
 from proxy.clients.tokens import Client
-from proxy.keypool.callers import Room
+from proxy.core.deltas import Batch
+from proxy.core.usage import Usage
 from proxy.openai_api.request import ChatCompletionRequest
-from proxy.openai_api.response import Batch, Usage
 
 #: Brings a batch to the client, and waits until it has gone out.
 Show = Callable[[Batch], Awaitable[None]]
@@ -43,7 +44,7 @@ class RelayRecord:
 
     Attributes:
         usage: what Poe got and gave, as it counts; of several choices each has the prompt.
-        slot: what the call holds among its client's requests, "" when nothing.
+        permit: what the call holds among its client's requests, "" when nothing.
         uncounted: requests of a managed client that were let in while Redis was away.
     """
 
@@ -54,8 +55,8 @@ class RelayRecord:
     without_tools: bool = False
     first_text_ms: int | None = None
     usage: Usage | None = None
-    room: Room | None = None
-    slot: str = ""
+    rate_limits: RateLimitStatus | None = None
+    permit: str = ""
     uncounted: int = 0
 
 

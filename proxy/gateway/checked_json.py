@@ -3,12 +3,18 @@
 import asyncio
 from collections.abc import Callable
 
+from proxy.core.deltas import (
+    Batch,
+    ContentDelta,
+    ContentDeltas,
+    Delta,
+    RefusalDelta,
+)
 from proxy.gateway.attempts import Attempts
 from proxy.gateway.call import Show
-from proxy.openai_api.response import Batch, ContentDelta, ContentDeltas, Delta, RefusalDelta
 from proxy.poe_api.query import Message, Query
 from proxy.translator.bad_answers import NotTheJsonAskedFor
-from proxy.translator.reply import Reply
+from proxy.translator.reply import ChoiceTranslator
 from proxy.translator.structured import JsonFormat, NotAsAsked
 
 
@@ -27,7 +33,7 @@ class CheckedJson:
         self.queries = [first]
 
     @property
-    def reply(self) -> Reply:
+    def reply(self) -> ChoiceTranslator:
         """The answer so far."""
         return self._attempts.reply
 

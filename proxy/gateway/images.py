@@ -6,15 +6,16 @@ from collections.abc import Sequence
 from typing import Final
 
 from proxy.clients.tokens import Client
+from proxy.core.usage import Usage
 from proxy.errors import NoPicture
 from proxy.gateway.call import ChatCall
 from proxy.gateway.catalogue import Catalogue
 from proxy.gateway.relay import Relay
 from proxy.openai_api.images import ImageRequest
-from proxy.openai_api.response import Gathered, Usage
+from proxy.openai_api.response import Gathered
 from proxy.poe_api.client import PoeClient
 from proxy.translator.files import picture_urls
-from proxy.translator.older import chat_of_image
+from proxy.translator.legacy_completions import chat_of_image
 
 #: The bot that makes images when a request names none.
 _DEFAULT_BOT: Final = "GPT-Image-1"

@@ -1,7 +1,7 @@
 """Work that takes longer than a turn of the event loop may, done beside it, one piece after the other.
 
 One thread, not a pool: threads share Python's lock with the loop, and each one that computes makes the loop wait longer
-for its turn. What is large is bounded in number and size by those who take it in (``server/intake.py``).
+for its turn. What is large is bounded in number and size by those who take it in (``server/http/intake.py``).
 """
 
 import asyncio

@@ -10,10 +10,10 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
+from proxy.credentials import PoeKey
 from proxy.errors import KeyRefused, PoeError, StoreUnavailable
 from proxy.ledger.points import PointsLedger, QueryCost
 from proxy.poe_api.client import PoeClient
-from proxy.settings import PoeKey
 
 _log = logging.getLogger(__name__)
 

@@ -7,12 +7,12 @@ finding out whether a key works; it is also the way back of every retired or par
 import asyncio
 import contextlib
 
+from proxy.credentials import PoeKey
 from proxy.errors import KeyRefused, PoeError, StoreUnavailable
 from proxy.keypool.pool import KeyPool
 from proxy.keypool.shared import ProbeAnswer
 from proxy.poe_api.client import PoeClient
 from proxy.poe_api.unreached import PoeUnreachable
-from proxy.settings import PoeKey
 
 #: How often a worker looks whether a probe is due, in seconds; trouble with a key wakes it at once.
 _LOOK_EVERY_S = 5.0

@@ -5,6 +5,7 @@ Callers may be guests, who know nothing of keys: they are told what it means for
 
 from typing import Final
 
+from proxy.clients.limits import ClientRefused
 from proxy.durations import in_words
 from proxy.errors import (
     ClientLimited,
@@ -17,8 +18,7 @@ from proxy.errors import (
     StoreUnavailable,
     SubscriptionRequired,
 )
-from proxy.keypool.callers import ClientRefused
-from proxy.keypool.lease import RESTS_FOR_BOT, BotRests, NoneReady
+from proxy.keypool.lease import RESTS_FOR_BOT, BotCooldown, NoneReady
 
 _LIMITS: Final = {
     "requests_per_minute": "requests per minute",
@@ -28,7 +28,7 @@ _LIMITS: Final = {
 }
 
 
-def refusal_of(reply: NoneReady | BotRests | ClientRefused) -> ProxyError:
+def refusal_of(reply: NoneReady | BotCooldown | ClientRefused) -> ProxyError:
     """The error for a lease that was not given."""
     match reply:
         case ClientRefused(why="gone"):
@@ -43,7 +43,7 @@ def refusal_of(reply: NoneReady | BotRests | ClientRefused) -> ProxyError:
                 when=_reset_in_words(reply),
                 left=max(0, (reply.part or reply.limit) - reply.used),
             )
-        case BotRests():
+        case BotCooldown():
             return PoeFailed(
                 "This model failed several times in a row and is left alone for a while.",
                 retry_after_s=reply.ready_in_s,

@@ -8,22 +8,29 @@ import secrets
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from proxy.clients.limits import Caller, Demand
+from proxy.core.deltas import (
+    Batch,
+    ContentDelta,
+    ContentDeltas,
+    Delta,
+    Finish,
+)
+from proxy.core.usage import Usage
 from proxy.errors import ModelNotFound
 from proxy.gateway.attempts import Attempts, Failover, OptionalTools, Upstream
 from proxy.gateway.call import ChatCall, Push, Show
 from proxy.gateway.catalogue import Catalogue
 from proxy.gateway.checked_json import CheckedJson
-from proxy.gateway.keyring import Keyring, OwnKey, PooledKeys
-from proxy.gateway.together import all_of, one_by_one
+from proxy.gateway.choices import one_by_one, run_all
+from proxy.gateway.key_source import CallerKey, KeySource, PoolKeySource
 from proxy.gateway.usual_output import UsualOutput
-from proxy.keypool.callers import Caller, Demand
 from proxy.keypool.pool import KeyPool
 from proxy.keypool.tool_refusals import ToolRefusals
 from proxy.openai_api.request import ChatCompletionRequest
-from proxy.openai_api.response import Batch, ContentDelta, ContentDeltas, Delta, Finish, Usage
 from proxy.poe_api.query import Query, build_query_body
 from proxy.translator.parameters import Schemas
-from proxy.translator.reply import Reply
+from proxy.translator.reply import ChoiceTranslator
 from proxy.translator.request import Plan, build_plan
 from proxy.translator.usage import Encoder, TokenCounter
 
@@ -88,9 +95,9 @@ class Relay:
         is_counted = plan.visible_tokens is not None or plan.all_tokens is not None
         encoder = self._tokens.encoder if is_counted else None
         prompt = self._tokens.count_prompt(plan.query) if _has_token_limit(call) else None
-        keyring = self._keyring(call, plan, await prompt if prompt else 0)
+        key_source = self._key_source(call, plan, await prompt if prompt else 0)
         push = push if plan.choices == 1 and plan.json_format is None else None
-        choices = [self._choice(call, plan, body, encoder, keyring, choice, push) for choice in range(plan.choices)]
+        choices = [self._choice(call, plan, body, encoder, key_source, choice, push) for choice in range(plan.choices)]
         if push is None:
             call.held_bytes = lambda: sum(query.reply.held_bytes for choice in choices for query in choice.queries)
         counting = _Counting(self._tokens, plan, choices, show, prompt, call.on_prompt_gone)
@@ -102,7 +109,7 @@ class Relay:
                 await choices[0].run(counting.show)
             else:
                 show_in_turn = one_by_one(counting.show)
-                await all_of([choice.run(show_in_turn) for choice in choices])
+                await run_all([choice.run(show_in_turn) for choice in choices])
             usage, call.record.usage = await counting.usage()
             self._usual.note(bot, usage.completion_tokens // len(choices))
         except BaseException as error:
@@ -114,25 +121,25 @@ class Relay:
             raise
         finally:
             call.held_bytes = None  # it knows the choices, and they the call
-            used, call.record.uncounted = call.record.usage, keyring.uncounted
-            await keyring.release(used.prompt_tokens + used.completion_tokens if used else 0)
+            used, call.record.uncounted = call.record.usage, key_source.uncounted
+            await key_source.release(used.prompt_tokens + used.completion_tokens if used else 0)
         for number, choice in enumerate(choices):
             finish = Finish(choice.reply.finish_reason)
             await show(Batch(number, [*counting.held, finish, usage] if choice is choices[-1] else [finish]))
 
-    def _keyring(self, call: ChatCall, plan: Plan, prompt_tokens: int) -> Keyring:
+    def _key_source(self, call: ChatCall, plan: Plan, prompt_tokens: int) -> KeySource:
         """The caller's own key, or the pool, which a managed client enters with the call's first lease."""
         client = call.client
         if client.own_key is not None:
-            return OwnKey(client.own_key)
+            return CallerKey(client.own_key)
         if client.record is None:
-            return PooledKeys(self._pool)
-        call.record.slot = secrets.token_hex(8)
+            return PoolKeySource(self._pool)
+        call.record.permit = secrets.token_hex(8)
         choices = plan.choices
         output_tokens = self._usual.of(call.record.bot, plan.all_tokens or plan.visible_tokens) if prompt_tokens else 0
         demand = Demand(choices, choices, choices * prompt_tokens, choices * output_tokens)
-        caller = Caller(client.record.client_id, call.record.slot, client.record.limits, demand)
-        return PooledKeys(self._pool, caller, client_wait_s=self._failover.client_wait_s)
+        caller = Caller(client.record.client_id, call.record.permit, client.record.limits, demand)
+        return PoolKeySource(self._pool, caller, client_wait_s=self._failover.client_wait_s)
 
     def _choice(
         self,
@@ -140,7 +147,7 @@ class Relay:
         plan: Plan,
         body: bytes,
         encoder: Encoder | None,
-        keyring: Keyring,
+        key_source: KeySource,
         number: int,
         push: Push | None,
     ) -> Attempts | CheckedJson:
@@ -150,15 +157,15 @@ class Relay:
         optional_tools = OptionalTools(self._tool_refusals, plan.offer.instruction) if has_choice else None
         max_bytes = self._max_bytes(plan, streaming=streaming)
 
-        def new_attempts(query: Query, keyring: Keyring) -> Attempts:
+        def new_attempts(query: Query, key_source: KeySource) -> Attempts:
             attempts = Attempts(
                 call=call,
                 choice=number,
                 query=query,
-                new_reply=lambda: Reply(plan, encoder, keep=not streaming, max_bytes=max_bytes),
+                new_reply=lambda: ChoiceTranslator(plan, encoder, keep=not streaming, max_bytes=max_bytes),
                 streaming=streaming,
                 push=push,
-                keyring=keyring,
+                key_source=key_source,
                 upstream=self._upstream,
                 failover=self._failover,
                 trusted=self._catalogue.lists(call.record.bot),
@@ -168,10 +175,10 @@ class Relay:
                 attempts.body = body
             return attempts
 
-        first = new_attempts(plan.query, keyring)
+        first = new_attempts(plan.query, key_source)
         if plan.json_format is None:
             return first
-        return CheckedJson(plan.json_format, first, lambda query: new_attempts(query, keyring.for_correction()))
+        return CheckedJson(plan.json_format, first, lambda query: new_attempts(query, key_source.for_correction()))
 
     def _max_bytes(self, plan: Plan, *, streaming: bool) -> int:
         """How large each choice may become. What streams is not kept, so it may be larger, but not endless."""

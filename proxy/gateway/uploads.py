@@ -20,11 +20,11 @@ from pathlib import PurePosixPath
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
+from proxy.credentials import PoeKey
 from proxy.errors import InvalidRequest, StoreUnavailable
 from proxy.poe_api.attachments import Attachment, EmbeddedFile, FileToAttach, RemoteFile
 from proxy.poe_api.embedded import Inspected, inspect_embedded
 from proxy.poe_api.upload import UploadClient
-from proxy.settings import PoeKey
 from proxy.store.redis import RedisStore
 
 _KEPT_S: Final = 3 * 24 * 3600

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from proxy.keypool.model import WINDOW_MS
-from proxy.keypool.shared import KEEP_MS, ms, pairs
+from proxy.keypool.shared import KEEP_MS, ms
 from proxy.outcomes import is_failure, refusals_in
 from proxy.store.reports import ScriptRunner
-from proxy.store.script import Script
+from proxy.store.script import Script, pairs
 
 _LIST_KEYS = Script(__package__, "list_keys")
 _DESCRIBE_KEYS = Script(__package__, "describe_keys")

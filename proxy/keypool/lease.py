@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from proxy.keypool.callers import Caller, ClientRefused, Room
-from proxy.settings import PoeKey
+from proxy.clients.limits import Caller, ClientRefused, RateLimitStatus
+from proxy.credentials import PoeKey
 
 #: Why a key was passed over that may not be asked for this bot, or its account.
 RESTS_FOR_BOT: Final = "rests for this bot"
 
 
-class Wanted(NamedTuple):
+class LeaseRequest(NamedTuple):
     """What a key is wanted for, and which to leave out: those tried for this request, and whole accounts.
 
     Attributes:
@@ -30,7 +30,7 @@ class Lease(NamedTuple):
     Attributes:
         skipped: (key id, why) of the keys that stood before it in the ring.
         tries_bot: whether the bot failed before and this request finds out about it; others wait for that.
-        room: what the caller has left; None when it has no limits, or nobody knows.
+        rate_limits: what the caller has left; None when it has no limits, or nobody knows.
     """
 
     lease_id: str
@@ -38,7 +38,7 @@ class Lease(NamedTuple):
     bot: str = ""
     skipped: Sequence[tuple[str, str]] = ()
     tries_bot: bool = False
-    room: Room | None = None
+    rate_limits: RateLimitStatus | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +63,13 @@ class NoneReady:
 
 
 @dataclass(frozen=True, slots=True)
-class BotRests:
+class BotCooldown:
     """The bot failed for several keys in a row; it is not asked before ``ready_in_s``."""
 
     ready_in_s: float
 
 
-LeaseReply = Lease | NoneReady | BotRests | ClientRefused
+LeaseReply = Lease | NoneReady | BotCooldown | ClientRefused
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,18 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from proxy.keypool.lease import RESTS_FOR_BOT, BotRests, KeyCount, Lease, LeaseReply, NoneReady, PoolLimits, Wanted
+from proxy.credentials import PoeKey
+from proxy.keypool.lease import (
+    RESTS_FOR_BOT,
+    BotCooldown,
+    KeyCount,
+    Lease,
+    LeaseReply,
+    LeaseRequest,
+    NoneReady,
+    PoolLimits,
+)
 from proxy.keypool.verdict import Cooldown, Verdict
-from proxy.settings import PoeKey
 
 #: An account's requests are counted over this window: a minute, and a second for what the network does to their times.
 WINDOW_MS: Final = 61_000
@@ -79,7 +88,7 @@ class ModelPool:
         self._bots: dict[str, _Bot] = {}
         self._bot_rests: dict[tuple[str, str], _BotRest] = {}
 
-    def lease(self, lease_id: str, wanted: Wanted, *, among: Collection[str] | None = None) -> LeaseReply:
+    def lease(self, lease_id: str, wanted: LeaseRequest, *, among: Collection[str] | None = None) -> LeaseReply:
         """The key leased longest ago, among those that may be used.
 
         Args:
@@ -90,9 +99,9 @@ class ModelPool:
         now = self._now_ms()
         breaker = self._bots.get(wanted.bot, _Bot())
         if breaker.open_until > now:
-            return BotRests((breaker.open_until - now) / 1000)
+            return BotCooldown((breaker.open_until - now) / 1000)
         if breaker.open_until and breaker.probing_until > now:
-            return BotRests(min(1000, breaker.probing_until - now) / 1000)
+            return BotCooldown(min(1000, breaker.probing_until - now) / 1000)
         skipped: list[tuple[str, str]] = []
         waits: list[int] = []
         for entry in self._ring(now):
@@ -191,7 +200,7 @@ class ModelPool:
         ready = [entry for entry in self._keys.values() if not entry.state and entry.ready_at <= now]
         return sorted(ready, key=lambda entry: (entry.turn, entry.key.key_id))
 
-    def _hindrance(self, entry: _Key, wanted: Wanted, now: int) -> tuple[str, int]:
+    def _hindrance(self, entry: _Key, wanted: LeaseRequest, now: int) -> tuple[str, int]:
         """(why this key is passed over, when that ends); ("", 0) when it may be used."""
         account = entry.key.account_id
         if entry.key.key_id in wanted.tried:
@@ -244,7 +253,7 @@ class ModelPool:
 
     def _none_ready(
         self,
-        wanted: Wanted,
+        wanted: LeaseRequest,
         waits: list[int],
         skipped: list[tuple[str, str]],
         now: int,

@@ -17,7 +17,7 @@ _EACH_BYTES: Final = 900
 _FEW: Final = 128
 
 
-class Outbox:
+class SettlementOutbox:
     """One worker's.
 
     Args:
@@ -40,7 +40,7 @@ class Outbox:
     def add(self, settlement: Settlement) -> Settlement:
         """Keeps it until it is removed, or until there is no room; what is kept of it."""
         if len(self._kept) >= _FEW:  # which keys stood before it, and the client's limits, are of no use here
-            settlement = settlement._replace(lease=settlement.lease._replace(skipped=(), room=None))
+            settlement = settlement._replace(lease=settlement.lease._replace(skipped=(), rate_limits=None))
         size = _EACH_BYTES + 4 * len(settlement.lease.bot)
         self._kept.append((settlement, size))
         self._bytes += size

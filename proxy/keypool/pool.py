@@ -17,27 +17,25 @@ from collections.abc import Awaitable, Coroutine, Sequence
 from functools import partial
 from typing import Any, Final
 
+from proxy.clients.limits import Caller, ClientRefused, LocalLimits
+from proxy.clients.wait_queue import ClientWaitQueues
+from proxy.credentials import PoeKey
 from proxy.errors import StoreUnavailable
-from proxy.keypool.callers import Caller, ClientRefused, LocalCallers
-from proxy.keypool.client_line import ClientLine
 from proxy.keypool.clock_watch import ClockWatch
 from proxy.keypool.fleet import SIGN_OF_LIFE_S, Fleet, Instance
-from proxy.keypool.lease import KeyCount, Lease, LeaseReply, NoneReady, PoolLimits, Wanted
+from proxy.keypool.lease import KeyCount, Lease, LeaseReply, LeaseRequest, NoneReady, PoolLimits
 from proxy.keypool.model import ModelPool
-from proxy.keypool.outbox import Outbox
+from proxy.keypool.outbox import SettlementOutbox
 from proxy.keypool.replies import read_lease_reply
 from proxy.keypool.shared import Heartbeat, ProbeAnswer, Settlement, SharedPool, Unanswered
 from proxy.keypool.verdict import ABANDONED, DOUBTFUL, HARMLESS, Cooldown, Verdict
 from proxy.keypool.wait_queue import WaitQueue
-from proxy.settings import PoeKey
 from proxy.store.redis import RedisStore
 from proxy.store.refusal import is_absence
 from proxy.store.script import Reply, reply_of
 
 _log = logging.getLogger(__name__)
 
-#: How often a worker says that it lives, in seconds.
-HEARTBEAT_S: Final = SIGN_OF_LIFE_S
 #: Every so many heartbeats it renews its leases.
 _RENEW_EVERY: Final = 5
 #: A worker counts as alive this long after its last sign.
@@ -74,12 +72,12 @@ class KeyPool:
         self._store = store
         self._shared = SharedPool(keys, store, limits, cooldown, instance.name)
         self._model = ModelPool(keys, limits, cooldown, now_ms=_monotonic_ms)
-        self._callers = LocalCallers(now_ms=_epoch_ms)
-        self._client_line = ClientLine()
+        self._callers = LocalLimits(now_ms=_epoch_ms)
+        self._client_queues = ClientWaitQueues()
         self._queue = WaitQueue(queue_length)
         self._clock_watch = ClockWatch()
         self._held: dict[str, Lease] = {}
-        self._outbox = Outbox()
+        self._outbox = SettlementOutbox()
         self._unanswered: deque[Unanswered] = deque(maxlen=_MAX_UNANSWERED)
         self._behind = asyncio.Event()
         self._lost_at: str | None = None
@@ -94,7 +92,7 @@ class KeyPool:
         return len(self._queue)
 
     @property
-    def untold(self) -> int:
+    def unsent(self) -> int:
         """How many settlements Redis has not confirmed."""
         return len(self._outbox)
 
@@ -103,7 +101,7 @@ class KeyPool:
         """How many settlements Redis will never hear of, because it was away for too long."""
         return self._outbox.lost
 
-    def lease(self, wanted: Wanted, *, wait_s: float = 0.0) -> Coroutine[Any, Any, LeaseReply]:
+    def lease(self, wanted: LeaseRequest, *, wait_s: float = 0.0) -> Coroutine[Any, Any, LeaseReply]:
         """The key leased longest ago among those that may be used.
 
         When none is ready the caller waits, first come first served among those who wait for the same, if one will be
@@ -112,7 +110,9 @@ class KeyPool:
         """
         return self._queue.acquire(wanted, partial(self._lease_now, wanted), wait_s=wait_s)
 
-    def enter(self, wanted: Wanted, caller: Caller, *, wait_s: float, client_wait_s: float) -> Awaitable[LeaseReply]:
+    def enter(
+        self, wanted: LeaseRequest, caller: Caller, *, wait_s: float, client_wait_s: float
+    ) -> Awaitable[LeaseReply]:
         """A key for a managed client's request, which is let in with it.
 
         While the client's other requests leave no room, it waits for a place in the order of arrival over the fleet.
@@ -127,14 +127,14 @@ class KeyPool:
         def ask(may_wait: bool) -> Awaitable[LeaseReply]:  # noqa: FBT001 - a callback
             return self.lease(wanted._replace(caller=caller._replace(may_wait=may_wait)), wait_s=wait_s)
 
-        return self._client_line.let_in(
-            caller.client_id, ask, partial(self._leave_client_line, caller), wait_s=client_wait_s
+        return self._client_queues.let_in(
+            caller.client_id, ask, partial(self._leave_client_queue, caller), wait_s=client_wait_s
         )
 
-    def _leave_client_line(self, caller: Caller) -> None:
-        self._callers.leave_line(caller)
+    def _leave_client_queue(self, caller: Caller) -> None:
+        self._callers.leave_queue(caller)
         if not self._behind.is_set():
-            self._shared.leave_line(caller).add_done_callback(_take_outcome)
+            self._shared.leave_queue(caller).add_done_callback(_take_outcome)
 
     async def release(self, caller: Caller, *, tokens: int = 0, more: Sequence[Caller] = ()) -> None:
         """A managed client's request that was let in has ended; what it held is free from the moment this returns.
@@ -151,7 +151,7 @@ class KeyPool:
         if (limits.streams or limits.tokens_per_day) and not self._behind.is_set():
             with contextlib.suppress(StoreUnavailable):
                 await self._shared.release(caller, tokens=tokens if limits.tokens_per_day else 0, more=more)
-        self._client_line.wake(caller.client_id)
+        self._client_queues.wake(caller.client_id)
 
     def note_answering(self, lease: Lease) -> None:
         """The first text of an answer has come: a bot that failed before is open to everybody again."""
@@ -229,15 +229,15 @@ class KeyPool:
     async def _until_next_beat(self) -> None:
         """Until it is time, or until this worker is behind: it goes by itself no longer than Redis is away."""
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(HEARTBEAT_S * random.uniform(0.9, 1.1)):  # noqa: S311 - spreads the workers
+            async with asyncio.timeout(SIGN_OF_LIFE_S * random.uniform(0.9, 1.1)):  # noqa: S311 - spreads the workers
                 await self._behind.wait()
 
     async def _beat(self, *, renews: bool) -> None:
         await self._catch_up()
         await self._take_back_unanswered()
         self._callers.forget_idle()
-        held, slots = (list(self._held.values()), self._callers.slots) if renews else ([], [])
-        heartbeat = await self._shared.heartbeat(held, slots, alive_s=_ALIVE_S)
+        held, permits = (list(self._held.values()), self._callers.permits) if renews else ([], [])
+        heartbeat = await self._shared.heartbeat(held, permits, alive_s=_ALIVE_S)
         self._fleet.note_sign_of_life(heartbeat.workers, heartbeat.others)
         if heartbeat.has_lost_keys or heartbeat.lost_at != self._lost_at:
             await self._announce_anew(heartbeat)
@@ -253,7 +253,7 @@ class KeyPool:
             await self._shared.announce(self._model.state_of, why="lost" if heartbeat.has_lost_keys else "heard")
         self._lost_at = heartbeat.lost_at
 
-    async def _lease_now(self, wanted: Wanted) -> LeaseReply:
+    async def _lease_now(self, wanted: LeaseRequest) -> LeaseReply:
         if not self._keys:
             return NoneReady(ready_in_s=None)
         lease_id = os.urandom(8).hex()
@@ -279,17 +279,17 @@ class KeyPool:
 
     def _note_client(self, caller: Caller, answer: LeaseReply) -> None:
         """Keeps what Redis said of a client, for when it is away."""
-        if isinstance(answer, Lease) and answer.room is not None:
-            self._callers.note_left(caller, answer.room)
+        if isinstance(answer, Lease) and answer.rate_limits is not None:
+            self._callers.note_left(caller, answer.rate_limits)
         elif isinstance(answer, ClientRefused) and not answer.waits:
             self._callers.note_refused(caller, answer)
 
-    def _note_held(self, lease: Lease, wanted: Wanted) -> None:
+    def _note_held(self, lease: Lease, wanted: LeaseRequest) -> None:
         self._held[lease.lease_id] = lease
         if wanted.caller is not None:
             self._callers.admit(wanted.caller)
 
-    def _lease_alone(self, lease_id: str, wanted: Wanted) -> LeaseReply:
+    def _lease_alone(self, lease_id: str, wanted: LeaseRequest) -> LeaseReply:
         if not self._alone:
             self._alone = True
             self._model.go_alone(first_turn=secrets.randbelow(len(self._keys)), workers=self._fleet.workers)
@@ -301,7 +301,7 @@ class KeyPool:
             self._note_held(answer, wanted)
         return answer
 
-    async def _ask(self, lease_id: str, wanted: Wanted) -> list[Any]:
+    async def _ask(self, lease_id: str, wanted: LeaseRequest) -> list[Any]:
         asking = self._shared.lease(lease_id, wanted)
         was_sent = not asking.done()
         try:
@@ -315,7 +315,7 @@ class KeyPool:
             raise
         return reply
 
-    def _give_back(self, lease_id: str, wanted: Wanted, asking: "asyncio.Future[list[Any]]") -> None:
+    def _give_back(self, lease_id: str, wanted: LeaseRequest, asking: "asyncio.Future[list[Any]]") -> None:
         """Ends a lease whose caller left while it was being asked for."""
         if asking.cancelled() or asking.exception() is not None:
             self._unanswered.append(Unanswered(lease_id, wanted.bot, wanted.caller))

@@ -5,15 +5,15 @@ import hashlib
 import secrets
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
-from proxy.keypool.callers import Caller
-from proxy.keypool.lease import KeyCount, Lease, PoolLimits, Wanted
+from proxy.clients.limits import Caller
+from proxy.credentials import PoeKey
+from proxy.keypool.lease import KeyCount, Lease, LeaseRequest, PoolLimits
 from proxy.keypool.model import WINDOW_MS
 from proxy.keypool.verdict import HARMLESS, Cooldown, Verdict
-from proxy.settings import PoeKey
 from proxy.store.redis import RedisStore
-from proxy.store.script import Reply, Script
+from proxy.store.script import Reply, Script, pairs
 
 #: What Redis knows of a key is kept this long after its last announcement or use.
 KEEP_MS: Final = 7 * 24 * 3600 * 1000
@@ -21,9 +21,9 @@ KEEP_MS: Final = 7 * 24 * 3600 * 1000
 _LEASE_KEY = Script(__package__, "lease_key")
 _SETTLE_LEASE = Script(__package__, "settle_lease")
 _TAKE_BACK_LEASES = Script(__package__, "take_back_leases")
-_RELEASE_SLOT = Script(__package__, "release_slot")
+_RELEASE_PERMIT = Script(__package__, "release_permit")
 _WITHDRAW_REQUEST = Script(__package__, "withdraw_request")
-_LEAVE_CLIENT_LINE = Script(__package__, "leave_client_line")
+_LEAVE_CLIENT_QUEUE = Script(__package__, "leave_client_queue")
 _CLOSE_BREAKER = Script(__package__, "close_breaker")
 _ANNOUNCE_KEYS = Script(__package__, "announce_keys")
 _HEARTBEAT = Script(__package__, "heartbeat")
@@ -97,7 +97,7 @@ class SharedPool:
         self.worker = secrets.token_hex(6)
         self._signature = f"{instance} {self.worker}"
 
-    def lease(self, lease_id: str, wanted: Wanted) -> Reply:
+    def lease(self, lease_id: str, wanted: LeaseRequest) -> Reply:
         """The reply of ``lease_key.lua``."""
         names, limits = self._store.keys, self._limits
         return self._store.run(
@@ -154,7 +154,7 @@ class SharedPool:
         """Ends these leases, as far as they were given."""
         parts: list[str] = []
         for lease_id, bot, caller in leases:
-            parts += (lease_id, bot, caller.client_id if caller else "", caller.slot if caller else "")
+            parts += (lease_id, bot, caller.client_id if caller else "", caller.permit if caller else "")
         await self._store.run(_TAKE_BACK_LEASES, [self._store.keys.turn], [self._store.keys.prefix, *parts])
 
     def close_breaker(self, lease: Lease) -> "asyncio.Future[int]":
@@ -172,19 +172,21 @@ class SharedPool:
         """
         names, client_id = self._store.keys, caller.client_id
         return self._store.run(
-            _RELEASE_SLOT,
+            _RELEASE_PERMIT,
             [names.client_slots(client_id), names.client_held(client_id), names.clock],
-            [caller.slot, tokens, self._lease_ms, *(one.slot for one in more)],
+            [caller.permit, tokens, self._lease_ms, *(one.permit for one in more)],
         )
 
     def withdraw(self, caller: Caller) -> "asyncio.Future[int]":
         """Undoes that a request was let in."""
         names = self._store.keys
-        return self._store.run(_WITHDRAW_REQUEST, [names.clock], [names.prefix, caller.client_id, caller.slot])
+        return self._store.run(_WITHDRAW_REQUEST, [names.clock], [names.prefix, caller.client_id, caller.permit])
 
-    def leave_line(self, caller: Caller) -> "asyncio.Future[int]":
+    def leave_queue(self, caller: Caller) -> "asyncio.Future[int]":
         """Has a request wait no more for a place among its client's."""
-        return self._store.run(_LEAVE_CLIENT_LINE, [self._store.keys.client_waiting(caller.client_id)], [caller.slot])
+        return self._store.run(
+            _LEAVE_CLIENT_QUEUE, [self._store.keys.client_waiting(caller.client_id)], [caller.permit]
+        )
 
     async def announce(self, state_of: Callable[[str], tuple[int, str]], *, why: Announcing = "routine") -> None:
         """Makes this instance's keys known; cheap to repeat.
@@ -204,12 +206,12 @@ class SharedPool:
         )
 
     async def heartbeat(
-        self, leases: Iterable[Lease], slots: Iterable[tuple[str, str]], *, alive_s: float
+        self, leases: Iterable[Lease], permits: Iterable[tuple[str, str]], *, alive_s: float
     ) -> Heartbeat:
-        """Says that this worker lives, and renews its leases and its callers' slots (client id, slot)."""
+        """Says that this worker lives, and renews its leases and its callers' permits (client id, permit)."""
         names = self._store.keys
         held = [part for lease in leases for part in (f"leases:{lease.key.key_id}", lease.lease_id)]
-        held += [part for client_id, slot in slots for part in (f"client_slots:{client_id}", slot)]
+        held += [part for client_id, permit in permits for part in (f"client_slots:{client_id}", permit)]
         workers, rests, out, redis_ms, others, has_lost, lost_at = await self._store.run(
             _HEARTBEAT,
             [names.resting, names.out, names.workers, self._keyset],
@@ -259,16 +261,9 @@ def seconds(milliseconds: float) -> float | None:
     return None if milliseconds < 0 else milliseconds / 1000
 
 
-def pairs(flat: Any) -> list[tuple[str, str]]:
-    """A flat list (RESP2) or a map (RESP3) as pairs."""
-    if isinstance(flat, dict):
-        return list(flat.items())
-    return list(zip(flat[::2], flat[1::2], strict=True))
-
-
 def _wants(caller: Caller) -> str:
     requests, streams, prompt_tokens, output_tokens = caller.demand
-    return f"{caller.slot} {requests} {streams} {prompt_tokens} {output_tokens} {int(caller.may_wait)}"
+    return f"{caller.permit} {requests} {streams} {prompt_tokens} {output_tokens} {int(caller.may_wait)}"
 
 
 def _digest(keys: Sequence[PoeKey]) -> str:

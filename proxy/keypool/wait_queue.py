@@ -17,7 +17,7 @@ from bisect import insort
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from proxy.keypool.lease import LeaseReply, NoneReady, Wanted
+from proxy.keypool.lease import LeaseReply, LeaseRequest, NoneReady
 
 #: What a queue waits for: the bot whose rests matter, or ""; the keys tried; the accounts left out.
 Reason = tuple[str, frozenset[str], frozenset[str]]
@@ -83,7 +83,9 @@ class WaitQueue:
             for head in sorted((queue[0] for queue in self._queues.values()), key=_arrival):
                 head.wake()
 
-    async def acquire(self, wanted: Wanted, ask: Callable[[], Awaitable[LeaseReply]], *, wait_s: float) -> LeaseReply:
+    async def acquire(
+        self, wanted: LeaseRequest, ask: Callable[[], Awaitable[LeaseReply]], *, wait_s: float
+    ) -> LeaseReply:
         """The first answer of ``ask`` that is not NoneReady, or the last NoneReady when waiting is of no use.
 
         It is of none when no key will be ready within what is left of ``wait_s``, or when too many wait already.
@@ -116,7 +118,7 @@ class WaitQueue:
     async def _wait(
         self,
         waiter: _Waiter,
-        wanted: Wanted,
+        wanted: LeaseRequest,
         ask: Callable[[], Awaitable[LeaseReply]],
         deadline: float,
         last: NoneReady | None,
@@ -145,7 +147,7 @@ class WaitQueue:
         if rest_s > 0:
             await asyncio.sleep(rest_s)
 
-    def _reason_to_queue(self, wanted: Wanted) -> Reason | None:
+    def _reason_to_queue(self, wanted: LeaseRequest) -> Reason | None:
         """The queue in which requests wait already for what this one wants; None when there is none."""
         exclusions = frozenset(wanted.tried), frozenset(wanted.left_out)
         return next((reason for bot in (wanted.bot, "") if (reason := (bot, *exclusions)) in self._queues), None)
@@ -178,7 +180,7 @@ class WaitQueue:
         waiter.reason = None
 
 
-def _reason(wanted: Wanted, reply: NoneReady) -> Reason:
+def _reason(wanted: LeaseRequest, reply: NoneReady) -> Reason:
     """What a request waits for that was told ``reply``."""
     return wanted.bot if reply.bot_rests else "", frozenset(wanted.tried), frozenset(wanted.left_out)
 

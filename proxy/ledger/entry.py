@@ -13,7 +13,7 @@ class Entry(NamedTuple):
     Attributes:
         client: the client's name.
         client_id: the public id of a managed client, "" for others.
-        slot: what the call held of the client's limits, "" when nothing; freed with the entry.
+        permit: what the call held of the client's limits, "" when nothing; freed with the entry.
         model: the bot; "" when none was found.
         is_listed: whether Poe lists the bot, so that its name is no invention of the caller's.
         key_ids: of each attempt, in order; the last one's answered, if any did.
@@ -28,7 +28,7 @@ class Entry(NamedTuple):
     request_id: str
     client: str
     client_id: str
-    slot: str
+    permit: str
     model: str
     is_listed: bool
     stream: bool

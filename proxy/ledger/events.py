@@ -38,7 +38,7 @@ from proxy.store.script import Script
 _log = logging.getLogger(__name__)
 
 #: Events kept while Redis is away.
-_MAX_UNTOLD: Final = 1000
+_MAX_UNSENT: Final = 1000
 #: Most different events that are remembered for ``once_in_s``.
 _MAX_REMEMBERED: Final = 1000
 
@@ -63,7 +63,7 @@ class EventLog:
         self._store = store
         self._clock = clock
         self._where = f"{socket.gethostname()}/{os.getpid()}"
-        self._untold: deque[_Event] = deque(maxlen=_MAX_UNTOLD)
+        self._unsent: deque[_Event] = deque(maxlen=_MAX_UNSENT)
         self._noted_at: dict[tuple[str, ...], float] = {}
         store.on_back(self._note_outage)
 
@@ -100,13 +100,13 @@ class EventLog:
 
     def _keep_if_untold(self, event: _Event, told: "asyncio.Future[Any]") -> None:
         if told.cancelled() or is_absence(told.exception()):
-            self._untold.append(event)
+            self._unsent.append(event)
         elif told.exception() is not None:
             _log.error("an event is lost", exc_info=told.exception())
 
     def _note_outage(self, away_s: float) -> None:
-        untold, self._untold = self._untold, deque(maxlen=_MAX_UNTOLD)
+        unsent, self._unsent = self._unsent, deque(maxlen=_MAX_UNSENT)
         self._tell(_Event(("kind", "redis_lost", "where", self._where), self._clock() - away_s))
-        for event in untold:
+        for event in unsent:
             self._tell(event)
         self.note("redis_back", here=True, away_ms=round(away_s * 1000))

@@ -58,7 +58,7 @@ class Recorder:
         self._clock = clock
         self._worker = secrets.token_hex(6)
         self._number = 0
-        self._untold: deque[_Numbered] = deque()
+        self._unsent: deque[_Numbered] = deque()
         self._telling: asyncio.Task[None] | None = None
         self._is_losing = False
         self._is_closed = False
@@ -69,9 +69,9 @@ class Recorder:
             _log.error("requests are missing from the ledger", extra={"requests": 1, "request_id": entry.request_id})
             return
         self._number += 1
-        if len(self._untold) >= MAX_UNTOLD:
+        if len(self._unsent) >= MAX_UNTOLD:
             self._lose_oldest()
-        self._untold.append(_Numbered(self._number, entry, self._clock()))
+        self._unsent.append(_Numbered(self._number, entry, self._clock()))
         if self._telling is None or self._telling.done():
             self._telling = asyncio.get_running_loop().create_task(self._tell_all())
 
@@ -83,20 +83,20 @@ class Recorder:
         await asyncio.wait({self._telling}, timeout=_CLOSE_S)
         self._telling.cancel()
         await asyncio.gather(self._telling, return_exceptions=True)
-        if self._untold:
-            _log.error("requests are missing from the ledger", extra={"requests": len(self._untold)})
+        if self._unsent:
+            _log.error("requests are missing from the ledger", extra={"requests": len(self._unsent)})
 
     def _lose_oldest(self) -> None:
-        self._untold.popleft()
+        self._unsent.popleft()
         if not self._is_losing:
             self._is_losing = True
             _log.error("the ledger loses its oldest requests until redis is back", extra={"kept": MAX_UNTOLD})
 
     async def _tell_all(self) -> None:
-        while self._untold:
-            if len(self._untold) < _MAX_BATCH:
+        while self._unsent:
+            if len(self._unsent) < _MAX_BATCH:
                 await asyncio.sleep(_GATHER_S)
-            batch = list(islice(self._untold, _MAX_BATCH))
+            batch = list(islice(self._unsent, _MAX_BATCH))
             told = self._send(batch)
             await asyncio.wait({told})
             if told.cancelled() or is_absence(told.exception()):
@@ -120,8 +120,8 @@ class Recorder:
         elif told.result():
             _log.error("counts are missing from the ledger: something else stands in their place in redis")
             self._store.mend()
-        while self._untold and self._untold[0].number <= batch[-1].number:
-            self._untold.popleft()
+        while self._unsent and self._unsent[0].number <= batch[-1].number:
+            self._unsent.popleft()
         self._is_losing = False
 
 
@@ -135,7 +135,7 @@ def _values(numbered: _Numbered, now: float) -> Sequence[str | int]:
         entry.request_id,
         entry.client,
         entry.client_id,
-        entry.slot,
+        entry.permit,
         entry.uncounted,
         entry.model,
         entry.key_ids[-1] if entry.key_ids else "",
@@ -152,7 +152,7 @@ def _values(numbered: _Numbered, now: float) -> Sequence[str | int]:
         len(entry.failed_over),
         *entry.failed_over,
     )
-    names = f"{entry.request_id}{entry.client}{entry.client_id}{entry.slot}{entry.model}{entry.outcome}{why}"
+    names = f"{entry.request_id}{entry.client}{entry.client_id}{entry.permit}{entry.model}{entry.outcome}{why}"
     return values if names.isascii() else [_sendable(value) for value in values]
 
 

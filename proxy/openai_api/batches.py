@@ -3,8 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from proxy.openai_api.lines import MAX_DELTA_CHARACTERS, pieces_of, short
-from proxy.openai_api.response import (
+from proxy.core.deltas import (
     Batch,
     ContentDelta,
     ContentDeltas,
@@ -13,8 +12,9 @@ from proxy.openai_api.response import (
     ReasoningDelta,
     RefusalDelta,
     ToolCallDelta,
-    Usage,
 )
+from proxy.core.usage import Usage
+from proxy.openai_api.lines import MAX_DELTA_CHARACTERS, pieces_of, short
 
 #: A batch with more characters than this is sent in parts, each when the one before has gone out.
 MAX_BATCH_CHARACTERS: Final = 64 * 1024

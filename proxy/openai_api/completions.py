@@ -5,20 +5,18 @@ from typing import Annotated, Any
 import orjson
 from pydantic import ConfigDict, Field
 
-from proxy.errors import ProxyError
-from proxy.openai_api.lines import pieces_of, short, with_whole_lines
-from proxy.openai_api.request import LogitBias, StopSequence, StreamOptions
-from proxy.openai_api.response import (
-    DONE,
+from proxy.core.deltas import (
     Batch,
     ContentDelta,
     ContentDeltas,
     Finish,
-    Gathered,
     RefusalDelta,
-    Usage,
-    error_body,
 )
+from proxy.core.usage import Usage
+from proxy.errors import ProxyError
+from proxy.openai_api.lines import pieces_of, short, with_whole_lines
+from proxy.openai_api.request import LogitBias, StopSequence, StreamOptions
+from proxy.openai_api.response import DONE, Gathered, error_body, usage_json
 from proxy.openai_api.validation import Strict, parse_body
 
 
@@ -89,7 +87,7 @@ class CompletionWriter:
                 events = [self._event(_choice(choice, piece, None)) for piece in pieces]
                 return b"".join([*events, self._event(_choice(choice, last, reason))])
             case Usage():
-                counts = {"choices": [], "usage": delta.as_json()}
+                counts = {"choices": [], "usage": usage_json(delta)}
                 return (self._sent(counts) if self._include_usage else b"") + DONE
             case _:
                 return b""
@@ -115,7 +113,7 @@ def text_completion_body(*, completion_id: str, created: int, model: str, answer
         for index, choice in answer.in_order()
     ]
     body = {"id": completion_id, "object": "text_completion", "created": created, "model": model, "choices": choices}
-    return orjson.dumps({**body, "usage": answer.usage.as_json()})
+    return orjson.dumps({**body, "usage": usage_json(answer.usage)})
 
 
 def _choice(index: int, text: str, reason: str | None) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import orjson
 from pydantic import ConfigDict, Field
 
-from proxy.openai_api.response import Usage
+from proxy.core.usage import Usage
 from proxy.openai_api.validation import Strict, parse_body
 
 

@@ -5,95 +5,29 @@ Shapes: https://platform.openai.com/docs/api-reference/chat/object and …/chat/
 everything around those is built once a stream.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final
 
 import orjson
 
+from proxy.core.deltas import (
+    Batch,
+    ContentDelta,
+    ContentDeltas,
+    Delta,
+    Finish,
+    FinishReason,
+    ReasoningDelta,
+    RefusalDelta,
+    ToolCallDelta,
+)
+from proxy.core.usage import Usage
 from proxy.errors import ProxyError
 from proxy.openai_api.lines import MAX_DELTA_CHARACTERS, short, with_whole_lines
 
 PING: Final = b": ping\n\n"
 DONE: Final = b"data: [DONE]\n\n"
-
-FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
-
-
-class ContentDelta(NamedTuple):
-    """More visible text."""
-
-    text: str
-
-
-class ContentDeltas(NamedTuple):
-    """The same with each of these, which came together; each goes out in a chunk of its own. None is empty."""
-
-    texts: list[str]
-
-    @property
-    def text(self) -> str:
-        """All of it."""
-        return "".join(self.texts)
-
-
-class ReasoningDelta(NamedTuple):
-    """More of what the model thought before it answered."""
-
-    text: str
-
-
-class RefusalDelta(NamedTuple):
-    """More of what the model says instead of an answer that it refuses to give."""
-
-    text: str
-
-
-class ToolCallDelta(NamedTuple):
-    """A call that begins (with ``id`` and ``name``), or more of its arguments (then both are empty)."""
-
-    position: int
-    id: str
-    name: str
-    arguments: str
-
-    def as_json(self) -> dict[str, Any]:
-        """An entry of a chunk's ``tool_calls``."""
-        if not self.id:
-            return {"index": self.position, "function": {"arguments": self.arguments}}
-        function = {"name": self.name, "arguments": self.arguments}
-        return {"index": self.position, "id": self.id, "type": "function", "function": function}
-
-
-class Finish(NamedTuple):
-    """One choice is whole."""
-
-    reason: FinishReason
-
-
-class Usage(NamedTuple):
-    """Token counts of one call, the end of every answer; estimates, since Poe reports none.
-
-    Attributes:
-        completion_tokens: of all choices, reasoning included.
-    """
-
-    prompt_tokens: int
-    completion_tokens: int
-    reasoning_tokens: int = 0
-
-    def as_json(self) -> dict[str, Any]:
-        """OpenAI's ``usage`` object."""
-        return {
-            "prompt_tokens": self.prompt_tokens,
-            "completion_tokens": self.completion_tokens,
-            "total_tokens": self.prompt_tokens + self.completion_tokens,
-            "prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 0},
-            "completion_tokens_details": {"reasoning_tokens": self.reasoning_tokens, "audio_tokens": 0},
-        }
-
-
-Delta = ContentDelta | ContentDeltas | ReasoningDelta | RefusalDelta | ToolCallDelta | Finish | Usage
 
 
 #: What a text in an array takes at least, its quotes and what stands between two of them included.
@@ -101,18 +35,6 @@ _LEAST_IN_ARRAY: Final = len(b'"."') + len(b",\n  ")
 
 #: Of which an answer may have as many as of texts. Not as ``A | B``, which is built anew each time.
 _MANY_BESIDES_TEXT: Final = (ToolCallDelta, ReasoningDelta)
-
-
-class Batch(NamedTuple):
-    """What arrived at once for one of the choices of an answer."""
-
-    choice: int
-    deltas: Sequence[Delta]
-
-    @property
-    def is_last(self) -> bool:
-        """Whether the answer ends with it."""
-        return isinstance(self.deltas[-1], Usage)
 
 
 class ChunkWriter:
@@ -212,7 +134,7 @@ class ChunkWriter:
     def _end(self, usage: Usage) -> bytes:
         if not self._include_usage:
             return DONE
-        return self._head + b'],"usage":%b}\n\n' % orjson.dumps(usage.as_json()) + DONE
+        return self._head + b'],"usage":%b}\n\n' % orjson.dumps(usage_json(usage)) + DONE
 
 
 def _besides_text(delta: ReasoningDelta | RefusalDelta | ToolCallDelta) -> bytes:
@@ -226,7 +148,7 @@ def _besides_text(delta: ReasoningDelta | RefusalDelta | ToolCallDelta) -> bytes
             delta.position,
             orjson.dumps(delta.arguments),
         )
-    return b'{"tool_calls":[%b]}' % orjson.dumps(delta.as_json())
+    return b'{"tool_calls":[%b]}' % orjson.dumps(_call_json(delta))
 
 
 def _first_content(delta: Delta) -> bytes:
@@ -334,7 +256,7 @@ def completion_body(*, completion_id: str, created: int, model: str, answer: Gat
             "created": created,
             "model": model,
             "choices": [choice.as_json(index) for index, choice in answer.in_order()],
-            "usage": answer.usage.as_json(),
+            "usage": usage_json(answer.usage),
         }
     )
 
@@ -362,3 +284,22 @@ class ModelCard:
 def model_list_body(cards: Iterable[ModelCard]) -> bytes:
     """The answer to ``GET /v1/models``."""
     return orjson.dumps({"object": "list", "data": [card.as_json() for card in cards]})
+
+
+def usage_json(usage: Usage) -> dict[str, Any]:
+    """OpenAI's ``usage`` object."""
+    return {
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "total_tokens": usage.prompt_tokens + usage.completion_tokens,
+        "prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 0},
+        "completion_tokens_details": {"reasoning_tokens": usage.reasoning_tokens, "audio_tokens": 0},
+    }
+
+
+def _call_json(call: ToolCallDelta) -> dict[str, Any]:
+    """An entry of a chunk's ``tool_calls``."""
+    if not call.id:
+        return {"index": call.position, "function": {"arguments": call.arguments}}
+    function = {"name": call.name, "arguments": call.arguments}
+    return {"index": call.position, "id": call.id, "type": "function", "function": function}

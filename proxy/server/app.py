@@ -7,16 +7,16 @@ from sanic import Sanic
 from proxy.server.admin import install_admin
 from proxy.server.admin.headers import add_admin_headers
 from proxy.server.context import App
-from proxy.server.errors import install_error_handlers
-from proxy.server.headers import install_headers
-from proxy.server.lifecycle import Lifecycle, install_lifecycle
-from proxy.server.limits import add_limits
-from proxy.server.logs import configure_logs
-from proxy.server.refusal_log import RefusalLog
-from proxy.server.request_count import count_request
+from proxy.server.http.admission import Admission
+from proxy.server.http.errors import install_error_handlers
+from proxy.server.http.headers import install_headers
+from proxy.server.http.lease_trace import add_lease_trace
+from proxy.server.http.rate_limit_headers import add_limits
+from proxy.server.observability.logs import configure_logs
+from proxy.server.observability.refusal_log import RefusalLog
+from proxy.server.observability.request_count import count_request
+from proxy.server.process.lifecycle import Lifecycle, install_lifecycle
 from proxy.server.routes import chat, completions, health, images, models, usage
-from proxy.server.turns import Turns
-from proxy.server.why import add_why
 from proxy.settings import Settings
 
 APP_NAME: Final = "poe-proxy"
@@ -43,11 +43,11 @@ def create_app(settings: Settings, lifecycle: Lifecycle | None = None) -> App:
         RESPONSE_TIMEOUT=2 * settings.upstream_total_s + settings.failover_budget_s + settings.heartbeat_s,
         KEEP_ALIVE_TIMEOUT=75,
     )
-    app.ctx.turns = Turns()
+    app.ctx.admission = Admission()
     app.ctx.connections = set()  # that of the server, once there is one
     app.ctx.refusals = RefusalLog()
     about_admin = (add_admin_headers,) if settings.admin_tokens else ()
-    install_headers(app, add_why, count_request, add_limits, *about_admin)
+    install_headers(app, add_lease_trace, count_request, add_limits, *about_admin)
     install_error_handlers(app)
     install_lifecycle(app, lifecycle or Lifecycle(settings, own_process=False, files=None))
     blueprints = (chat, completions, images, models, usage, health)

@@ -33,13 +33,13 @@ from proxy.poe_api.client import PoeClient, Timeouts
 from proxy.poe_api.dialing import Dialer
 from proxy.poe_api.http1 import Connection
 from proxy.poe_api.upload import UploadClient
-from proxy.server.bodies import Bodies
-from proxy.server.call_log import CallLog
-from proxy.server.drain import Drain
-from proxy.server.fresh import Fresh, FreshByName
-from proxy.server.held_answers import HeldAnswers
-from proxy.server.metrics import Metrics
-from proxy.server.sampling import Sampler
+from proxy.server.http.answer_budget import AnswerBudget
+from proxy.server.http.body_budget import BodyBudget
+from proxy.server.observability.call_log import CallLog
+from proxy.server.observability.metrics import Metrics
+from proxy.server.observability.sampling import Sampler
+from proxy.server.process.drain import Drain
+from proxy.server.single_flight import SingleFlight, SingleFlightByName
 from proxy.settings import Settings
 from proxy.store.redis import RedisStore
 from proxy.translator.usage import TokenCounter
@@ -64,13 +64,13 @@ class Worker:
     pool: KeyPool
     catalogue: Catalogue
     relay: Relay
-    bodies: Bodies
+    bodies: BodyBudget
     off_loop: OffLoop
     images: ImageMaker
     calls: CallLog
     events: EventLog
-    month: FreshByName[Month]
-    key_count: Fresh[KeyCount]
+    month: SingleFlightByName[Month]
+    key_count: SingleFlight[KeyCount]
     admin_digests: frozenset[bytes]
     metrics: Metrics
     drain: Drain
@@ -119,7 +119,7 @@ async def open_worker(
         stack.push_async_callback(catalogue.close)
         catalogue.open()
         prober = Prober(pool, poe, every_s=settings.balance_every_s)
-        held = HeldAnswers(held_answers_bytes(settings), drain, connections)
+        held = AnswerBudget(held_answers_bytes(settings), drain, connections)
         sampler = Sampler(metrics, pool=pool, store=store, uploads=uploads, reach=poe.reach, held=held)
         points = PointsReader(settings.poe_api_keys, poe, PointsLedger(store), every_s=settings.points_every_s)
         await stack.enter_async_context(_running(pool.keep_up, prober.run, sampler.run, points.run))
@@ -151,13 +151,13 @@ async def open_worker(
             pool=pool,
             catalogue=catalogue,
             relay=relay,
-            bodies=Bodies(settings.bodies_bytes),
+            bodies=BodyBudget(settings.bodies_bytes),
             off_loop=off_loop,
             images=ImageMaker(relay, catalogue, poe, max_bytes=settings.max_attachment_bytes),
             calls=calls,
             events=EventLog(store),
-            month=FreshByName(UsageReader(store.reports).month_of),
-            key_count=Fresh(pool.count),
+            month=SingleFlightByName(UsageReader(store.reports).month_of),
+            key_count=SingleFlight(pool.count),
             admin_digests=frozenset(token.digest for token in settings.admin_tokens),
             metrics=metrics,
             drain=drain,

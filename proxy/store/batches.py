@@ -24,7 +24,7 @@ from redis.exceptions import MovedError, ReadOnlyError, RedisError
 
 from proxy.errors import StoreUnavailable
 from proxy.store.deadline import Clock, RoundTrip
-from proxy.store.pipe import Pipe
+from proxy.store.redis_socket import RedisSocket
 from proxy.store.script import COMMANDS, Call, Command, deliver, raise_first
 
 _log = logging.getLogger(__name__)
@@ -82,7 +82,7 @@ class Batches:
         self._is_closed = False
         #: Whether calls were sent a second time since the last reply. They are not sent a third time.
         self._is_repeating = False
-        self._pipe: Pipe | None = None
+        self._pipe: RedisSocket | None = None
         self._clock = Clock(lambda: self._break(TimeoutError("no answer in time")))
         #: What the server knows: scripts that were sent over this connection. Sent later than the calls behind it, a
         #: script would have a settlement carried out after the next lease.
@@ -108,7 +108,7 @@ class Batches:
         elif self._leaves_at is None:
             self._leaves_at = asyncio.get_running_loop().call_later(_MOMENT_S, self._leave)
 
-    def attach(self, pipe: Pipe, scripts: Iterable[Command]) -> None:
+    def attach(self, pipe: RedisSocket, scripts: Iterable[Command]) -> None:
         """Goes on over this connection, whose server knows these scripts."""
         self._drop_pipe()
         self._pipe = pipe
@@ -170,7 +170,7 @@ class Batches:
             self._waiting = [*calls, *self._waiting]
             self._break(error)
 
-    def _send(self, pipe: Pipe, calls: list[Call]) -> None:
+    def _send(self, pipe: RedisSocket, calls: list[Call]) -> None:
         known, scripts = self._known, _NO_LOADS
         try:
             packed = _packed(calls)

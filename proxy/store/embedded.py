@@ -19,7 +19,7 @@ from urllib.parse import quote
 
 import redis
 
-from proxy.parentage import end_with_parent
+from proxy.pdeathsig import end_with_parent
 
 _log = logging.getLogger(__name__)
 

@@ -22,7 +22,7 @@ from proxy.store.batches import Batches
 from proxy.store.connection import open_client
 from proxy.store.deadline import FLOOR_S, NEAR_S, Clock, RoundTrip
 from proxy.store.keyspace import KeySpace
-from proxy.store.pipe import Pipe
+from proxy.store.redis_socket import RedisSocket
 from proxy.store.refusal import StoreRefused, refusal_of
 from proxy.store.reports import Reports
 from proxy.store.script import GET, HGETALL, MGET, SET, Call, Command, Reply, Script, raise_first, reply_of
@@ -241,7 +241,7 @@ class RedisStore:
             for listener in self._on_back:
                 listener(time.monotonic() - self._lost_at_s)
 
-    async def _join(self) -> tuple[Pipe, list[Command], float]:
+    async def _join(self) -> tuple[RedisSocket, list[Command], float]:
         """A connection to a Redis that takes writes and has our scripts; those, and how long a round trip took.
 
         A full or read-only Redis answers a ping. Writing nothing into a string is refused as any write is, and changes
@@ -249,7 +249,7 @@ class RedisStore:
         scripts another worker loads midway would be carried out in another order, and settlements go by order.
         """
         scripts = list(self._scripts)
-        pipe = await Pipe.open(self._redis.connection_pool)
+        pipe = await RedisSocket.open(self._redis.connection_pool)
         try:
             took_s = await self._round_trip_of(pipe)
             if scripts:
@@ -260,7 +260,7 @@ class RedisStore:
             raise
         return pipe, scripts, took_s
 
-    async def _round_trip_of(self, pipe: Pipe) -> float:
+    async def _round_trip_of(self, pipe: RedisSocket) -> float:
         """How long a round trip takes, in seconds; looked at again where a busy machine may have made it long."""
         fastest_s = float("inf")
         for _ in range(_LOOKS):

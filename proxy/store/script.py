@@ -17,8 +17,8 @@ _REFUSES = re.compile(
 )
 
 
-#: A line of a script that stands for a file that scripts share, in ``store/lua``.
-_INCLUDE: Final = re.compile(r"^-- include: (\w+)$", re.MULTILINE)
+#: A line of a script that stands for a file that scripts share, in ``store/lua`` unless it names another layer.
+_INCLUDE: Final = re.compile(r"^-- include: (?:(\w+)/)?(\w+)$", re.MULTILINE)
 
 
 #: What Redis says of a key that holds another type than a command is for.
@@ -46,14 +46,14 @@ class Command:
 class Script(Command):
     """A Lua script of the package that owns it; file name = script name. Sent by digest, loaded when missing.
 
-    A line ``-- include: name`` stands for ``store/lua/name.lua``.
+    A line ``-- include: name`` stands for ``store/lua/name.lua``, ``-- include: layer/name`` for that of the layer.
     """
 
     words = 3
 
     def __init__(self, package: str, name: str) -> None:
         super().__init__(name)
-        self.source = _INCLUDE.sub(lambda include: _read_lua(__package__, include[1]), _read_lua(package, name))
+        self.source = _INCLUDE.sub(_included, _read_lua(package, name))
         self.sha = hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()
 
     def beginning(self, keys: Sequence[str]) -> tuple[str | int, ...]:
@@ -67,6 +67,10 @@ SET: Final = Command("SET")
 
 #: What needs no loading.
 COMMANDS: Final = frozenset({GET, MGET, HGETALL, SET})
+
+
+def _included(include: re.Match[str]) -> str:
+    return _read_lua(f"proxy.{include[1]}" if include[1] else __package__, include[2])
 
 
 def _read_lua(package: str, name: str) -> str:
@@ -177,3 +181,10 @@ def is_of_the_call(error: Exception) -> bool:
     if type(error) is not ResponseError or _REFUSES.search(str(error)):
         return False
     return "script" in str(error) or _WRONG_TYPE in str(error)
+
+
+def pairs(flat: Any) -> list[tuple[str, str]]:
+    """A flat list (RESP2) or a map (RESP3) as pairs."""
+    if isinstance(flat, dict):
+        return list(flat.items())
+    return list(zip(flat[::2], flat[1::2], strict=True))

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
-from proxy.openai_api.response import (
+from proxy.core.deltas import (
     ContentDelta,
     ContentDeltas,
     Delta,
@@ -22,10 +22,10 @@ from proxy.openai_api.response import (
     RefusalDelta,
 )
 from proxy.poe_api.events import Event, File, Json, Replace, Text, Texts
+from proxy.translator.append_only import AppendOnlyText
 from proxy.translator.bad_answers import AnswerTooLarge
 from proxy.translator.chunk import PoeChunk, lone_call, read_chunk
 from proxy.translator.files import FileLinks
-from proxy.translator.growing import GrowingText
 from proxy.translator.kept import KeptText
 from proxy.translator.progress import is_progress
 from proxy.translator.thinking import Parted, ThinkingSplitter, part
@@ -55,7 +55,7 @@ class Said(NamedTuple):
     text_gone: int = 0
 
 
-class AnswerBuilder:
+class EventTranslator:
     """One answer, as it arrives.
 
     Feed it the events of each read and ``finish`` it at the end. The deltas joined are the final answer, unless a
@@ -102,12 +102,12 @@ class AnswerBuilder:
         self._is_replaced = False
         self._thinking = ThinkingSplitter()
         self._thinks_anew = False
-        self._reasoning = GrowingText(limit)
+        self._reasoning = AppendOnlyText(limit)
         self._limit = limit
         #: What came in OpenAI's own chunks; most answers have none of it.
         self._told_thoughts: KeptText | None = None
         self._refusal: KeptText | None = None
-        self._content = GrowingText(limit)
+        self._content = AppendOnlyText(limit)
         self._links = FileLinks(limit)
         self._files: list[File] = []
         self._calls = calls

@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from proxy.openai_api.response import (
+from proxy.core.deltas import (
     ContentDelta,
     ContentDeltas,
     Delta,

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from proxy.openai_api.response import (
+from proxy.core.deltas import (
     ContentDelta,
     ContentDeltas,
     Delta,
@@ -14,7 +14,7 @@ from proxy.openai_api.response import (
     ToolCallDelta,
 )
 from proxy.poe_api.events import Event
-from proxy.translator.answer import AnswerBuilder, Said
+from proxy.translator.answer import EventTranslator, Said
 from proxy.translator.kept import KeptText
 from proxy.translator.limits import AnswerLimits
 from proxy.translator.request import Plan
@@ -25,7 +25,7 @@ from proxy.translator.usage import Encoder
 _KEPT_CHARACTERS = 600_000
 
 
-class Reply:
+class ChoiceTranslator:
     """Feed it the events of each read; when ``ended`` says so, or Poe is done, ``finish`` it.
 
     Args:
@@ -43,7 +43,7 @@ class Reply:
         calls: ToolCallReader | None = None
         if plan.offer.tools:
             calls = ToolCallReader(plan.call_ids, one_only=plan.offer.one_only, keep_all=keep)
-        self._answer = AnswerBuilder(calls, max_bytes=max_bytes, keep_all=keep)
+        self._answer = EventTranslator(calls, max_bytes=max_bytes, keep_all=keep)
         self._limits: AnswerLimits | None = None
         #: What the limits let through.
         self._kept: _Kept | None = None

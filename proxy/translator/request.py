@@ -12,7 +12,7 @@ from proxy.translator.parameters import Schemas, build_parameters
 from proxy.translator.parts import read_content
 from proxy.translator.structured import JsonFormat, build_json_format
 from proxy.translator.thinking import part
-from proxy.translator.tools import Offer, ResultReader, build_offer, calls_content, results_content
+from proxy.translator.tools import ResultReader, ToolSet, build_offer, calls_content, results_content
 
 #: Most choices of one request: each is a request to Poe of its own.
 MAX_CHOICES: Final = 10
@@ -39,7 +39,7 @@ class Plan(NamedTuple):
     """
 
     query: Query
-    offer: Offer
+    offer: ToolSet
     call_ids: frozenset[str]
     json_format: JsonFormat | None
     stops: tuple[str, ...]

@@ -12,7 +12,7 @@ import secrets
 from collections.abc import Collection, Sequence
 from typing import Any, Final
 
-from proxy.openai_api.response import ToolCallDelta
+from proxy.core.deltas import ToolCallDelta
 from proxy.translator.bad_answers import AnswerTooLarge
 from proxy.translator.kept import KeptText
 

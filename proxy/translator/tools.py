@@ -31,7 +31,7 @@ _ONE_CALL = "Call at most one function at a time."
 
 
 @dataclass(frozen=True, slots=True)
-class Offer:
+class ToolSet:
     """The tools that a bot is offered.
 
     Attributes:
@@ -47,10 +47,10 @@ class Offer:
     is_demanded: bool = False
 
 
-_NOTHING: Final = Offer()
+_NOTHING: Final = ToolSet()
 
 
-def build_offer(request: ChatCompletionRequest) -> Offer:
+def build_offer(request: ChatCompletionRequest) -> ToolSet:
     """What the request offers.
 
     Raises:
@@ -77,7 +77,7 @@ def build_offer(request: ChatCompletionRequest) -> Offer:
         which = f"one {'' if one_only else 'or more '}of the functions you have"
     definitions = [_definition(function) for function in functions]
     instructions = [_MUST_CALL.format(which=which)] * bool(which) + [_ONE_CALL] * (one_only and choice != "required")
-    return Offer(definitions, " ".join(instructions), one_only, bool(which))
+    return ToolSet(definitions, " ".join(instructions), one_only, bool(which))
 
 
 def _functions(tools: Sequence[Tool]) -> list[FunctionDefinition]:

@@ -6,7 +6,8 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser
 
-from proxy.settings import Settings, parse_access_tokens
+from proxy.credentials import parse_access_tokens
+from proxy.settings import Settings
 from tests.support.browser import running_browser
 from tests.support.scripted_poe import ScriptedPoe, running_poe
 from tests.support.serving import make_settings, serving

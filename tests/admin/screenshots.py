@@ -18,11 +18,12 @@ import redis.asyncio
 from playwright.async_api import Browser, Page
 
 from proxy.clients.admin import ClientAdmin
+from proxy.credentials import fingerprint, parse_access_tokens, parse_poe_keys
 from proxy.keypool.admin import KeyAdmin
 from proxy.ledger.entry import Entry
 from proxy.ledger.points import PointsLedger, QueryCost
 from proxy.ledger.recorder import _RECORD_REQUESTS, _Numbered, _values
-from proxy.settings import Settings, fingerprint, parse_access_tokens, parse_poe_keys
+from proxy.settings import Settings
 from proxy.store.redis import RedisStore
 from tests.support.browser import open_page, running_browser, sign_in
 from tests.support.redis_servers import BINARY, running_redis
@@ -118,7 +119,7 @@ def _call(dice: random.Random, number: int, age: float) -> Entry:
         request_id=f"req_{dice.randbytes(12).hex()}",
         client=client,
         client_id="",
-        slot="",
+        permit="",
         model=model,
         is_listed=True,
         stream=dice.random() < 0.8,

@@ -9,7 +9,8 @@ from playwright.async_api import Browser, Page, expect
 from redis.asyncio import Redis
 
 from proxy.clients.record import LIMIT_NAMES
-from proxy.settings import PoeKey, Settings, parse_poe_keys
+from proxy.credentials import PoeKey, parse_poe_keys
+from proxy.settings import Settings
 from proxy.store.keyspace import KeySpace
 from tests.admin.conftest import ADMIN
 from tests.support.browser import needs_chromium, open_page, settled, sign_in

@@ -11,7 +11,7 @@ from playwright.async_api import Browser, BrowserContext, Locator, Page, expect
 from redis.asyncio import Redis
 from sanic import Sanic
 
-from proxy.settings import fingerprint
+from proxy.credentials import fingerprint
 from proxy.store.keyspace import KeySpace
 from tests.support.browser import Complaints, needs_chromium, open_page, open_visitor, settled, sign_in
 from tests.support.scripted_poe import DONE, META, Asked, Reply, ScriptedPoe, echo, failure, text

@@ -14,9 +14,9 @@ from bench.shapes import ASKED, TEXT, Shape, parse_shape
 from bench.streams import drip_ms
 from bench.upstream import Upstream
 from bench.wire import FUNCTION, Dialect, script
-from proxy.openai_api.response import ContentDelta, Delta, ReasoningDelta, ToolCallDelta
+from proxy.core.deltas import ContentDelta, Delta, ReasoningDelta, ToolCallDelta
 from proxy.poe_api.events import EventDecoder
-from proxy.translator.answer import AnswerBuilder
+from proxy.translator.answer import EventTranslator
 from proxy.translator.tool_calls import ToolCallReader
 from tests.support.waiting import wait_until
 
@@ -34,7 +34,7 @@ def spoken(bot: str) -> list[Delta]:
     parts = script("poe", parse_shape(bot))
     body = b"".join(chunk.partition(b"\r\n")[2] for chunk in (parts.opening, *parts.events))
     body += parts.ending.partition(b"\r\n")[2].partition(b"\r\n")[0]
-    builder = AnswerBuilder(ToolCallReader())
+    builder = EventTranslator(ToolCallReader())
     return [*builder.feed(EventDecoder().feed(body.replace(b"\r\n", b""))), *builder.finish()]
 
 

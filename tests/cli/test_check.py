@@ -4,8 +4,8 @@ from typing import Final
 
 import pytest
 
-from proxy.server.startup import warnings_of
-from proxy.settings import fingerprint
+from proxy.credentials import fingerprint
+from proxy.server.process.startup import warnings_of
 from tests.support.commands import run_command
 from tests.support.scripted_poe import ScriptedPoe
 from tests.support.serving import make_settings

@@ -11,12 +11,12 @@ from rich.console import Console
 from rich.table import Table
 
 from proxy.cli.tables import whole_column
+from proxy.credentials import PoeKey
 from proxy.errors import KeyRefused, RateLimited, StoreUnavailable
 from proxy.keypool.admin import KeyAdmin
-from proxy.keypool.lease import KeyCount, Lease, NoneReady, PoolLimits, Wanted
+from proxy.keypool.lease import KeyCount, Lease, LeaseRequest, NoneReady, PoolLimits
 from proxy.keypool.pool import KeyPool
 from proxy.keypool.verdict import ANSWERED, Cooldown, judge
-from proxy.settings import PoeKey
 from proxy.store import reports as reports_module
 from proxy.store.keyspace import KeySpace
 from proxy.store.redis import RedisStore
@@ -39,7 +39,7 @@ async def pool(redis_url: str, namespace: str) -> AsyncIterator[KeyPool]:
 
 
 async def leased(pool: KeyPool) -> Lease:
-    lease = await pool.lease(Wanted("Echo"))
+    lease = await pool.lease(LeaseRequest("Echo"))
     assert isinstance(lease, Lease)
     return lease
 
@@ -85,7 +85,7 @@ async def test_list_tells_that_an_accounts_minute_is_full(
     await full.settle(lease, judge(RateLimited(retry_after_s=0.001)))
 
     async def rests_for_the_minute() -> bool:
-        reply = await full.lease(Wanted("Echo"))
+        reply = await full.lease(LeaseRequest("Echo"))
         return isinstance(reply, NoneReady) and (reply.any_ready_in_s or 0) > 1
 
     await wait_until(rests_for_the_minute, "the rest is over, and the minute is full")

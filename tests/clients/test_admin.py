@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from proxy.clients.admin import ClientAdmin
+from proxy.clients.limits import ClientLimits
 from proxy.clients.record import digest_of, parse_token
 from proxy.errors import InvalidRequest
-from proxy.keypool.callers import ClientLimits
 from proxy.store.redis import RedisStore
 from proxy.store.script import Script
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proxy.clients.limits import ClientLimits
 from proxy.clients.record import ClientRecord, new_token, parse_token, record_of
-from proxy.keypool.callers import ClientLimits
 
 NOW_MS = 1_800_000_000_000
 

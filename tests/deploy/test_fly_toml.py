@@ -14,13 +14,13 @@ from unittest.mock import patch
 
 import pytest
 
-from proxy.server.metrics_page import PATH
+from proxy.server.observability.metrics_page import PATH
 from proxy.settings import Settings
 
 _ROOT: Final = Path(__file__).parents[2]
 _FLY_TOML: Final = _ROOT / "fly.toml"
 
-#: What a worker may take after the drain to close its clients; see ``proxy/server/supervision.py``.
+#: What a worker may take after the drain to close its clients; see ``proxy/server/process/supervision.py``.
 _CLOSING_S: Final = 5
 
 #: Tells what is wrong with a value, in words that follow its name; "" when nothing is.

@@ -14,7 +14,8 @@ import pytest
 from cluster.front import CONFIGURATION, build_configuration, nginx_command, running_front
 from cluster.processes import MissingProgramError, find_program, free_port
 from proxy import errors
-from proxy.settings import Settings, parse_access_tokens
+from proxy.credentials import parse_access_tokens
+from proxy.settings import Settings
 from tests.support.scripted_poe import DONE, Reply, ScriptedPoe, text
 from tests.support.serving import make_settings, serving
 from tests.support.waiting import wait_until

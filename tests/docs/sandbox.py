@@ -21,7 +21,7 @@ import httpx
 import pytest
 
 from cluster.processes import free_port
-from proxy.settings import fingerprint
+from proxy.credentials import fingerprint
 from tests.docs.blocks import ROOT
 from tests.support.fleet import running_instance
 from tests.support.redis_servers import breakable_redis

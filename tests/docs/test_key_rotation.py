@@ -4,12 +4,12 @@ import re
 from contextlib import AsyncExitStack
 from typing import Final
 
+from proxy.credentials import PoeKey
 from proxy.errors import RateLimited
 from proxy.keypool.admin import KeyAdmin
-from proxy.keypool.lease import Lease, PoolLimits, Wanted
+from proxy.keypool.lease import Lease, LeaseRequest, PoolLimits
 from proxy.keypool.pool import KeyPool
 from proxy.keypool.verdict import ANSWERED, Cooldown, judge
-from proxy.settings import PoeKey
 from proxy.store.redis import RedisStore
 from tests.docs.blocks import ROOT
 
@@ -41,7 +41,7 @@ async def test_two_workers_lease_as_the_picture_shows(redis_url: str, namespace:
         for turn, worker, name, failed in LEASES:
             if turn == rested:
                 await KeyAdmin(stores[0]).move(keys["k2"].key_id, "restore")
-            lease = await pools[worker].lease(Wanted("Echo"))
+            lease = await pools[worker].lease(LeaseRequest("Echo"))
             assert isinstance(lease, Lease)
             assert (turn, lease.key.secret) == (turn, name)
             await pools[worker].settle(lease, judge(RateLimited()) if failed else ANSWERED)
@@ -50,7 +50,7 @@ async def test_two_workers_lease_as_the_picture_shows(redis_url: str, namespace:
 async def in_order(pool: KeyPool, key_ids: list[str]) -> None:
     """Leases each key once, so that turns 1 to 4 are theirs in this order."""
     for key_id in key_ids:
-        lease = await pool.lease(Wanted("Echo", [other for other in key_ids if other != key_id]))
+        lease = await pool.lease(LeaseRequest("Echo", [other for other in key_ids if other != key_id]))
         assert isinstance(lease, Lease)
         await pool.settle(lease, ANSWERED)
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 import pytest
 import yaml  # type: ignore[import-untyped]  # PyYAML comes with yamllint; its types are not worth a requirement
 
-from proxy.server.startup import LEAST_SAFE_HEARTBEAT_S
+from proxy.server.process.startup import LEAST_SAFE_HEARTBEAT_S
 from tests.docs.blocks import ROOT
 
 FLY: Final[dict[str, Any]] = tomllib.loads((ROOT / "fly.toml").read_text(encoding="utf-8"))

@@ -18,8 +18,8 @@ import pytest
 import pytest_asyncio
 import redis.asyncio
 
+from proxy.credentials import fingerprint
 from proxy.keypool.admin import KeyAdmin
-from proxy.settings import fingerprint
 from proxy.store.redis import RedisStore
 from tests.support.fleet import Instance, running_instance
 from tests.support.leaks import refuse_leaks

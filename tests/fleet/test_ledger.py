@@ -16,10 +16,10 @@ from typing import Any, Final
 
 import aiohttp
 
-from proxy.ledger.newest import NewestReader
+from proxy.credentials import fingerprint
 from proxy.ledger.row import UsageRow
+from proxy.ledger.streams import StreamReader
 from proxy.ledger.usage import UsageReader
-from proxy.settings import fingerprint
 from proxy.store.redis import RedisStore
 from tests.support.fleet import Instance, running_instance
 from tests.support.scripted_poe import CUT, DONE, META, Asked, Reply, ScriptedPoe, failure, text
@@ -93,12 +93,12 @@ async def read_stream(response: aiohttp.ClientResponse, client: str, bot: str) -
 
 
 async def ask_all(instances: Sequence[Instance]) -> list[Seen]:
-    slots = asyncio.Semaphore(AT_ONCE)
+    permits = asyncio.Semaphore(AT_ONCE)
     connector = aiohttp.TCPConnector(limit=0, force_close=True)
     async with aiohttp.ClientSession(connector=connector) as session:
 
         async def in_turn(number: int) -> Seen:
-            async with slots:
+            async with permits:
                 return await ask(session, instances[number % len(instances)], number)
 
         return await asyncio.gather(*(in_turn(number) for number in range(REQUESTS)))
@@ -136,7 +136,7 @@ async def test_the_ledger_is_what_poe_served_and_what_the_clients_saw(
         by_key = {row.name: row for row in await usage.by("key", since)}
         [everybody] = await usage.by("all", since)
         days = await usage.by("all", since, per="day")
-        trail = await NewestReader(store.reports).requests(REQUESTS + 100)
+        trail = await StreamReader(store.reports).requests(REQUESTS + 100)
 
     usages = [one.usage for one in seen if one.usage is not None]
     [prompt] = {one["prompt_tokens"] for one in usages}

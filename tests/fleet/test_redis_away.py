@@ -15,12 +15,13 @@ import httpx
 import pytest
 
 from cluster.processes import free_port
-from proxy.keypool.lease import Lease, PoolLimits, Wanted
+from proxy.credentials import PoeKey, fingerprint
+from proxy.keypool.lease import Lease, LeaseRequest, PoolLimits
 from proxy.keypool.pool import KeyPool
 from proxy.keypool.verdict import ANSWERED, Cooldown, Verdict
-from proxy.settings import PoeKey, Settings, fingerprint
+from proxy.settings import Settings
 from proxy.store import redis as store_module
-from proxy.store.pipe import Pipe
+from proxy.store.redis_socket import RedisSocket
 from tests.support.fleet import Instance, running_instance
 from tests.support.redis_servers import Server, breakable_redis, cluster_setup, sentinel_setup
 from tests.support.scripted_poe import Asked, Reply, ScriptedPoe, echo, failure
@@ -367,7 +368,7 @@ async def pool_on(server: Server) -> AsyncIterator[tuple[KeyPool, store_module.R
 
 
 async def leased(pool: KeyPool) -> Lease:
-    lease = await pool.lease(Wanted("Echo"))
+    lease = await pool.lease(LeaseRequest("Echo"))
     assert isinstance(lease, Lease)
     return lease
 
@@ -389,9 +390,9 @@ async def test_a_settlement_never_overtakes_one_that_could_not_be_sent(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever the reason: Redis would leave the first out afterwards, and with it a cooldown."""
-    send, broken = Pipe.send, list[bytes]()
+    send, broken = RedisSocket.send, list[bytes]()
 
-    def breaks_once(self: Pipe, packed: bytes, *arguments: Any) -> None:
+    def breaks_once(self: RedisSocket, packed: bytes, *arguments: Any) -> None:
         if not broken:
             broken.append(packed)
             raise ZeroDivisionError
@@ -400,7 +401,7 @@ async def test_a_settlement_never_overtakes_one_that_could_not_be_sent(
     with breakable_redis(tmp_path) as server:
         async with pool_on(server) as (pool, _):
             cooled, other = await leased(pool), await leased(pool)
-            monkeypatch.setattr(Pipe, "send", breaks_once)
+            monkeypatch.setattr(RedisSocket, "send", breaks_once)
             first = asyncio.create_task(pool.settle(cooled, COOLED))
             await asyncio.sleep(0)  # the second settlement is made in the turn in which the first fails
             second = asyncio.create_task(pool.settle(other, ANSWERED))

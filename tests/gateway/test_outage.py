@@ -10,7 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
-from proxy.settings import Settings, parse_poe_keys
+from proxy.credentials import parse_poe_keys
+from proxy.settings import Settings
 from tests.gateway.world import ONE, TWO, Seen, World, opened
 from tests.support.scripted_poe import Asked, Reply, ScriptedPoe, answer, echo, failure, text
 from tests.support.serving import TOKEN, http, serving

@@ -2,10 +2,10 @@
 
 import pytest
 
+from proxy.clients.limits import ClientRefused
 from proxy.errors import ProxyError
 from proxy.gateway.refusals import refusal_of
-from proxy.keypool.callers import ClientRefused
-from proxy.keypool.lease import RESTS_FOR_BOT, BotRests, NoneReady
+from proxy.keypool.lease import RESTS_FOR_BOT, BotCooldown, NoneReady
 
 MIDNIGHT = "Resets at 00:00 UTC, in 10 h 18 min."
 WHOLE_DAY_S = 37_080.0
@@ -68,7 +68,7 @@ def test_a_client_is_told_limit_use_and_reset(refused: ClientRefused, words: str
 @pytest.mark.parametrize(
     ("reply", "code"),
     [
-        (BotRests(12), "upstream_error"),
+        (BotCooldown(12), "upstream_error"),
         (NoneReady(12, 12), "rate_limit_exceeded"),
         *(
             (NoneReady(12, 12, skipped=[("k", RESTS_FOR_BOT)], bot_rests=outcome), code)
@@ -81,7 +81,7 @@ def test_a_client_is_told_limit_use_and_reset(refused: ClientRefused, words: str
         ),
     ],
 )
-def test_every_refusal_that_ends_says_when_and_speaks_of_no_key(reply: NoneReady | BotRests, code: str) -> None:
+def test_every_refusal_that_ends_says_when_and_speaks_of_no_key(reply: NoneReady | BotCooldown, code: str) -> None:
     error: ProxyError = refusal_of(reply)
 
     assert error.code == code

@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from proxy.errors import RateLimited
-from proxy.keypool.lease import Lease, Wanted
+from proxy.keypool.lease import Lease, LeaseRequest
 from proxy.keypool.verdict import judge
 from proxy.settings import Settings
 from tests.gateway.world import ONE, TWO, World, opened
@@ -80,7 +80,7 @@ async def test_restoring_keys_from_everywhere_at_once_leaves_each_in_one_place(
         await world.chat()
         pools = [app.ctx.worker.pool for app in world.apps]
         keys = list(world.keys.values())
-        leases = [await pool.lease(Wanted("Echo")) for pool in pools]
+        leases = [await pool.lease(LeaseRequest("Echo")) for pool in pools]
         await pools[0].record_probe(keys[0], "points", 0, next_s=600)
         parked = await world.counts()
         await asyncio.gather(

@@ -8,19 +8,20 @@ from typing import Any
 
 import pytest
 
-from proxy.openai_api.response import Batch, ChunkWriter, Delta
+from proxy.core.deltas import Batch, Delta
+from proxy.openai_api.response import ChunkWriter
 from proxy.poe_api.events import Event, EventDecoder
 from proxy.poe_api.query import Message, Query
-from proxy.translator.reply import Reply
+from proxy.translator.reply import ChoiceTranslator
 from proxy.translator.request import Plan
-from proxy.translator.tools import Offer
+from proxy.translator.tools import ToolSet
 from proxy.translator.usage import Encoder, load_encoding
 from tests.support.scripted_poe import event, replace, text
 
 SLICES, COMPARED, SLICE = 24, 6, 1000
 #: The median is 1.0 to 1.2 on a busy machine.
 MOST_TIMES = 1.6
-TOOLS = Offer([{"type": "function", "function": {"name": "f"}}])
+TOOLS = ToolSet([{"type": "function", "function": {"name": "f"}}])
 
 
 def plan(*, stops: tuple[str, ...] = (), tokens: int | None = None) -> Plan:
@@ -61,7 +62,7 @@ class Streaming:
     """An answer that goes on for as long as it is asked to."""
 
     def __init__(self, kind: str, wanted: Plan) -> None:
-        self._decoder, self._reply = EventDecoder(), Reply(wanted, Encoder(load_encoding()), keep=False)
+        self._decoder, self._reply = EventDecoder(), ChoiceTranslator(wanted, Encoder(load_encoding()), keep=False)
         self._writer = ChunkWriter(completion_id="chatcmpl-1", created=0, model="Echo", include_usage=False)
         beginning, self._read = BEGINNINGS[kind]
         self._reply.feed(self._decoder.feed(beginning))
@@ -97,7 +98,7 @@ def test_the_last_chunk_of_a_long_answer_costs_what_the_first_did(kind: str, wan
 def test_a_cost_that_grows_with_the_answer_is_noticed(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A look at all of the answer with every fourth chunk, which takes less than the chunks do at first."""
 
-    class Remembering(Reply):
+    class Remembering(ChoiceTranslator):
         def __init__(self, *args: Any, **options: Any) -> None:
             super().__init__(*args, **options)
             self.pieces: list[str] = []
@@ -108,6 +109,6 @@ def test_a_cost_that_grows_with_the_answer_is_noticed(kind: str, monkeypatch: py
                 "".join(self.pieces)
             return super().feed(events)
 
-    monkeypatch.setattr(sys.modules[__name__], "Reply", Remembering)
+    monkeypatch.setattr(sys.modules[__name__], "ChoiceTranslator", Remembering)
 
     assert times_the_first(kind, plan()) > MOST_TIMES

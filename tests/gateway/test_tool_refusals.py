@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 import redis.asyncio
 
+from proxy.credentials import parse_access_tokens
 from proxy.keypool.tool_refusals import ToolRefusals
-from proxy.settings import Settings, parse_access_tokens
+from proxy.settings import Settings
 from proxy.store.redis import RedisStore
 from tests.gateway.world import ONE, TWO, World, opened
 from tests.support.redis_servers import breakable_redis

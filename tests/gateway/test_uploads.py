@@ -14,13 +14,13 @@ from typing import Any, Final
 import pytest
 import redis.asyncio
 
+from proxy.credentials import PoeKey
 from proxy.errors import InvalidRequest, KeyRefused, PoeFailed
 from proxy.gateway import uploads as uploads_module
 from proxy.gateway.uploads import Uploads
 from proxy.poe_api.attachments import Attachment, EmbeddedFile, FileToAttach, RemoteFile
 from proxy.poe_api.embedded import Inspected, inspect_embedded
 from proxy.poe_api.upload import UploadClient
-from proxy.settings import PoeKey
 from proxy.store.redis import RedisStore
 from tests.support.scripted_poe import Asked, Reply, ScriptedPoe, accept_upload, failure
 from tests.support.waiting import wait_until

@@ -10,8 +10,9 @@ import httpx
 import redis.asyncio
 from sanic import Sanic
 
+from proxy.credentials import PoeKey, parse_poe_keys
 from proxy.keypool.admin import KeyAdmin
-from proxy.settings import PoeKey, Settings, parse_poe_keys
+from proxy.settings import Settings
 from proxy.store.redis import RedisStore
 from tests.support.scripted_poe import ScriptedPoe
 from tests.support.serving import http, serving

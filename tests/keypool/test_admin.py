@@ -4,12 +4,12 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from proxy.credentials import PoeKey
 from proxy.errors import KeyRefused, OutOfPoints, RateLimited, SubscriptionRequired
 from proxy.keypool.admin import KeyAdmin, KeyState
-from proxy.keypool.lease import Lease, PoolLimits, Wanted
+from proxy.keypool.lease import Lease, LeaseRequest, PoolLimits
 from proxy.keypool.pool import KeyPool
 from proxy.keypool.verdict import ABANDONED, ANSWERED, Cooldown, Verdict, judge
-from proxy.settings import PoeKey
 from proxy.store.redis import RedisStore
 
 KEY = PoeKey("secret", account="me")
@@ -23,7 +23,7 @@ class Operated:
         self.admin = KeyAdmin(store)
 
     async def lease(self) -> Lease:
-        lease = await self.pool.lease(Wanted("Echo"))
+        lease = await self.pool.lease(LeaseRequest("Echo"))
         assert isinstance(lease, Lease)
         return lease
 

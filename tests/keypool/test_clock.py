@@ -9,14 +9,14 @@ from typing import Any, Final
 import fakeredis
 import pytest
 
+from proxy.clients.limits import Caller, ClientLimits
+from proxy.credentials import PoeKey
 from proxy.keypool import pool as pool_module
-from proxy.keypool.callers import Caller, ClientLimits
 from proxy.keypool.clock_watch import ClockWatch
-from proxy.keypool.lease import Lease, PoolLimits, Wanted
+from proxy.keypool.lease import Lease, LeaseRequest, PoolLimits
 from proxy.keypool.pool import KeyPool
 from proxy.keypool.shared import ProbeAnswer, Settlement, SharedPool
 from proxy.keypool.verdict import ANSWERED, BOT_FAILED, Cooldown, Verdict
-from proxy.settings import PoeKey
 from proxy.store.redis import RedisStore
 from proxy.store.script import Script
 from tests.support.clocked_redis import CLOCK, ClockedStore
@@ -56,7 +56,7 @@ class Rig:
     def lease(self, bot: str = "Echo", caller: Caller | None = None) -> list[Any]:
         """The script's reply."""
         self.asked += 1
-        reply: Any = self.pool.lease(f"lease-{self.asked}", Wanted(bot, caller=caller))
+        reply: Any = self.pool.lease(f"lease-{self.asked}", LeaseRequest(bot, caller=caller))
         return list(reply.value)
 
     def settle(self, verdict: Verdict, *, times: int = 1) -> None:
@@ -70,7 +70,7 @@ class Rig:
         self.client.hset(
             self.names.client("abc"), mapping={"name": "x", **{name: str(limit) for name, limit in limits.items()}}
         )
-        return Caller("abc", f"slot-{self.asked}", ClientLimits(**limits))
+        return Caller("abc", f"permit-{self.asked}", ClientLimits(**limits))
 
 
 def rest(effect: Any) -> Callable[[Rig], None]:
@@ -238,7 +238,7 @@ async def test_a_jump_is_logged(
         return loop_time() + jumped_s
 
     monkeypatch.setattr(pool_module, "ClockWatch", lambda: ClockWatch(clock=clock))
-    monkeypatch.setattr(pool_module, "HEARTBEAT_S", 0.05)
+    monkeypatch.setattr(pool_module, "SIGN_OF_LIFE_S", 0.05)
     store = RedisStore(redis_url, namespace)
     pool = KeyPool([KEY], store, limits=LIMITS, cooldown=Cooldown(5, 300))
     keeping_up = asyncio.create_task(pool.keep_up())

@@ -17,12 +17,12 @@ import pytest
 import redis.asyncio
 
 from proxy.clients.admin import ClientAdmin
+from proxy.clients.limits import Caller, ClientLimits, Demand
+from proxy.credentials import PoeKey
 from proxy.errors import RateLimited
-from proxy.keypool.callers import Caller, ClientLimits, Demand
-from proxy.keypool.lease import Lease, NoneReady, PoolLimits, Wanted
+from proxy.keypool.lease import Lease, LeaseRequest, NoneReady, PoolLimits
 from proxy.keypool.pool import KeyPool
 from proxy.keypool.verdict import ANSWERED, Cooldown, Verdict, judge
-from proxy.settings import PoeKey
 from proxy.store.redis import RedisStore
 from tests.support.waiting import wait_until
 
@@ -56,7 +56,7 @@ class Rig:
         self._server = server
 
     async def lease(self) -> Lease:
-        lease = await self.pool.lease(Wanted("Echo"))
+        lease = await self.pool.lease(LeaseRequest("Echo"))
         assert isinstance(lease, Lease)
         return lease
 
@@ -71,7 +71,7 @@ class Rig:
 
     async def let_in(self, caller: Caller) -> Lease:
         """A client's request that goes on."""
-        lease = await self.pool.lease(Wanted("Echo", caller=caller))
+        lease = await self.pool.lease(LeaseRequest("Echo", caller=caller))
         assert isinstance(lease, Lease)
         return lease
 
@@ -81,7 +81,7 @@ class Rig:
         await self.pool.release(caller, tokens=12)
 
     async def ask_in_vain(self) -> None:
-        assert isinstance(await self.pool.lease(Wanted("Echo")), NoneReady)
+        assert isinstance(await self.pool.lease(LeaseRequest("Echo")), NoneReady)
 
     async def commands_of(self, work: Callable[[], Awaitable[None]]) -> Counter[str]:
         """The commands that the server executed for this work, within scripts too."""
@@ -93,7 +93,7 @@ class Rig:
 
     async def _all_told(self) -> None:
         """A settlement may wait a moment for other calls to go with."""
-        await wait_until(lambda: self.pool.untold == 0, "Redis has heard of every settlement")
+        await wait_until(lambda: self.pool.unsent == 0, "Redis has heard of every settlement")
 
     async def script_us(self) -> int:
         """Microseconds that the server has spent in scripts so far."""
@@ -225,7 +225,7 @@ async def test_a_clients_request_costs_the_same_commands_however_many_are_under_
     for under_way in (0, 10, 100):
         for number in range(under_way):
             await rig.let_in(Caller(record, f"running-{under_way}-{number}", limits, demand))
-        serving = partial(rig.serve, Caller(record, f"slot-{under_way}", limits, demand))
+        serving = partial(rig.serve, Caller(record, f"permit-{under_way}", limits, demand))
         counts.append(await rig.commands_of(serving))
 
     assert counts[0]["evalsha"] == 3, "one call to lease, one to settle, one to release"

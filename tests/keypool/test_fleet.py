@@ -8,14 +8,14 @@ from dataclasses import dataclass
 import pytest
 
 from proxy.clients.admin import ClientAdmin
+from proxy.clients.limits import Caller, ClientLimits, ClientRefused, Demand
+from proxy.credentials import PoeKey
 from proxy.keypool import fleet as fleet_module
 from proxy.keypool import pool as pool_module
-from proxy.keypool.callers import Caller, ClientLimits, ClientRefused, Demand
 from proxy.keypool.fleet import Fleet, Instance
-from proxy.keypool.lease import Lease, PoolLimits, Wanted
+from proxy.keypool.lease import Lease, LeaseRequest, PoolLimits
 from proxy.keypool.pool import KeyPool
 from proxy.keypool.verdict import Cooldown
-from proxy.settings import PoeKey
 from proxy.store.redis import RedisStore
 from tests.support.tcp_pipe import tcp_pipe
 from tests.support.waiting import wait_until
@@ -88,7 +88,7 @@ class Running:
         """Asks for far more than there is."""
         for number in range(150):
             caller = Caller(client_id, f"{id(self)}-{number}", LIMITS, Demand())
-            reply = await self.pool.lease(Wanted("Echo", caller=caller))
+            reply = await self.pool.lease(LeaseRequest("Echo", caller=caller))
             assert isinstance(reply, Lease | ClientRefused)
             self.taken += isinstance(reply, Lease)
 
@@ -111,7 +111,7 @@ async def running(redis_url: str, namespace: str, instance: Instance) -> AsyncIt
 async def test_without_redis_two_instances_let_through_no_more_than_the_limit(
     redis_url: str, namespace: str, monkeypatch: pytest.MonkeyPatch, workers: int, age: str
 ) -> None:
-    monkeypatch.setattr(pool_module, "HEARTBEAT_S", 0.1)
+    monkeypatch.setattr(pool_module, "SIGN_OF_LIFE_S", 0.1)
     monkeypatch.setattr(fleet_module, "_HEARD_AFTER_S", 0.15)
     async with contextlib.AsyncExitStack() as stack:
         pipe = stack.enter_context(tcp_pipe(redis_url))

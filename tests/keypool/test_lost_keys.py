@@ -9,13 +9,13 @@ from typing import Any, Final
 import pytest
 import redis.asyncio
 
+from proxy.credentials import PoeKey
 from proxy.errors import RateLimited, SubscriptionRequired
 from proxy.keypool import pool as pool_module
 from proxy.keypool.admin import KeyAdmin
-from proxy.keypool.lease import Lease, PoolLimits, Wanted
+from proxy.keypool.lease import Lease, LeaseRequest, PoolLimits
 from proxy.keypool.pool import KeyPool
 from proxy.keypool.verdict import ANSWERED, Cooldown, judge
-from proxy.settings import PoeKey
 from proxy.store.redis import RedisStore
 from tests.support.waiting import wait_until
 
@@ -63,7 +63,7 @@ class Workers:
         used: Counter[PoeKey] = Counter()
         for number in range(times):
             pool = self.pools[number % 2]
-            lease = await pool.lease(Wanted("Echo"))
+            lease = await pool.lease(LeaseRequest("Echo"))
             assert isinstance(lease, Lease), lease
             used[lease.key] += 1
             await pool.settle(lease, ANSWERED)
@@ -98,17 +98,17 @@ async def _ended(task: "asyncio.Task[None]") -> None:
 
 @pytest.fixture
 async def workers(redis_url: str, namespace: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Workers]:
-    monkeypatch.setattr(pool_module, "HEARTBEAT_S", 0.2)
+    monkeypatch.setattr(pool_module, "SIGN_OF_LIFE_S", 0.2)
     made = Workers(redis_url, namespace)
     async with made.stack:
         await made.use(12)
-        lease = await made.pools[0].lease(Wanted("Echo", [key.key_id for key in KEYS if key != RESTS]))
+        lease = await made.pools[0].lease(LeaseRequest("Echo", [key.key_id for key in KEYS if key != RESTS]))
         assert isinstance(lease, Lease)
         await made.pools[0].settle(lease, judge(RateLimited(retry_after_s=60)))
-        held = await made.pools[1].lease(Wanted("Opus", [KEYS[0].key_id]))
+        held = await made.pools[1].lease(LeaseRequest("Opus", [KEYS[0].key_id]))
         assert isinstance(held, Lease)
         await made.pools[1].settle(held, judge(SubscriptionRequired()))
-        assert isinstance(await made.pools[1].lease(Wanted("Other")), Lease)
+        assert isinstance(await made.pools[1].lease(LeaseRequest("Other")), Lease)
         await made.pools[0].record_probe(PARKED, "points", 0, next_s=600)
         await wait_until(made.is_whole, "the pool is as it should be")
         yield made
@@ -132,7 +132,7 @@ async def test_an_emptied_redis_learns_what_every_worker_knows(
     """The second worker announces first; only the first has known for sure what rests."""
     workers.pools[1]._model.rest_all({}, {})  # noqa: SLF001 - as if its last heartbeat was before
     await workers.delete("*")
-    await workers.pools[1].lease(Wanted("Echo"))
+    await workers.pools[1].lease(LeaseRequest("Echo"))
     await wait_until(workers.is_whole, "it is made good", within_s=3)
 
     assert await workers.use(8) == dict.fromkeys(KEYS[:4], 2)
@@ -177,11 +177,11 @@ async def test_a_lost_ring_is_noticed_by_the_first_request_that_misses_it(redis_
     """Without any heartbeat."""
     store = RedisStore(redis_url, namespace)
     pool = KeyPool(KEYS, store, limits=PoolLimits(), cooldown=Cooldown(5, 300))
-    await pool.lease(Wanted("Echo"))
+    await pool.lease(LeaseRequest("Echo"))
     client: Any = redis.asyncio.Redis.from_url(redis_url, decode_responses=True)
     await client.delete(store.keys.ring)
 
-    replies = [await pool.lease(Wanted("Echo")) for _ in KEYS]
+    replies = [await pool.lease(LeaseRequest("Echo")) for _ in KEYS]
 
     await client.aclose()
     await store.close()
@@ -193,12 +193,12 @@ async def test_keys_that_nobody_has_any_more_do_not_make_others_look_for_them(re
     store = RedisStore(redis_url, namespace)
     limits, cooldown = PoolLimits(in_flight_per_key=1), Cooldown(5, 300)
     gone = KeyPool(KEYS, store, limits=limits, cooldown=cooldown)
-    await gone.lease(Wanted("Echo"))
+    await gone.lease(LeaseRequest("Echo"))
     client: Any = redis.asyncio.Redis.from_url(redis_url, decode_responses=True)
     await client.delete(store.keys.ring)
     stays = KeyPool(KEYS[:1], store, limits=limits, cooldown=cooldown)
-    first = await stays.lease(Wanted("Echo"))
-    second = await stays.lease(Wanted("Echo"))
+    first = await stays.lease(LeaseRequest("Echo"))
+    second = await stays.lease(LeaseRequest("Echo"))
     announced = await client.zrange(store.keys.announced, 0, -1)
 
     await client.aclose()

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
+from proxy.credentials import PoeKey
 from proxy.errors import KeyRefused, OutOfPoints, PoeFailed, RateLimited, SubscriptionRequired
-from proxy.keypool.lease import BotRests, Lease, LeaseReply, NoneReady, PoolLimits, Wanted
+from proxy.keypool.lease import BotCooldown, Lease, LeaseReply, LeaseRequest, NoneReady, PoolLimits
 from proxy.keypool.model import ModelPool
 from proxy.keypool.shared import Settlement, SharedPool, seconds
 from proxy.keypool.verdict import (
@@ -22,7 +23,6 @@ from proxy.keypool.verdict import (
     Verdict,
     judge,
 )
-from proxy.settings import PoeKey
 from tests.support.clocked_redis import CLOCK, SERVERS, ClockedStore, run_histories
 
 START_MS: Final = 1_700_000_000_000
@@ -112,7 +112,7 @@ class PoolHistory(RuleBasedStateMachine):
     )
     def lease(self, which: int, bot: str, tried: list[PoeKey], left_out: list[str], twice: bool) -> None:
         """Both give the same key, or the same reason for none; a lease that is asked for twice is the same."""
-        wanted = Wanted(bot, [key.key_id for key in tried], left_out)
+        wanted = LeaseRequest(bot, [key.key_id for key in tried], left_out)
         name = next(self.names)
         raw: Any = self.instances[which].lease(name, wanted)
         expected = self.model.lease(name, wanted, among=self.key_ids[which])
@@ -162,7 +162,7 @@ def read(name: str, bot: str, reply: list[Any]) -> LeaseReply:
         key = next(key for key in KEYS if key.key_id == rest[0])
         return Lease(name, key, bot, list(zip(rest[2][::2], rest[2][1::2], strict=True)), bool(rest[3]))
     if kind == "bot":
-        return BotRests(int(rest[0]) / 1000)
+        return BotCooldown(int(rest[0]) / 1000)
     soonest, anyone, parked, retired, skipped, bot_rests = rest
     return NoneReady(
         seconds(int(soonest)),

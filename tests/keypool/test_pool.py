@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 import redis.asyncio
 
+from proxy.credentials import PoeKey
 from proxy.errors import KeyRefused, OutOfPoints, PoeFailed, RateLimited, SubscriptionRequired
 from proxy.keypool.admin import KeyAdmin
-from proxy.keypool.lease import BotRests, Lease, NoneReady, PoolLimits, Wanted
+from proxy.keypool.lease import BotCooldown, Lease, LeaseRequest, NoneReady, PoolLimits
 from proxy.keypool.pool import KeyPool
 from proxy.keypool.verdict import ABANDONED, ANSWERED, BOT_FAILED, POE_FAILED_HERE_ONLY, Cooldown, Verdict, judge
-from proxy.settings import PoeKey
 from proxy.store.redis import RedisStore
 from tests.support.waiting import wait_until
 
@@ -51,7 +51,7 @@ async def bench(any_redis_url: str, namespace: str) -> AsyncIterator[Bench]:
 
 
 async def leased(pool: KeyPool, tried: Sequence[str] = (), bot: str = "Echo") -> Lease:
-    lease = await pool.lease(Wanted(bot, tried))
+    lease = await pool.lease(LeaseRequest(bot, tried))
     assert isinstance(lease, Lease)
     return lease
 
@@ -112,7 +112,7 @@ async def test_no_key_ready_tells_the_true_time_of_the_soonest(bench: Bench) -> 
     await rest(pool, judge(RateLimited(retry_after_s=50)))
     await rest(pool, judge(RateLimited(retry_after_s=20)))
 
-    none = await pool.lease(Wanted("Echo"))
+    none = await pool.lease(LeaseRequest("Echo"))
 
     assert isinstance(none, NoneReady)
     assert none.ready_in_s is not None
@@ -125,7 +125,7 @@ async def test_a_shorter_rest_never_shortens_a_longer(bench: Bench) -> None:
     await pool.settle(first, judge(RateLimited(retry_after_s=100)))
     await pool.settle(second, judge(RateLimited(retry_after_s=3)))
 
-    none = await pool.lease(Wanted("Echo"))
+    none = await pool.lease(LeaseRequest("Echo"))
 
     assert isinstance(none, NoneReady)
     assert none.ready_in_s is not None
@@ -197,7 +197,7 @@ async def test_rests_for_one_bot_double_with_each_in_a_row_and_an_answer_ends_th
     for verdict in [POE_FAILED_HERE_ONLY] * 4 + [ANSWERED, POE_FAILED_HERE_ONLY]:
         for _ in range(3):
             await pool.settle(Lease("x", keys(1)[0], "Echo"), verdict)
-        await wait_until(lambda: pool.untold == 0, "Redis has heard of it")
+        await wait_until(lambda: pool.unsent == 0, "Redis has heard of it")
         rests = await bench.value("bot_rests:Echo")
         if rests:
             rests_s.append(round(int(rests[keys(1)[0].key_id].split()[0]) / 1000 - await now_s(bench)))
@@ -224,7 +224,7 @@ async def test_tried_keys_are_left_out(bench: Bench) -> None:
     for _ in range(3):
         tried.append((await leased(pool, tried)).key.key_id)
 
-    none = await pool.lease(Wanted("Echo", tried))
+    none = await pool.lease(LeaseRequest("Echo", tried))
 
     assert len(set(tried)) == 3
     assert isinstance(none, NoneReady)
@@ -270,7 +270,7 @@ async def test_a_caller_who_leaves_while_asking_leaves_no_lease(bench: Bench) ->
     await leased(pool)  # the script is loaded and the keys are known
     name = f"{bench.namespace}:1:{{pool}}:leases:{keys(1)[0].key_id}"
     await bench.redis.delete(name)
-    asking = asyncio.create_task(pool.lease(Wanted("Echo")))
+    asking = asyncio.create_task(pool.lease(LeaseRequest("Echo")))
     await asyncio.sleep(0)
     asking.cancel()
     with contextlib.suppress(asyncio.CancelledError):
@@ -383,18 +383,18 @@ async def test_a_bot_that_fails_with_several_keys_is_left_alone_and_then_tried_b
     pool = bench.pool(keys(3), base_s=0.1)
     for _ in range(3):
         await pool.settle(await leased(pool), BOT_FAILED)
-    refused = await pool.lease(Wanted("Echo"))
-    other_bot = await pool.lease(Wanted("Other"))
+    refused = await pool.lease(LeaseRequest("Echo"))
+    other_bot = await pool.lease(LeaseRequest("Other"))
     await wait_until(lambda: is_leased(pool), "the breaker lets one request through")
 
-    assert isinstance(refused, BotRests)
+    assert isinstance(refused, BotCooldown)
     assert refused.ready_in_s <= 0.1
     assert isinstance(other_bot, Lease)
-    assert isinstance(await pool.lease(Wanted("Echo")), BotRests), "others wait for what the first finds out"
+    assert isinstance(await pool.lease(LeaseRequest("Echo")), BotCooldown), "others wait for what the first finds out"
 
 
 async def is_leased(pool: KeyPool) -> bool:
-    return isinstance(await pool.lease(Wanted("Echo")), Lease)
+    return isinstance(await pool.lease(LeaseRequest("Echo")), Lease)
 
 
 async def test_an_answer_closes_the_bots_breaker(bench: Bench) -> None:
@@ -404,14 +404,14 @@ async def test_an_answer_closes_the_bots_breaker(bench: Bench) -> None:
         await pool.settle(lease, BOT_FAILED)
     await pool.settle(early[3], ANSWERED)
 
-    assert isinstance(await pool.lease(Wanted("Echo")), Lease)
+    assert isinstance(await pool.lease(LeaseRequest("Echo")), Lease)
 
 
 async def test_an_accounts_requests_a_minute_are_one_window_for_all_workers(bench: Bench) -> None:
     accounts = [*keys(2, account="a"), PoeKey("b-key", "b")]
     pools = [bench.pool(accounts, requests_per_minute=10) for _ in range(3)]
 
-    replies = await asyncio.gather(*(pools[number % 3].lease(Wanted("Echo")) for number in range(50)))
+    replies = await asyncio.gather(*(pools[number % 3].lease(LeaseRequest("Echo")) for number in range(50)))
 
     counts = Counter(reply.key.account for reply in replies if isinstance(reply, Lease))
     none = [reply for reply in replies if isinstance(reply, NoneReady)]
@@ -424,7 +424,7 @@ async def test_a_lower_limit_that_poe_states_is_kept(bench: Bench) -> None:
     pool = bench.pool(keys(1), requests_per_minute=10)
     await pool.settle(await leased(pool), ANSWERED, rpm=3)
 
-    replies = [await pool.lease(Wanted("Echo")) for _ in range(5)]
+    replies = [await pool.lease(LeaseRequest("Echo")) for _ in range(5)]
 
     assert [type(reply).__name__ for reply in replies] == ["Lease", "Lease", "NoneReady", "NoneReady", "NoneReady"]
 
@@ -432,7 +432,7 @@ async def test_a_lower_limit_that_poe_states_is_kept(bench: Bench) -> None:
 async def test_a_key_at_its_cap_is_passed_over_until_a_lease_ends(bench: Bench) -> None:
     pool = bench.pool(keys(2), in_flight_per_key=2)
     leases = [await leased(pool) for _ in range(4)]
-    full = await pool.lease(Wanted("Echo"))
+    full = await pool.lease(LeaseRequest("Echo"))
     await pool.settle(leases[2], ANSWERED)
 
     assert isinstance(full, NoneReady)
@@ -446,7 +446,7 @@ async def test_who_waits_is_served_in_order_as_soon_as_a_key_is_due(bench: Bench
     served: list[int] = []
 
     async def wait_and_release(number: int) -> None:
-        lease = await pool.lease(Wanted("Echo"), wait_s=20)
+        lease = await pool.lease(LeaseRequest("Echo"), wait_s=20)
         assert isinstance(lease, Lease)
         served.append(number)
         await pool.settle(lease, ANSWERED)
@@ -466,7 +466,7 @@ async def test_waiting_in_vain_is_refused_at_once(bench: Bench) -> None:
     await rest(pool, judge(RateLimited(retry_after_s=60)))
 
     async with asyncio.timeout(5):
-        none = await pool.lease(Wanted("Echo"), wait_s=10)
+        none = await pool.lease(LeaseRequest("Echo"), wait_s=10)
 
     assert isinstance(none, NoneReady)
 
@@ -475,7 +475,7 @@ async def test_a_rest_that_ends_in_time_is_waited_for(bench: Bench) -> None:
     pool = bench.pool(keys(1))
     await rest(pool, judge(RateLimited(retry_after_s=0.2)))
 
-    assert isinstance(await pool.lease(Wanted("Echo"), wait_s=10), Lease)
+    assert isinstance(await pool.lease(LeaseRequest("Echo"), wait_s=10), Lease)
 
 
 async def test_a_full_line_is_told_the_true_time(bench: Bench) -> None:
@@ -483,10 +483,10 @@ async def test_a_full_line_is_told_the_true_time(bench: Bench) -> None:
     bench.stack.push_async_callback(store.close)
     pool = KeyPool(keys(1), store, limits=PoolLimits(), cooldown=Cooldown(5, 300), queue_length=1)
     await rest(pool, judge(RateLimited(retry_after_s=8)))
-    first = asyncio.create_task(pool.lease(Wanted("Echo"), wait_s=10))
+    first = asyncio.create_task(pool.lease(LeaseRequest("Echo"), wait_s=10))
     await wait_until(lambda: pool.waiting == 1, "one waits")
 
-    none = await pool.lease(Wanted("Echo"), wait_s=10)
+    none = await pool.lease(LeaseRequest("Echo"), wait_s=10)
 
     first.cancel()
     assert isinstance(none, NoneReady)
@@ -499,11 +499,11 @@ async def test_a_request_that_may_not_use_every_key_holds_nobody_up(bench: Bench
     pool = bench.pool(keys(2))
     rested = await rest(pool, judge(RateLimited(retry_after_s=8)))
     ready = next(key.key_id for key in keys(2) if key.key_id != rested)
-    choosy = asyncio.create_task(pool.lease(Wanted("Echo", [ready]), wait_s=10))
+    choosy = asyncio.create_task(pool.lease(LeaseRequest("Echo", [ready]), wait_s=10))
     await wait_until(lambda: pool.waiting == 1, "it waits")
 
     async with asyncio.timeout(3):
-        lease = await pool.lease(Wanted("Echo"), wait_s=10)
+        lease = await pool.lease(LeaseRequest("Echo"), wait_s=10)
 
     choosy.cancel()
     assert isinstance(lease, Lease)
@@ -516,11 +516,11 @@ async def test_a_bot_that_rests_on_every_account_delays_no_other_bot(bench: Benc
     for _ in keys(2):
         lease = await leased(pool, bot="Own")
         await pool.settle(lease, Verdict("rate_limit_exceeded", "rest account for bot", stated_s=8))
-    waits = asyncio.create_task(pool.lease(Wanted("Own"), wait_s=10))
+    waits = asyncio.create_task(pool.lease(LeaseRequest("Own"), wait_s=10))
     await wait_until(lambda: pool.waiting == 1, "it waits")
 
     async with asyncio.timeout(3):
-        served = [await pool.lease(Wanted(bot), wait_s=10) for bot in ("Echo", "Other") * 5]
+        served = [await pool.lease(LeaseRequest(bot), wait_s=10) for bot in ("Echo", "Other") * 5]
 
     waits.cancel()
     assert all(isinstance(lease, Lease) for lease in served)
@@ -534,7 +534,7 @@ async def test_a_key_that_rests_for_a_bot_hides_no_key_that_is_ready_sooner(benc
     await pool.settle(soonest, Verdict("x", "rest key", stated_s=20))
     await pool.settle(later, Verdict("x", "rest key", stated_s=30))
 
-    none = await pool.lease(Wanted("Echo"))
+    none = await pool.lease(LeaseRequest("Echo"))
 
     assert isinstance(none, NoneReady)
     assert none.ready_in_s is not None
@@ -563,16 +563,16 @@ async def test_the_first_text_of_the_request_that_tries_a_bot_opens_it_to_everyb
     tries: list[Lease] = []
 
     async def is_let_through() -> bool:
-        tries.extend(reply for reply in [await pool.lease(Wanted("Echo"))] if isinstance(reply, Lease))
+        tries.extend(reply for reply in [await pool.lease(LeaseRequest("Echo"))] if isinstance(reply, Lease))
         return bool(tries)
 
     await wait_until(is_let_through, "the breaker lets one request through")
-    before = await pool.lease(Wanted("Echo"))
+    before = await pool.lease(LeaseRequest("Echo"))
     pool.note_answering(tries[0])
     await wait_until(lambda: is_leased(pool), "others are let through")
 
     assert tries[0].tries_bot
-    assert isinstance(before, BotRests)
+    assert isinstance(before, BotCooldown)
     assert not (await leased(pool)).tries_bot
 
 

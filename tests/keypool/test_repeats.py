@@ -9,13 +9,13 @@ import pytest
 import redis.asyncio
 
 from proxy.clients.admin import ClientAdmin
+from proxy.clients.limits import Caller, ClientLimits
+from proxy.credentials import PoeKey
 from proxy.errors import RateLimited
-from proxy.keypool.callers import Caller, ClientLimits
-from proxy.keypool.lease import Lease, PoolLimits, Wanted
+from proxy.keypool.lease import Lease, LeaseRequest, PoolLimits
 from proxy.keypool.pool import KeyPool
 from proxy.keypool.shared import SharedPool, Unanswered
 from proxy.keypool.verdict import ANSWERED, BOT_FAILED, Cooldown, Verdict, judge
-from proxy.settings import PoeKey
 from proxy.store import deadline
 from proxy.store.redis import RedisStore
 from tests.support.redis_servers import breakable_redis
@@ -77,13 +77,13 @@ async def cut(redis_url: str, namespace: str, monkeypatch: pytest.MonkeyPatch) -
         stack.push_async_callback(client.aclose)
         made = Cut(pipe, store, client)
         await settled(made.pool, ANSWERED)
-        await wait_until(lambda: made.pool.untold == 0, "the first request is settled")
+        await wait_until(lambda: made.pool.unsent == 0, "the first request is settled")
         yield made
         assert store.losses == 0, "one cut connection is no Redis that is away"
 
 
 async def settled(pool: KeyPool, verdict: Verdict) -> Lease:
-    lease = await pool.lease(Wanted("Echo"))
+    lease = await pool.lease(LeaseRequest("Echo"))
     assert isinstance(lease, Lease)
     await pool.settle(lease, verdict)
     return lease
@@ -91,7 +91,7 @@ async def settled(pool: KeyPool, verdict: Verdict) -> Lease:
 
 async def test_a_lease_that_is_sent_again_is_the_same_lease(cut: Cut) -> None:
     await cut.redis.hset(cut.names.client("abc"), mapping={"name": "x", "requests_per_minute": 10, "streams": 5})
-    wanted = Wanted("Echo", caller=Caller("abc", "slot", LIMITS))
+    wanted = LeaseRequest("Echo", caller=Caller("abc", "slot", LIMITS))
 
     lease = await cut.cut_after(cut.pool.lease(wanted), lambda: turn_is(cut, 2))
 
@@ -101,8 +101,8 @@ async def test_a_lease_that_is_sent_again_is_the_same_lease(cut: Cut) -> None:
     assert await cut.redis.llen(f"{cut.names.prefix}minute:{lease.key.account_id}") == 1
     assert await cut.redis.zcard(cut.names.client_minute("abc")) == 1
     assert await cut.redis.zrange(cut.names.client_slots("abc"), 0, -1) == ["slot"]
-    assert lease.room is not None
-    assert (lease.room.limit_requests, lease.room.left_requests) == (10, 9)
+    assert lease.rate_limits is not None
+    assert (lease.rate_limits.limit_requests, lease.rate_limits.left_requests) == (10, 9)
     await cut.pool.settle(lease, judge(RateLimited()))
     assert await cut.leases() == {}
 
@@ -115,9 +115,9 @@ async def test_a_crowd_whose_batch_is_sent_again_gets_each_its_own_lease(cut: Cu
     """Half of them ask while the batch of the others is under way."""
 
     async def all_lease() -> list[Any]:
-        first = [asyncio.ensure_future(cut.pool.lease(Wanted("Echo"))) for _ in range(6)]
+        first = [asyncio.ensure_future(cut.pool.lease(LeaseRequest("Echo"))) for _ in range(6)]
         await asyncio.sleep(0)
-        return await asyncio.gather(*first, *(cut.pool.lease(Wanted("Echo")) for _ in range(6)))
+        return await asyncio.gather(*first, *(cut.pool.lease(LeaseRequest("Echo")) for _ in range(6)))
 
     leases = await cut.cut_after(all_lease(), lambda: turn_is(cut, 7))
 
@@ -130,7 +130,7 @@ async def test_a_crowd_whose_batch_is_sent_again_gets_each_its_own_lease(cut: Cu
 
 
 async def test_a_settlement_that_is_sent_again_is_one_strike(cut: Cut) -> None:
-    lease = await cut.pool.lease(Wanted("Echo"))
+    lease = await cut.pool.lease(LeaseRequest("Echo"))
     assert isinstance(lease, Lease)
     account = f"account:{lease.key.account_id}"
 
@@ -145,7 +145,7 @@ async def test_a_settlement_that_is_sent_again_is_one_strike(cut: Cut) -> None:
 
 
 async def test_a_bots_failure_that_is_sent_again_is_one_of_three(cut: Cut) -> None:
-    lease = await cut.pool.lease(Wanted("Echo"))
+    lease = await cut.pool.lease(LeaseRequest("Echo"))
     assert isinstance(lease, Lease)
 
     async def has_struck() -> bool:
@@ -195,10 +195,10 @@ async def test_a_lease_that_redis_gave_unheard_is_taken_back(namespace: str, tmp
         names, client = store.keys, server.client()
         client.hset(names.client("abc"), mapping={"name": "x", "streams": 5})
         await settled(pool, ANSWERED)
-        await wait_until(lambda: pool.untold == 0, "the first request is settled")
+        await wait_until(lambda: pool.unsent == 0, "the first request is settled")
         server.hang()
-        left = asyncio.create_task(pool.lease(Wanted("Echo", caller=Caller("abc", "slot", LIMITS))))
-        lease = await pool.lease(Wanted("Echo"))
+        left = asyncio.create_task(pool.lease(LeaseRequest("Echo", caller=Caller("abc", "slot", LIMITS))))
+        lease = await pool.lease(LeaseRequest("Echo"))
         left.cancel()
         await asyncio.gather(left, return_exceptions=True)
         assert isinstance(lease, Lease)
@@ -211,13 +211,13 @@ async def test_a_lease_that_redis_gave_unheard_is_taken_back(namespace: str, tmp
             "the leases are taken back",
             within_s=10,
         )
-        slots = client.zcard(names.client_slots("abc"))
+        permits = client.zcard(names.client_slots("abc"))
         keeping_up.cancel()
         await asyncio.gather(keeping_up, return_exceptions=True)
         await store.close()
 
     assert len(given) == 2
-    assert slots == 0
+    assert permits == 0
 
 
 @pytest.mark.parametrize("is_late", [False, True])
@@ -232,9 +232,9 @@ async def test_a_lease_that_was_taken_back_counts_nowhere_whenever_it_comes(
     await shared.announce(lambda _: (0, ""))
 
     if not is_late:
-        await shared.lease("lease", Wanted("Echo", caller=caller))
+        await shared.lease("lease", LeaseRequest("Echo", caller=caller))
     await shared.take_back([Unanswered("lease", "Echo", caller)])
-    reply = await shared.lease("lease", Wanted("Echo", caller=caller))
+    reply = await shared.lease("lease", LeaseRequest("Echo", caller=caller))
     [state] = await ClientAdmin(store).describe()
     await store.close()
 

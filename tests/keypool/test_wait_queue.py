@@ -10,9 +10,9 @@ from functools import partial
 
 import pytest
 
-from proxy.keypool.lease import Lease, LeaseReply, NoneReady, Wanted
+from proxy.credentials import PoeKey
+from proxy.keypool.lease import Lease, LeaseReply, LeaseRequest, NoneReady
 from proxy.keypool.wait_queue import WaitQueue
-from proxy.settings import PoeKey
 from tests.support.waiting import wait_until
 
 KEY = PoeKey("secret")
@@ -35,7 +35,7 @@ class Pool:
     lacking: set[str] = field(default_factory=set)
     asked: list[str] = field(default_factory=list)
 
-    async def ask(self, wanted: Wanted) -> LeaseReply:
+    async def ask(self, wanted: LeaseRequest) -> LeaseReply:
         self.asked.append(wanted.bot)
         await asyncio.sleep(0)
         if wanted.bot in self.resting:
@@ -55,15 +55,15 @@ class Crowd:
     tasks: dict[str, asyncio.Task[LeaseReply]] = field(default_factory=dict)
 
     async def come(
-        self, name: str, wanted: Wanted | None = None, *, wait_s: float = LONG_S
+        self, name: str, wanted: LeaseRequest | None = None, *, wait_s: float = LONG_S
     ) -> asyncio.Task[LeaseReply]:
         """A request that waits or is served by the time this returns."""
-        task = self.tasks[name] = asyncio.create_task(self._acquire(name, wanted or Wanted("Echo"), wait_s))
+        task = self.tasks[name] = asyncio.create_task(self._acquire(name, wanted or LeaseRequest("Echo"), wait_s))
         waiting = len(self.queue)
         await wait_until(lambda: task.done() or len(self.queue) > waiting, "it waits or is served")
         return task
 
-    async def _acquire(self, name: str, wanted: Wanted, wait_s: float) -> LeaseReply:
+    async def _acquire(self, name: str, wanted: LeaseRequest, wait_s: float) -> LeaseReply:
         reply = await self.queue.acquire(wanted, lambda: self.pool.ask(wanted), wait_s=wait_s)
         if isinstance(reply, Lease):
             self.served.append(name)
@@ -87,9 +87,9 @@ async def make_crowd() -> AsyncIterator[Callable[[int], Crowd]]:
 
 
 SPECIAL = {
-    "a bot that rests": Wanted("Own"),
-    "keys that were tried": Wanted("Echo", ["a", "b"]),
-    "an account left out": Wanted("Echo", ["a"], ["account"]),
+    "a bot that rests": LeaseRequest("Own"),
+    "keys that were tried": LeaseRequest("Echo", ["a", "b"]),
+    "an account left out": LeaseRequest("Echo", ["a"], ["account"]),
 }
 
 
@@ -111,8 +111,8 @@ async def test_nobody_stands_behind_a_request_that_waits_for_something_else(
 async def test_a_bot_that_rests_does_not_delay_another_bot_that_rests(make_crowd: Callable[..., Crowd]) -> None:
     crowd = make_crowd()
     crowd.pool.resting = {"Own", "Other"}
-    await crowd.come("own", Wanted("Own"))
-    await crowd.come("other", Wanted("Other"))
+    await crowd.come("own", LeaseRequest("Own"))
+    await crowd.come("other", LeaseRequest("Other"))
     crowd.pool.resting = {"Own"}
     crowd.queue.wake()
 
@@ -126,8 +126,8 @@ async def test_requests_that_wait_for_the_same_are_served_in_the_order_in_which_
     crowd.pool.resting, crowd.pool.busy, crowd.pool.lacking = {"Own"}, NoneReady(LONG_S / 2), {"c"}
     for number in range(3):
         await crowd.come(f"any {number}")
-        await crowd.come(f"own {number}", Wanted("Own"))
-        await crowd.come(f"tried {number}", Wanted("Echo", ["a", "b"]))
+        await crowd.come(f"own {number}", LeaseRequest("Own"))
+        await crowd.come(f"tried {number}", LeaseRequest("Echo", ["a", "b"]))
     crowd.pool.resting, crowd.pool.busy, crowd.pool.lacking = set(), None, set()
     crowd.queue.wake()
     await wait_until(lambda: len(crowd.served) == 9, "all are served")
@@ -170,7 +170,12 @@ async def test_a_head_that_waits_for_something_else_by_now_makes_room_for_the_ne
     """Its bot began to rest while it waited for any key."""
     crowd = make_crowd()
     crowd.pool.busy = NoneReady(LONG_S / 2)
-    for name, wanted in (("own 0", Wanted("Own")), ("any 0", None), ("own 1", Wanted("Own")), ("any 1", None)):
+    for name, wanted in (
+        ("own 0", LeaseRequest("Own")),
+        ("any 0", None),
+        ("own 1", LeaseRequest("Own")),
+        ("any 1", None),
+    ):
         await crowd.come(name, wanted)
     crowd.pool.resting, crowd.pool.busy = {"Own"}, None
     crowd.queue.wake()
@@ -221,8 +226,8 @@ async def test_special_queues_leave_places_to_others(make_crowd: Callable[..., C
     """A client with many bots of its own that rest would otherwise fill the waiting room."""
     crowd = make_crowd(20)
     crowd.pool.resting, crowd.pool.busy = {f"own-{number}" for number in range(50)}, NoneReady(LONG_S / 2)
-    of_one_bot = [await crowd.come(f"one {number}", Wanted("own-0")) for number in range(10)]
-    of_many = [await crowd.come(f"many {number}", Wanted(f"own-{number}")) for number in range(1, 30)]
+    of_one_bot = [await crowd.come(f"one {number}", LeaseRequest("own-0")) for number in range(10)]
+    of_many = [await crowd.come(f"many {number}", LeaseRequest(f"own-{number}")) for number in range(1, 30)]
     general = [await crowd.come(f"any {number}") for number in range(20)]
 
     def waiting(tasks: list[asyncio.Task[LeaseReply]]) -> int:
@@ -236,7 +241,7 @@ async def test_many_special_queues_ask_no_more_often_than_few(make_crowd: Callab
     crowd = make_crowd(1000)
     crowd.pool.resting = {f"own-{number}" for number in range(40)}
     for number in range(40):
-        await crowd.come(f"own {number}", Wanted(f"own-{number}"))
+        await crowd.come(f"own {number}", LeaseRequest(f"own-{number}"))
     crowd.pool.asked.clear()
     began = time.monotonic()
     while time.monotonic() < began + 0.5:

@@ -21,7 +21,7 @@ def new_entry(**changes: Any) -> Entry:
         "request_id": "req-1",
         "client": "alice",
         "client_id": "",
-        "slot": "",
+        "permit": "",
         "model": "Echo",
         "is_listed": True,
         "stream": True,

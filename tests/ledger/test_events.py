@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
+from proxy.credentials import PoeKey
 from proxy.errors import KeyRefused, OutOfPoints, PoeFailed, RateLimited, SubscriptionRequired
 from proxy.keypool.admin import KeyAdmin
-from proxy.keypool.lease import Lease, PoolLimits, Wanted
+from proxy.keypool.lease import Lease, LeaseRequest, PoolLimits
 from proxy.keypool.pool import KeyPool
 from proxy.keypool.verdict import BOT_FAILED, POE_FAILED_HERE_ONLY, Cooldown, Verdict, judge
 from proxy.ledger.events import EventLog
-from proxy.ledger.newest import NewestReader
-from proxy.settings import PoeKey
+from proxy.ledger.streams import StreamReader
 from proxy.store import redis as store_module
 from proxy.store.redis import RedisStore
 from tests.support.redis_servers import breakable_redis
@@ -42,7 +42,7 @@ class Pools:
 
     async def events(self) -> list[dict[str, Any]]:
         """All of them, oldest first."""
-        return [dict(event.facts) for event in reversed(await NewestReader(self.store.reports).events(100))]
+        return [dict(event.facts) for event in reversed(await StreamReader(self.store.reports).events(100))]
 
     async def kinds(self) -> list[str]:
         return [event["kind"] for event in await self.events()]
@@ -56,7 +56,7 @@ async def pools(any_redis_url: str, namespace: str) -> AsyncIterator[Pools]:
 
 
 async def leases(pool: KeyPool, count: int, bot: str = "Echo") -> list[Lease]:
-    leased = [await pool.lease(Wanted(bot)) for _ in range(count)]
+    leased = [await pool.lease(LeaseRequest(bot)) for _ in range(count)]
     return [lease for lease in leased if isinstance(lease, Lease)]
 
 

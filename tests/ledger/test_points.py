@@ -12,12 +12,12 @@ from hypothesis import example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from proxy.credentials import PoeKey
 from proxy.errors import PoeFailed
 from proxy.gateway.points import PointsReader
 from proxy.ledger.points import LATE_MS, PointsLedger, QueryCost
 from proxy.poe_api.client import PoeClient, Timeouts
 from proxy.poe_api.points import parse_spent_page
-from proxy.settings import PoeKey
 from proxy.store.redis import RedisStore
 from tests.support.scripted_poe import ScriptedPoe
 

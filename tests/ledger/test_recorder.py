@@ -318,14 +318,17 @@ async def test_what_ends_after_the_recorder_has_closed_is_refused_with_a_line(
 
 @pytest.mark.foreign_keys
 async def test_a_call_frees_what_its_client_holds_and_counts_against_its_day(ledger: Ledger) -> None:
-    slots = f"{ledger.prefix}client_slots:c1"
-    await ledger.redis.zadd(slots, {"slot-1": 2e12, "slot-2": 2e12})
+    permits = f"{ledger.prefix}client_slots:c1"
+    await ledger.redis.zadd(permits, {"permit-1": 2e12, "permit-2": 2e12})
     recorder, _ = ledger.recorder()
-    entries = [new_entry(client_id="c1", slot="slot-1"), new_entry(client_id="c1", slot="gone", outcome="client_left")]
+    entries = [
+        new_entry(client_id="c1", permit="permit-1"),
+        new_entry(client_id="c1", permit="gone", outcome="client_left"),
+    ]
     await record_all(recorder, entries)
 
     [name] = [name for name in await ledger.hashes() if name.startswith("client_day:")]
-    assert await ledger.redis.zrange(slots, 0, -1) == ["slot-2"]
+    assert await ledger.redis.zrange(permits, 0, -1) == ["permit-2"]
     assert (await ledger.hashes())[name] == {"tokens": 24}
     assert 0 < await ledger.redis.ttl(ledger.prefix + name) <= 2 * 86_400
 

@@ -10,10 +10,10 @@ import redis.asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.ledger.newest import NewestReader
 from proxy.ledger.periods import periods_between
 from proxy.ledger.recorder import Recorder
 from proxy.ledger.row import BOUNDS_MS, percentile, row_of
+from proxy.ledger.streams import StreamReader
 from proxy.ledger.usage import UsageReader
 from proxy.store.redis import RedisStore
 from tests.ledger.entries import new_entry
@@ -224,7 +224,7 @@ async def test_the_newest_requests_come_in_pages(store: RedisStore) -> None:
     for number in range(5):
         recorder.record(new_entry(request_id=str(number), outcome=("answered", "upstream_error")[number % 2]))
     await recorder.close()
-    newest = NewestReader(store.reports)
+    newest = StreamReader(store.reports)
     first = await newest.requests(2)
     rest = await newest.requests(9, before=first[-1].entry_id)
 

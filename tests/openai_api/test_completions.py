@@ -9,9 +9,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from openai.types import Completion
 
+from proxy.core.deltas import (
+    Batch,
+    ContentDelta,
+    ContentDeltas,
+    Delta,
+    Finish,
+    ReasoningDelta,
+)
+from proxy.core.usage import Usage
 from proxy.errors import InvalidRequest, RateLimited
 from proxy.openai_api.completions import CompletionWriter, parse_completion_request, text_completion_body
-from proxy.openai_api.response import Batch, ContentDelta, ContentDeltas, Delta, Finish, Gathered, ReasoningDelta, Usage
+from proxy.openai_api.response import Gathered, usage_json
 
 STOP, USAGE = Finish("stop"), Usage(7, 3)
 ANSWER: list[Delta] = [ContentDelta("Hello"), ContentDelta(" 🙂"), STOP, USAGE]
@@ -86,7 +95,7 @@ def test_usage_comes_last_and_only_when_asked_for() -> None:
 
     assert all("usage" not in one for one in without)
     assert all(one["usage"] is None for one in chunks)
-    assert (last["choices"], last["usage"]) == ([], USAGE.as_json())
+    assert (last["choices"], last["usage"]) == ([], usage_json(USAGE))
 
 
 def test_thoughts_are_left_out() -> None:
@@ -134,7 +143,7 @@ def test_a_whole_completion_tells_why_it_ended_and_what_it_used(reason: Any) -> 
 
     assert completion.choices[0].finish_reason == reason
     assert completion.usage is not None
-    assert completion.usage.to_dict() == USAGE.as_json()
+    assert completion.usage.to_dict() == usage_json(USAGE)
 
 
 def test_a_completion_without_its_usage_is_not_built() -> None:

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from openai.types import ImagesResponse
 
+from proxy.core.usage import Usage
 from proxy.errors import InvalidRequest
 from proxy.openai_api.images import ImageRequest, images_body, parse_image_request
-from proxy.openai_api.response import Usage
 
 USAGE = Usage(prompt_tokens=7, completion_tokens=11, reasoning_tokens=3)
 

@@ -14,24 +14,27 @@ from openai.types import Model
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from proxy import errors
-from proxy.errors import ProxyError, RateLimited
-from proxy.openai_api.response import (
-    PING,
+from proxy.core.deltas import (
     Batch,
-    ChunkWriter,
     ContentDelta,
     ContentDeltas,
     Delta,
     Finish,
     FinishReason,
-    Gathered,
-    ModelCard,
     ReasoningDelta,
     ToolCallDelta,
-    Usage,
+)
+from proxy.core.usage import Usage
+from proxy.errors import ProxyError, RateLimited
+from proxy.openai_api.response import (
+    PING,
+    ChunkWriter,
+    Gathered,
+    ModelCard,
     completion_body,
     error_body,
     model_list_body,
+    usage_json,
 )
 
 STOP, USAGE = Finish("stop"), Usage(7, 3)
@@ -183,7 +186,7 @@ def test_usage_comes_last_and_only_when_asked_for() -> None:
 
 def test_usage_names_what_was_thought() -> None:
     """Nothing of it is cached, and nothing audio."""
-    assert Usage(7, 30, 20).as_json() == {
+    assert usage_json(Usage(7, 30, 20)) == {
         "prompt_tokens": 7,
         "completion_tokens": 30,
         "total_tokens": 37,
@@ -229,7 +232,7 @@ def test_a_whole_completion_tells_its_usage() -> None:
     usage = completion(ANSWER).usage
 
     assert usage is not None
-    assert usage.to_dict() == USAGE.as_json()
+    assert usage.to_dict() == usage_json(USAGE)
 
 
 @pytest.mark.parametrize(

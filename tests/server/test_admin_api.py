@@ -12,10 +12,11 @@ import httpx
 import pytest
 from sanic import Sanic
 
+from proxy.credentials import fingerprint, parse_access_tokens
 from proxy.ledger.recorder import Recorder
-from proxy.server.admin.desk import MAX_VIEWERS
+from proxy.server.admin.context import MAX_VIEWERS
 from proxy.server.app import create_app
-from proxy.settings import Settings, fingerprint, parse_access_tokens
+from proxy.settings import Settings
 from proxy.store.redis import RedisStore
 from tests.ledger.entries import new_entry
 from tests.support.openapi import PAGE, check, check_response, example, operations
@@ -92,7 +93,7 @@ async def test_every_route_is_for_operators_alone(proxy: str, token: str | None)
 
 def forget_wrong_tokens() -> None:
     """So that one test may send many."""
-    Sanic.get_app("poe-proxy").ctx.desk = None  # a minute would pass otherwise
+    Sanic.get_app("poe-proxy").ctx.admin_context = None  # a minute would pass otherwise
 
 
 @pytest.mark.parametrize("headers", [{"authorization": f"Bearer {ADMIN}"}, {"x-admin-token": ADMIN}])

@@ -13,7 +13,7 @@ import openai
 import pytest
 from openai import AsyncOpenAI
 
-from proxy.server.sse import EventStream
+from proxy.server.http.sse import EventStream
 from tests.support.scripted_poe import (
     CUT,
     DONE,
@@ -527,7 +527,7 @@ async def test_what_is_said_once_is_not_lost_with_what_could_not_be_pushed(
     client: AsyncOpenAI, poe: ScriptedPoe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The echo of a legacy completion stands before its first text, which comes a second time by the long way."""
-    monkeypatch.setattr("proxy.server.sse._HIGH_WATER_BYTES", -1)
+    monkeypatch.setattr("proxy.server.http.sse._HIGH_WATER_BYTES", -1)
     shown = asyncio.Event()
     asyncio.get_running_loop().call_later(0.1, shown.set)
     poe.script = lambda _: Reply([text("*Thinking...*\n\n> one\n"), shown, text("\nHello"), text(" world"), DONE])

@@ -14,7 +14,7 @@ import openai
 import pytest
 
 from proxy.clients.admin import ClientAdmin, ClientState
-from proxy.ledger.newest import NewestReader
+from proxy.ledger.streams import StreamReader
 from proxy.settings import Settings
 from proxy.store.redis import RedisStore
 from tests.support.scripted_poe import CUT, DONE, Asked, Reply, ScriptedPoe, answer, error_event, failure, text
@@ -539,7 +539,7 @@ async def test_openais_library_does_not_repeat_what_must_wait_for_hours(
             await client.chat.completions.create(model="Echo", messages=messages)
 
         async def told() -> int:
-            return len(await NewestReader(store.reports).requests(10))
+            return len(await StreamReader(store.reports).requests(10))
 
         await wait_until(lambda: _is(told(), 2), "both are in the trail")
         is_hopeless = caught.value.response.headers.get("x-should-retry") == "false"

@@ -10,9 +10,9 @@ import openai
 import pytest
 from openai import AsyncOpenAI
 
-from proxy.gateway.keyring import PooledKeys
-from proxy.ledger.newest import NewestReader, Told
-from proxy.server.call_log import CallLog, Ended
+from proxy.gateway.key_source import PoolKeySource
+from proxy.ledger.streams import StreamEntry, StreamReader
+from proxy.server.observability.call_log import CallLog, Ended
 from proxy.settings import Settings
 from proxy.store.redis import RedisStore
 from tests.support.scripted_poe import (
@@ -366,10 +366,10 @@ async def test_what_a_caller_used_who_left_midway_is_recorded(
             if "word299 " in line:
                 break
     store = RedisStore(settings.redis_url, settings.redis_namespace)
-    entries: list[Told] = []
+    entries: list[StreamEntry] = []
 
     async def recorded() -> bool:
-        entries[:] = await NewestReader(store.reports).requests(1)
+        entries[:] = await StreamReader(store.reports).requests(1)
         return bool(entries)
 
     try:
@@ -391,11 +391,11 @@ async def test_what_a_caller_used_who_leaves_at_the_very_end_is_counted(
     ended: list[Ended] = []
     releasing = asyncio.Event()
 
-    async def release(_: PooledKeys, tokens: int) -> None:  # noqa: ARG001 - the real one's
+    async def release(_: PoolKeySource, tokens: int) -> None:  # noqa: ARG001 - the real one's
         releasing.set()
         await asyncio.Event().wait()
 
-    monkeypatch.setattr(PooledKeys, "release", release)
+    monkeypatch.setattr(PoolKeySource, "release", release)
     monkeypatch.setattr(CallLog, "note", lambda _, one: ended.append(one))
     call = asyncio.create_task(client.chat.completions.create(model="Echo", messages=HELLO))
     await releasing.wait()

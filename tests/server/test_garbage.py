@@ -11,7 +11,7 @@ import pytest
 from sanic import Sanic
 
 from proxy.server.app import APP_NAME
-from proxy.server.metrics import Metrics
+from proxy.server.observability.metrics import Metrics
 from tests.support.scripted_poe import DONE, META, Asked, Reply, ScriptedPoe, event, failure, text
 from tests.support.serving import TOKEN
 from tests.support.waiting import wait_until

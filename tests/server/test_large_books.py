@@ -9,9 +9,10 @@ from typing import Final
 import httpx
 import pytest
 
+from proxy.credentials import parse_access_tokens
 from proxy.errors import StoreUnavailable
 from proxy.ledger.usage import UsageReader
-from proxy.settings import Settings, parse_access_tokens
+from proxy.settings import Settings
 from proxy.store.keyspace import KeySpace
 from proxy.store.redis import RedisStore
 from proxy.store.reports import Reports

@@ -7,7 +7,8 @@ import openai
 import pytest
 from redis.asyncio import Redis
 
-from proxy.settings import Settings, fingerprint, parse_access_tokens
+from proxy.credentials import fingerprint, parse_access_tokens
+from proxy.settings import Settings
 from tests.support.scripted_poe import Reply, ScriptedPoe, error_event, failure
 from tests.support.serving import http, make_settings, sdk, serving
 from tests.support.waiting import wait_until

@@ -6,7 +6,8 @@ from typing import Any
 import httpx
 import pytest
 
-from proxy.settings import Settings, parse_access_tokens
+from proxy.credentials import parse_access_tokens
+from proxy.settings import Settings
 from tests.support.scripted_poe import ScriptedPoe, failure
 from tests.support.serving import TOKEN, http, serving
 from tests.support.waiting import wait_until

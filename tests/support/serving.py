@@ -14,9 +14,10 @@ from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 from sanic import Sanic
 
+from proxy.credentials import parse_access_tokens, parse_poe_keys
 from proxy.server.app import create_app
-from proxy.server.turns import TurnTaking
-from proxy.settings import Settings, parse_access_tokens, parse_poe_keys
+from proxy.server.http.admission import AdmittingProtocol
+from proxy.settings import Settings
 
 TOKEN = "test-token"
 KEYS = ("poe-key-one", "poe-key-two")
@@ -59,7 +60,7 @@ async def serving(settings: Settings) -> AsyncIterator[str]:
     app = create_app(settings=settings)
     app.config.TOUCHUP = False  # rewrites Sanic once a process; the tests start many applications in one
     listener = socket.create_server(("127.0.0.1", 0), backlog=4096)
-    server: Any = await app.create_server(sock=listener, protocol=TurnTaking, return_asyncio_server=True)
+    server: Any = await app.create_server(sock=listener, protocol=AdmittingProtocol, return_asyncio_server=True)
     await server.startup()
     await server.before_start()
     await server.start_serving()

@@ -2,7 +2,7 @@
 
 Three things hold for the text of any answer; ``stated`` is what Poe's events amount to, ``shown`` the deltas joined:
 
-1. ``AnswerBuilder.said`` is what Poe stated, at any time.
+1. ``EventTranslator.said`` is what Poe stated, at any time.
 2. As long as Poe only extends or takes back what was shown, and never contradicts it, what is shown in the end
    is what Poe stated in the end, or begins with it when Poe took words back for good.
 3. Whatever Poe does, every line that it stated in the end was shown.
@@ -16,9 +16,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.openai_api.response import ContentDelta, ContentDeltas, Delta, ReasoningDelta, ToolCallDelta
+from proxy.core.deltas import (
+    ContentDelta,
+    ContentDeltas,
+    Delta,
+    ReasoningDelta,
+    ToolCallDelta,
+)
 from proxy.poe_api.events import Done, Event, File, Json, Replace, Text, Texts
-from proxy.translator.answer import AnswerBuilder, Said
+from proxy.translator.answer import EventTranslator, Said
 from proxy.translator.progress import _PROGRESS
 from proxy.translator.tool_calls import ToolCallReader
 
@@ -33,7 +39,7 @@ def shown_by_step(*events: Event) -> list[str]:
 
 
 def deltas_by_step(*events: Event, calls: ToolCallReader | None = None) -> list[list[Delta]]:
-    answer = AnswerBuilder(calls)
+    answer = EventTranslator(calls)
     return [answer.feed([event]) for event in events] + [answer.finish()]
 
 
@@ -55,7 +61,7 @@ def shown(*events: Event) -> str:
 
 def said(*events: Event) -> Said:
     """The answer when it is not streamed."""
-    answer = AnswerBuilder()
+    answer = EventTranslator()
     answer.feed(events)
     return answer.said()
 
@@ -256,7 +262,7 @@ def test_an_empty_text_lets_nothing_out() -> None:
 def test_a_long_blank_text_takes_no_longer_than_any_other(blank: str) -> None:
     """Looking for progress in it is bounded; a bot may send half a megabyte at once."""
     long = blank * (500_000 // len(blank))
-    answer = AnswerBuilder()
+    answer = EventTranslator()
     started_at = time.thread_time()
     answer.feed([Replace(long), Replace(long), Replace(long + " "), Text(long)])
     answer.finish()
@@ -267,7 +273,7 @@ def test_a_long_blank_text_takes_no_longer_than_any_other(blank: str) -> None:
 def test_saying_a_long_answer_again_takes_linear_time() -> None:
     """10,000 events are what Poe allows an answer to have."""
     pieces = [Text(f"line {number} of a longer answer\n") for number in range(5_000)]
-    answer = AnswerBuilder()
+    answer = EventTranslator()
     started_at = time.thread_time()
     answer.feed([*pieces, Replace(""), *pieces])
     answer.finish()
@@ -336,7 +342,7 @@ def compatible(one: str, other: str) -> bool:
 @given(events=conversations())
 def test_the_text_is_what_poe_stated(events: list[Text | Replace]) -> None:
     """The first thing that holds for any answer."""
-    answer = AnswerBuilder()
+    answer = EventTranslator()
     texts = []
     for event in events:
         answer.feed([event])
@@ -385,7 +391,7 @@ def test_reads_do_not_matter_and_files_are_never_lost(
     """How events share reads changes nothing; every file is linked exactly once, whatever is replaced."""
     mixed: list[Event] = data.draw(st.permutations([*events, *files]))
     cuts = sorted(data.draw(st.lists(st.integers(0, len(mixed)), max_size=4)))
-    answer = AnswerBuilder()
+    answer = EventTranslator()
     reads = [mixed[start:end] for start, end in zip([0, *cuts], [*cuts, len(mixed)], strict=True)]
     fed = [delta for read in reads for delta in answer.feed(read)] + answer.finish()
 
@@ -484,7 +490,7 @@ def test_many_events_at_once_show_what_they_show_one_by_one(
     begin: list[Event], texts: list[str], end: list[Event]
 ) -> None:
     events = [*begin, *map(Text, texts), *end]
-    at_once, one_by_one = AnswerBuilder(), AnswerBuilder()
+    at_once, one_by_one = EventTranslator(), EventTranslator()
 
     assert at_once.feed(events) == [delta for event in events for delta in one_by_one.feed([event])]
     assert at_once.finish() == one_by_one.finish()
@@ -503,7 +509,7 @@ def test_texts_that_came_together_show_what_they_show_one_by_one(
     begin: list[Event], groups: list[list[str]], end: list[Event]
 ) -> None:
     """Whether they are passed on as they are, or fed."""
-    passed_on, fed, one_by_one = AnswerBuilder(), AnswerBuilder(), AnswerBuilder()
+    passed_on, fed, one_by_one = EventTranslator(), EventTranslator(), EventTranslator()
     expected = [delta for event in begin for delta in one_by_one.feed([event])]
     expected += [delta for group in groups for one in group for delta in one_by_one.feed([Text(one)])]
     expected += [*one_by_one.feed(end), *one_by_one.finish()]
@@ -529,7 +535,7 @@ def joined(deltas: Iterable[Delta]) -> list[tuple[type[Delta], str]]:
 
 
 def test_plain_text_is_passed_on_once_it_is_known_to_be_answer() -> None:
-    answer = AnswerBuilder()
+    answer = EventTranslator()
 
     assert not answer.pass_on(["early"])
     answer.feed([Text("one "), Text("two ")])
@@ -549,7 +555,7 @@ def test_texts_with_a_bracket_late_among_them_take_no_longer_than_others() -> No
 def looks_at(texts: list[str]) -> int:
     """How many texts are looked at, in all looks."""
 
-    class Counting(AnswerBuilder):
+    class Counting(EventTranslator):
         looked_at = 0
 
         def pass_on(self, texts: list[str]) -> bool:
@@ -618,7 +624,7 @@ def test_a_call_takes_the_place_of_the_progress_before_it() -> None:
 
 def test_calls_are_left_out_when_no_tools_were_offered() -> None:
     """The reason, too."""
-    answer = AnswerBuilder()
+    answer = EventTranslator()
     deltas = answer.feed([Text("x"), chunk("tool_calls", tool_calls=[call()])]) + answer.finish()
 
     assert deltas == [ContentDelta("x")]
@@ -641,7 +647,7 @@ def test_calls_are_left_out_when_no_tools_were_offered() -> None:
     ],
 )
 def test_a_bot_may_tell_why_it_ended(told: object, reason: str) -> None:
-    answer = AnswerBuilder()
+    answer = EventTranslator()
     answer.feed([chunk(told, content="x"), chunk(None)])
 
     assert answer.finish_reason == reason
@@ -661,7 +667,7 @@ def test_a_bot_may_tell_why_it_ended(told: object, reason: str) -> None:
 )
 def test_an_answer_with_calls_ends_for_them_unless_it_was_cut(told: object, reason: str) -> None:
     """Then its arguments are left as they came: half of them, or none."""
-    answer = AnswerBuilder(ToolCallReader())
+    answer = EventTranslator(ToolCallReader())
     deltas = answer.feed([chunk(None, tool_calls=[call(arguments="")]), chunk(told)]) + answer.finish()
 
     assert answer.finish_reason == reason
@@ -671,7 +677,7 @@ def test_an_answer_with_calls_ends_for_them_unless_it_was_cut(told: object, reas
 
 
 def test_a_whole_message_in_a_json_chunk_is_read_too() -> None:
-    answer = AnswerBuilder(ToolCallReader())
+    answer = EventTranslator(ToolCallReader())
     deltas = answer.feed([Json({"choices": [{"message": {"content": "x", "tool_calls": [call()]}}]})])
 
     assert [type(delta) for delta in deltas] == [ContentDelta, ToolCallDelta]
@@ -691,7 +697,7 @@ def test_a_whole_message_in_a_json_chunk_is_read_too() -> None:
     ],
 )
 def test_an_answer_knows_whether_it_was_sent_as_it_is(events: list[Event], as_sent: bool) -> None:
-    answer = AnswerBuilder()
+    answer = EventTranslator()
     answer.feed(events)
     answer.finish()
 
@@ -700,7 +706,7 @@ def test_an_answer_knows_whether_it_was_sent_as_it_is(events: list[Event], as_se
 
 def test_a_marker_and_an_empty_quotation_are_no_answer() -> None:
     """Whether it is streamed or whole."""
-    builder = AnswerBuilder()
+    builder = EventTranslator()
     deltas = [*builder.feed([Text("*Thinking...*\n\n")]), *builder.feed([Text(">")]), *builder.finish()]
 
     assert deltas == builder.whole() == []

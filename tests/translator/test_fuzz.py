@@ -1,7 +1,7 @@
 """Whatever Poe sends, a client gets an answer: well-formed, whole, said once, the same streamed or not; or an error.
 
-Everything here goes the way of a request, from events through ``Reply`` to the bytes of a stream or a body. The nightly
-profile of ``conftest`` runs 10,000 examples of each test.
+Everything here goes the way of a request, from events through ``ChoiceTranslator`` to the bytes of a stream or a body.
+The nightly profile of ``conftest`` runs 10,000 examples of each test.
 """
 
 import contextlib
@@ -15,17 +15,19 @@ from hypothesis import strategies as st
 from openai.lib.streaming.chat import ChatCompletionStreamState
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
+from proxy.core.deltas import Batch, Delta, Finish
+from proxy.core.usage import Usage
 from proxy.errors import PoeFailed
-from proxy.openai_api.response import Batch, ChunkWriter, Delta, Finish, Gathered, Usage, completion_body
+from proxy.openai_api.response import ChunkWriter, Gathered, completion_body
 from proxy.poe_api.events import Event, File, Json, Replace, Text
 from proxy.poe_api.query import Message, Query
-from proxy.translator.reply import Reply
+from proxy.translator.reply import ChoiceTranslator
 from proxy.translator.request import Plan
 from proxy.translator.thinking import part
-from proxy.translator.tools import Offer
+from proxy.translator.tools import ToolSet
 from proxy.translator.usage import Encoder, load_encoding
 
-TOOLS = Offer([{"type": "function", "function": {"name": "f"}}])
+TOOLS = ToolSet([{"type": "function", "function": {"name": "f"}}])
 ENCODER = Encoder(load_encoding())
 Answered = Callable[[Sequence[Sequence[Event]], Plan], dict[str, Any]]
 
@@ -35,7 +37,7 @@ def plan(
 ) -> Plan:
     return Plan(
         query=Query([Message("user", "Hi")]),
-        offer=TOOLS if tools else Offer(),
+        offer=TOOLS if tools else ToolSet(),
         call_ids=frozenset({"call_0"}),
         json_format=None,
         stops=tuple(stops),
@@ -50,7 +52,7 @@ def plan(
 
 def batches(reads: Sequence[Sequence[Event]], wanted: Plan, *, streaming: bool) -> Iterator[Sequence[Delta]]:
     """What a client gets of events that arrive in these reads."""
-    reply = Reply(wanted, ENCODER, keep=not streaming)
+    reply = ChoiceTranslator(wanted, ENCODER, keep=not streaming)
     for read in reads:
         deltas = reply.feed(read)
         if deltas and streaming:

@@ -10,7 +10,13 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from proxy.openai_api.response import ContentDelta, ContentDeltas, Delta, ReasoningDelta, ToolCallDelta
+from proxy.core.deltas import (
+    ContentDelta,
+    ContentDeltas,
+    Delta,
+    ReasoningDelta,
+    ToolCallDelta,
+)
 from proxy.translator.limits import AnswerLimits, StopScanner, TokenMeter
 from proxy.translator.usage import Encoder, load_encoding
 

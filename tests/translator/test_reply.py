@@ -6,18 +6,18 @@ from typing import NamedTuple
 
 import pytest
 
+from proxy.core.deltas import ContentDelta, Delta, ReasoningDelta, ToolCallDelta
 from proxy.openai_api.request import parse_chat_request
-from proxy.openai_api.response import ContentDelta, Delta, ReasoningDelta, ToolCallDelta
 from proxy.poe_api.events import Event, File, Json, Replace, Text
 from proxy.poe_api.query import Message, Query
 from proxy.translator.answer import Said
-from proxy.translator.reply import Reply
+from proxy.translator.reply import ChoiceTranslator
 from proxy.translator.request import Plan, build_plan
-from proxy.translator.tools import Offer
+from proxy.translator.tools import ToolSet
 from proxy.translator.usage import Encoder, load_encoding
 
 ENCODER = Encoder(load_encoding())
-TOOLS = Offer([{"type": "function", "function": {"name": "f"}}])
+TOOLS = ToolSet([{"type": "function", "function": {"name": "f"}}])
 THOUGHTS = Text("*Thinking...*\n> a b c\n\n")
 CALL = Json({"choices": [{"delta": {"tool_calls": [{"index": 0, "function": {"name": "f", "arguments": "{}"}}]}}]})
 PICTURE = File("https://poecdn/a.png", "image/png", "a.png", "Ab12Cd34")
@@ -25,7 +25,7 @@ PICTURE = File("https://poecdn/a.png", "image/png", "a.png", "Ab12Cd34")
 
 def plan(
     *,
-    offer: Offer = TOOLS,
+    offer: ToolSet = TOOLS,
     stops: Sequence[str] = (),
     visible_tokens: int | None = None,
     all_tokens: int | None = None,
@@ -53,20 +53,20 @@ class Ended(NamedTuple):
 
 
 def streamed(wanted: Plan, *events: Event) -> Ended:
-    reply = Reply(wanted, ENCODER, keep=False)
+    reply = ChoiceTranslator(wanted, ENCODER, keep=False)
     deltas = [delta for event in events for delta in reply.feed([event])]
     return ended(reply, [*deltas, *reply.finish()])
 
 
 def whole(wanted: Plan, *events: Event) -> Ended:
-    reply = Reply(wanted, ENCODER, keep=True)
+    reply = ChoiceTranslator(wanted, ENCODER, keep=True)
     for event in events:
         reply.feed([event])
     reply.finish()
     return ended(reply, reply.whole())
 
 
-def ended(reply: Reply, deltas: Sequence[Delta]) -> Ended:
+def ended(reply: ChoiceTranslator, deltas: Sequence[Delta]) -> Ended:
     thoughts = "".join(delta.text for delta in deltas if isinstance(delta, ReasoningDelta))
     text = "".join(delta.text for delta in deltas if isinstance(delta, ContentDelta))
     calls = sum(isinstance(delta, ToolCallDelta) for delta in deltas)
@@ -103,7 +103,7 @@ def test_thoughts_and_texts_may_alternate() -> None:
 
 
 def test_tools_that_were_not_offered_are_not_called() -> None:
-    assert whole(plan(offer=Offer()), Text("x"), CALL) == Ended("", "x", 0, "stop", Said("", "x", ""))
+    assert whole(plan(offer=ToolSet()), Text("x"), CALL) == Ended("", "x", 0, "stop", Said("", "x", ""))
 
 
 def test_calls_keep_to_what_the_request_asked_for() -> None:
@@ -119,7 +119,7 @@ def test_calls_keep_to_what_the_request_asked_for() -> None:
 
 
 def begun(wanted: Plan, *events: Event) -> list[ToolCallDelta]:
-    deltas = Reply(wanted, ENCODER, keep=False).feed(events)
+    deltas = ChoiceTranslator(wanted, ENCODER, keep=False).feed(events)
     return [delta for delta in deltas if isinstance(delta, ToolCallDelta)]
 
 
@@ -139,7 +139,7 @@ def test_what_only_began_like_a_stop_sequence_is_part_of_the_answer() -> None:
 
 def test_a_reply_knows_when_nothing_more_counts() -> None:
     """So that the connection to Poe can be closed."""
-    reply = Reply(plan(stops=["END"]), ENCODER, keep=False)
+    reply = ChoiceTranslator(plan(stops=["END"]), ENCODER, keep=False)
     steps = [(reply.feed([Text(piece)]), reply.ended) for piece in ("one E", "ND two", " three")]
 
     assert steps == [([ContentDelta("one ")], False), ([], True), ([], True)]
@@ -148,7 +148,7 @@ def test_a_reply_knows_when_nothing_more_counts() -> None:
 
 
 def test_a_reply_without_limits_never_ends_early() -> None:
-    reply = Reply(plan(), ENCODER, keep=False)
+    reply = ChoiceTranslator(plan(), ENCODER, keep=False)
     reply.feed([Text("one"), CALL])
 
     assert not reply.ended
@@ -200,7 +200,7 @@ def test_a_stop_sequence_after_a_call_does_not_hide_the_call() -> None:
         b'{"messages": [{"role": "user", "content": "hi"}], "stop": "END",'
         b' "tools": [{"type": "function", "function": {"name": "f"}}]}'
     )
-    reply = Reply(build_plan(request), None, keep=False)
+    reply = ChoiceTranslator(build_plan(request), None, keep=False)
 
     reply.feed(events)
 
@@ -220,7 +220,7 @@ def test_a_stop_sequence_after_a_call_does_not_hide_the_call() -> None:
 )
 def test_only_what_nobody_has_to_look_at_is_passed_on(wanted: Plan, keep: bool, passes: bool) -> None:
     """What may have to be cut is fed."""
-    reply = Reply(wanted, ENCODER, keep=keep)
+    reply = ChoiceTranslator(wanted, ENCODER, keep=keep)
     reply.feed([Text("a "), Text("b ")])
 
     assert reply.pass_on(["c "]) == passes

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.openai_api.response import ToolCallDelta
+from proxy.core.deltas import ToolCallDelta
 from proxy.translator.bad_answers import AnswerTooLarge
 from proxy.translator.tool_calls import ToolCallReader
 

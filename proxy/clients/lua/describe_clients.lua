@@ -13,10 +13,10 @@ local now, redis_now = read_pool_clock(clock, true)
 
 -- Streams of the requests that have not ended, each choice one.
 local function under_way(client_id)
-  local slots = redis.call('ZRANGEBYSCORE', prefix .. 'client_slots:' .. client_id, '(' .. now, '+inf', 'LIMIT', 0, 1000)
-  if #slots == 0 then return 0 end
+  local permits = redis.call('ZRANGEBYSCORE', prefix .. 'client_slots:' .. client_id, '(' .. now, '+inf', 'LIMIT', 0, 1000)
+  if #permits == 0 then return 0 end
   local streams = 0
-  for _, held in ipairs(redis.call('HMGET', prefix .. 'client_held:' .. client_id, unpack(slots))) do
+  for _, held in ipairs(redis.call('HMGET', prefix .. 'client_held:' .. client_id, unpack(permits))) do
     streams = streams + tonumber(held and string.match(held, '^%d+') or 0)
   end
   return streams

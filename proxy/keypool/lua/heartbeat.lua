@@ -8,7 +8,7 @@
 --      2 worker     who lives: 'instance worker'
 --      3 alive ms   how long a sign of life counts
 --      4 lease ms   by which its leases are renewed
---      5.. name, member, name, member...   what it holds: leases:<key id> and lease ids, client_slots:<client> and slots
+--      5.. name, member, name, member...   what it holds: leases:<key id> and lease ids, client_slots:<client> and permits
 -- Returns {workers alive, {key id, ms it still rests...}, {key id, 'parked', 'retired' or 'retired operator'...}, Redis's own time, workers alive in other instances,
 --          1 if this instance's keys are to be announced again, because something was deleted, else 0, when that was last}
 local resting, out, workers, keyset = KEYS[1], KEYS[2], KEYS[3], KEYS[4]

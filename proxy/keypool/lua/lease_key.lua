@@ -15,7 +15,7 @@
 --      6 window ms
 --      7 in flight  leases a key may have at once; 0 = no limit
 --      8 client     public id of a managed client whose limits count; '' = nobody's do
---      9 wants      of that client's: 'slot requests streams prompt output wait': what the request holds things under until it
+--      9 wants      of that client's: 'permit requests streams prompt output wait': what the request holds things under until it
 --                   ends, how many requests and streams it counts as, the tokens of its prompts, those that its answers are
 --                   guessed to have, and 1 if it waits for a place when others of the client have to end first
 --     10 count      of the tried key ids that follow; after them come the accounts to leave out
@@ -70,12 +70,12 @@ if not has_keyset then return {'unannounced'} end
 -- The client: is there room for one more? Nothing but its line is written before a key is found.
 local let_in
 if client ~= '' then
--- include: client_held
--- include: client_limits
-  local slot, requests, streams, prompt, output, may_wait = string.match(wants, '^(%S+) (%d+) (%d+) (%d+) (%d+) (%d)$')
+-- include: clients/client_held
+-- include: clients/client_limits
+  local permit, requests, streams, prompt, output, may_wait = string.match(wants, '^(%S+) (%d+) (%d+) (%d+) (%d+) (%d)$')
   local want = {requests = tonumber(requests), streams = tonumber(streams), prompt = tonumber(prompt), output = tonumber(output),
     may_wait = may_wait == '1'}
-  local state = read_client(prefix, client, slot, now, redis_now)
+  local state = read_client(prefix, client, permit, now, redis_now)
   if not state then return {'client', 'gone', 0, 0, 0, 0, 0, 0, 0} end
   local line, reserve = look_at_line(state), reserve_for(state, want)
   local refusal = not state.is_in and lacking(state, want, line, reserve)

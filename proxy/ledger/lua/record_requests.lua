@@ -7,7 +7,7 @@
 --      2 worker     who tells
 --      3 newest     number of the last request in this call
 --      4.. of each request, by number: number among the worker's own (one that was recorded is not recorded again),
---          age ms, request id, client, client id or '', slot or '', requests of the client that Redis has not counted yet,
+--          age ms, request id, client, client id or '', permit or '', requests of the client that Redis has not counted yet,
 --          model, key id or '', stream ('true' or 'false'),
 --          status, outcome, first text ms or '', duration ms, prompt tokens, completion tokens, reasoning tokens,
 --          why (JSON); what to count it under: client, model, key id or ''; how many keys failed before; their ids
@@ -71,16 +71,16 @@ local function bucket(of, ms)
 end
 
 -- A request that has ended holds nothing any more; what it has used counts in its client's day from now on.
-local function free(client_id, slot)
-  is_fault(redis.pcall('ZREM', prefix .. 'client_slots:' .. client_id, slot))
+local function free(client_id, permit)
+  is_fault(redis.pcall('ZREM', prefix .. 'client_slots:' .. client_id, permit))
   local held = prefix .. 'client_held:' .. client_id
-  local amounts = redis.pcall('HGET', held, slot)
+  local amounts = redis.pcall('HGET', held, permit)
   if is_fault(amounts) or not amounts then return end
   local names = {'streams', 'reserved', 'ended'}
   for i, amount in ipairs({string.match(amounts, '^(%d+) (%d+) (%d+)$')}) do
     if amount ~= '0' then is_fault(redis.pcall('HINCRBY', held, names[i], -amount)) end
   end
-  redis.pcall('HDEL', held, slot)
+  redis.pcall('HDEL', held, permit)
 end
 
 local at = 3
@@ -90,7 +90,7 @@ local function take()
 end
 
 while at < #ARGV do
-  local number, age_ms, request_id, client, client_id, slot = tonumber(take()), tonumber(take()), take(), take(), take(), take()
+  local number, age_ms, request_id, client, client_id, permit = tonumber(take()), tonumber(take()), take(), take(), take(), take()
   local uncounted = tonumber(take())
   local model, key_id, stream, status, outcome, first_text = take(), take(), take(), take(), take(), take()
   local duration, prompt, completion, reasoning, why = take(), take(), take(), take(), take()
@@ -130,7 +130,7 @@ while at < #ARGV do
       add(sums.all, 'failovers', 1)
     end
 
-    if slot ~= '' then free(client_id, slot) end
+    if permit ~= '' then free(client_id, permit) end
     local tokens = tonumber(prompt) + tonumber(completion)
     if client_id ~= '' and tokens + uncounted > 0 then
       local client_day = prefix .. 'client_day:' .. client_id .. ':' .. period.day

@@ -9,7 +9,7 @@ import orjson
 from sanic import Request
 
 from proxy.errors import InvalidRequest
-from proxy.server.body import read_body
+from proxy.server.http.body_reader import read_body
 
 _MAX_BODY_BYTES: Final = 65_536
 _AGO: Final = re.compile(r"([1-9]\d{0,3})([hd])")

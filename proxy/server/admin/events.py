@@ -8,7 +8,7 @@ from sanic import Blueprint, HTTPResponse, Request
 
 from proxy.errors import InvalidRequest
 from proxy.server.admin.bodies import choice_in, count_in, query_of
-from proxy.server.admin.desk import json_answer, open_desk
+from proxy.server.admin.context import json_answer, open_admin_context
 from proxy.server.admin.shapes import request_json, told_json
 
 blueprint = Blueprint("admin_events")
@@ -19,19 +19,19 @@ _ENTRY_ID: Final = re.compile(r"[0-9]{1,15}-[0-9]{1,10}")
 
 async def read_trail(request: Request) -> HTTPResponse:
     """The newest requests, newest first."""
-    desk = await open_desk(request)
+    context = await open_admin_context(request)
     query = query_of(request, ("count", "failed", "before"))
     failed_only = choice_in(query, "failed", ("true", "false"), default="false") == "true"
     count = count_in(query, default=50, most=_MOST)
-    requests = await desk.newest.requests(count, before=_before_in(query), failed_only=failed_only)
+    requests = await context.streams.requests(count, before=_before_in(query), failed_only=failed_only)
     return json_answer({"requests": [request_json(told) for told in requests]})
 
 
 async def read_events(request: Request) -> HTTPResponse:
     """The newest events, newest first."""
-    desk = await open_desk(request)
+    context = await open_admin_context(request)
     query = query_of(request, ("count", "before"))
-    events = await desk.newest.events(count_in(query, default=50, most=_MOST), before=_before_in(query))
+    events = await context.streams.events(count_in(query, default=50, most=_MOST), before=_before_in(query))
     return json_answer({"events": [told_json(told) for told in events]})
 
 

@@ -6,7 +6,7 @@ from sanic import Blueprint, HTTPResponse, Request
 
 from proxy.keypool.admin import Action
 from proxy.server.admin.bodies import read_object, refuse_unknown, seconds_in
-from proxy.server.admin.desk import Desk, json_answer, not_found, open_desk
+from proxy.server.admin.context import AdminContext, json_answer, not_found, open_admin_context
 
 blueprint = Blueprint("admin_keys")
 
@@ -16,17 +16,17 @@ _LONGEST_REST_S: Final = 31_536_000.0
 
 async def list_keys(request: Request) -> HTTPResponse:
     """Every key that some instance has announced."""
-    desk = await open_desk(request)
-    return json_answer({"keys": await desk.key_states()})
+    context = await open_admin_context(request)
+    return json_answer({"keys": await context.key_states()})
 
 
 async def cool_key(request: Request, key_id: str) -> HTTPResponse:
     """Lets a key rest for so many seconds."""
-    desk = await open_desk(request)
+    context = await open_admin_context(request)
     fields = await read_object(request)
     refuse_unknown(fields, ("seconds",))
     rest_s = seconds_in(fields, "seconds", default=_DEFAULT_REST_S, least=0.001, most=_LONGEST_REST_S)
-    return await _move(desk, key_id, "cool", rest_s=rest_s)
+    return await _move(context, key_id, "cool", rest_s=rest_s)
 
 
 async def retire_key(request: Request, key_id: str) -> HTTPResponse:
@@ -44,16 +44,16 @@ async def probe_key(request: Request, key_id: str) -> HTTPResponse:
     return await _move(await _open_without_body(request), key_id, "probe")
 
 
-async def _open_without_body(request: Request) -> Desk:
-    desk = await open_desk(request)
+async def _open_without_body(request: Request) -> AdminContext:
+    context = await open_admin_context(request)
     refuse_unknown(await read_object(request), ())
-    return desk
+    return context
 
 
-async def _move(desk: Desk, key_id: str, action: Action, *, rest_s: float = 0.0) -> HTTPResponse:
+async def _move(context: AdminContext, key_id: str, action: Action, *, rest_s: float = 0.0) -> HTTPResponse:
     """Answers with the key as it is afterwards."""
-    moved = await desk.keys.move(key_id, action, rest_s=rest_s)
-    states = await desk.key_states([key_id])
+    moved = await context.keys.move(key_id, action, rest_s=rest_s)
+    states = await context.key_states([key_id])
     if not moved or not states:
         raise not_found("key", key_id)
     return json_answer(states[0])

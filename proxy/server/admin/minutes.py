@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from proxy.ledger.newest import NewestReader, Told
+from proxy.ledger.streams import StreamEntry, StreamReader
 from proxy.outcomes import SUCCESSES, is_refusal
 
 _MINUTE_MS: Final = 60_000
@@ -28,7 +28,7 @@ class _Minute:
     first_text_ms: list[int] = field(default_factory=list)
     duration_ms: list[int] = field(default_factory=list)
 
-    def add(self, told: Told) -> None:
+    def add(self, told: StreamEntry) -> None:
         outcome = str(told.facts.get("outcome", ""))
         self.requests += 1
         self.left += outcome == "client_left"
@@ -48,7 +48,7 @@ class Minutes:
         clock: epoch milliseconds; only what lies over an hour back is left out by it.
     """
 
-    def __init__(self, newest: NewestReader, *, clock: Callable[[], int] = lambda: time.time_ns() // 1_000_000) -> None:
+    def __init__(self, newest: StreamReader, *, clock: Callable[[], int] = lambda: time.time_ns() // 1_000_000) -> None:
         self._newest = newest
         self._clock = clock
         self._minutes: dict[int, _Minute] = {}
@@ -79,9 +79,9 @@ class Minutes:
     def _begin_ms(self) -> int:
         return (self._clock() // _MINUTE_MS - KEPT_MINUTES + 1) * _MINUTE_MS
 
-    async def _unseen(self, begin_ms: int) -> list[Told]:
+    async def _unseen(self, begin_ms: int) -> list[StreamEntry]:
         """The requests that ended since the last look, newest first."""
-        unseen: list[Told] = []
+        unseen: list[StreamEntry] = []
         while len(unseen) < _MOST:
             page = await self._newest.requests(_PAGE, before=unseen[-1].entry_id if unseen else "")
             for told in page:
@@ -97,13 +97,13 @@ class Minutes:
         return unseen
 
 
-def _place(told: Told) -> tuple[int, int]:
+def _place(told: StreamEntry) -> tuple[int, int]:
     """Where an entry stands in its stream."""
     at, _, number = told.entry_id.partition("-")
     return int(at), int(number or 0)
 
 
-def _number(told: Told, name: str) -> int:
+def _number(told: StreamEntry, name: str) -> int:
     value = told.facts.get(name)
     return value if isinstance(value, int) else 0
 

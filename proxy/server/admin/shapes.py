@@ -6,7 +6,7 @@ from typing import Any
 from proxy.clients.admin import ClientState
 from proxy.clients.record import LIMIT_NAMES, ClientRecord
 from proxy.keypool.admin import KeyState
-from proxy.ledger.newest import Told
+from proxy.ledger.streams import StreamEntry
 from proxy.outcomes import is_refusal
 
 
@@ -34,12 +34,12 @@ def client_json(state: ClientState, *, now_ms: int) -> dict[str, Any]:
     }
 
 
-def told_json(told: Told) -> dict[str, Any]:
+def told_json(told: StreamEntry) -> dict[str, Any]:
     """One entry of the trail or of the events."""
     return {"id": told.entry_id, "at_ms": told.at_ms, **told.facts}
 
 
-def request_json(told: Told) -> dict[str, Any]:
+def request_json(told: StreamEntry) -> dict[str, Any]:
     """One request of the trail, with whether its caller brought its end about."""
     return {**told_json(told), "refused": is_refusal(str(told.facts.get("outcome", "")))}
 

@@ -11,7 +11,7 @@ from proxy.ledger.row import UsageRow
 from proxy.ledger.steps import made_in_steps
 from proxy.ledger.usage import Dimension
 from proxy.server.admin.bodies import choice_in, query_of, since_in
-from proxy.server.admin.desk import json_answer, open_desk
+from proxy.server.admin.context import json_answer, open_admin_context
 
 blueprint = Blueprint("admin_usage")
 
@@ -21,23 +21,23 @@ _LONGEST_BY_HOUR: Final = timedelta(days=8)
 
 async def read_usage(request: Request) -> HTTPResponse:
     """A row for each name, in each period that it was used in."""
-    desk = await open_desk(request)
+    context = await open_admin_context(request)
     query = query_of(request, ("by", "per", "since"))
     by = cast("Dimension", choice_in(query, "by", get_args(Dimension), default="all"))
     per = cast("Per", choice_in(query, "per", get_args(Per), default="total"))
     since = since_in(query)
     if per == "hour" and by != "all" and datetime.now(UTC) - since > _LONGEST_BY_HOUR:
         raise InvalidRequest("Hours are told by name for eight days at most.", param="since")
-    rows = await desk.usage.by(by, since, per=per)
+    rows = await context.usage.by(by, since, per=per)
     told = {"by": by, "per": per, "since": since.isoformat(timespec="seconds")}
     return json_answer({**told, "rows": await made_in_steps(UsageRow.as_json, rows)})
 
 
 async def read_minutes(request: Request) -> HTTPResponse:
     """The last hour by minutes, of all clients together."""
-    desk = await open_desk(request)
+    context = await open_admin_context(request)
     query_of(request, ())
-    return json_answer({"minutes": (await desk.fresh_minutes.get()).newest()})
+    return json_answer({"minutes": (await context.latest_minutes.get()).newest()})
 
 
 blueprint.add_route(read_usage, "/api/usage", methods=["GET"])

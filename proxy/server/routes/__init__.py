@@ -5,7 +5,7 @@ from typing import Any
 
 from sanic import Blueprint
 
-from proxy.server.intake import with_room
+from proxy.server.http.intake import with_room
 
 Handler = Callable[..., Any]
 
@@ -13,7 +13,7 @@ Handler = Callable[..., Any]
 def add_api_route(blueprint: Blueprint, handler: Handler, path: str, method: str) -> None:
     """Every ``/v1`` route also answers without ``/v1``: clients disagree on what a base URL is.
 
-    The handler of a POST reads the body itself (``server/intake.py``), when it knows who sends it.
+    The handler of a POST reads the body itself (``server/http/intake.py``), when it knows who sends it.
     """
     is_post = method == "POST"
     methods = [method] if is_post else [method, "HEAD"]

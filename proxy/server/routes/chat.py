@@ -8,11 +8,11 @@ from sanic import Blueprint, HTTPResponse, Request
 from proxy.gateway.call import ChatCall
 from proxy.openai_api.request import ChatCompletionRequest, parse_chat_request
 from proxy.openai_api.response import ChunkWriter, completion_body
-from proxy.server.answering import gather, stream
-from proxy.server.auth import authenticate
 from proxy.server.context import Worker
-from proxy.server.intake import take_in
-from proxy.server.request_log import logged
+from proxy.server.http.answering import gather, stream
+from proxy.server.http.auth import authenticate
+from proxy.server.http.intake import take_in
+from proxy.server.observability.call_span import call_span
 from proxy.server.routes import add_api_route
 
 blueprint = Blueprint("chat")
@@ -23,11 +23,11 @@ async def create_chat_completion(request: Request) -> HTTPResponse | None:
     client = await authenticate(request)
     worker: Worker = request.app.ctx.worker
     chat, is_large = await take_in(request, client, parse_chat_request)
-    call = request.ctx.call = ChatCall(client, chat, is_large=is_large, on_prompt_gone=request.ctx.room.leave)
+    call = request.ctx.call = ChatCall(client, chat, is_large=is_large, on_prompt_gone=request.ctx.body_share.leave)
     del chat  # the call lets go of a long prompt when it has been planned
     completion_id, created = f"chatcmpl-{os.urandom(14).hex()}", int(time.time())
     model = call.request.model or worker.settings.default_model  # the name that the client asked for
-    with logged(request, call) as outcome:
+    with call_span(request, call) as outcome:
         if call.request.stream:
             writer = ChunkWriter(
                 completion_id=completion_id, created=created, model=model, include_usage=_includes_usage(call.request)

@@ -7,13 +7,13 @@ from sanic import Blueprint, HTTPResponse, Request
 
 from proxy.gateway.call import ChatCall
 from proxy.openai_api.completions import CompletionWriter, parse_completion_request, text_completion_body
-from proxy.server.answering import gather, stream
-from proxy.server.auth import authenticate
 from proxy.server.context import Worker
-from proxy.server.intake import take_in
-from proxy.server.request_log import logged
+from proxy.server.http.answering import gather, stream
+from proxy.server.http.auth import authenticate
+from proxy.server.http.intake import take_in
+from proxy.server.observability.call_span import call_span
 from proxy.server.routes import add_api_route
-from proxy.translator.older import chat_of_completion
+from proxy.translator.legacy_completions import chat_of_completion
 
 blueprint = Blueprint("completions")
 
@@ -24,14 +24,14 @@ async def create_completion(request: Request) -> HTTPResponse | None:
     worker: Worker = request.app.ctx.worker
     wanted, is_large = await take_in(request, client, parse_completion_request)
     call = request.ctx.call = ChatCall(
-        client, chat_of_completion(wanted), is_large=is_large, on_prompt_gone=request.ctx.room.leave
+        client, chat_of_completion(wanted), is_large=is_large, on_prompt_gone=request.ctx.body_share.leave
     )
     completion_id, created = f"cmpl-{os.urandom(14).hex()}", int(time.time())
     model = call.request.model or worker.settings.default_model
     echo = str(call.request.messages[0].content) if wanted.echo else ""
     options = call.request.stream_options
     del wanted  # the call lets go of a long prompt when it has been planned
-    with logged(request, call) as outcome:
+    with call_span(request, call) as outcome:
         if call.request.stream:
             writer = CompletionWriter(
                 completion_id=completion_id,

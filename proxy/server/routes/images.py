@@ -5,10 +5,10 @@ import time
 from sanic import Blueprint, HTTPResponse, Request
 
 from proxy.openai_api.images import ImageRequest, images_body, parse_image_request
-from proxy.server.auth import authenticate
 from proxy.server.context import Worker
-from proxy.server.intake import take_in
-from proxy.server.request_log import logged
+from proxy.server.http.auth import authenticate
+from proxy.server.http.intake import take_in
+from proxy.server.observability.call_span import call_span
 from proxy.server.routes import add_api_route
 
 blueprint = Blueprint("images")
@@ -20,7 +20,7 @@ async def create_image(request: Request) -> HTTPResponse:
     worker: Worker = request.app.ctx.worker
     wanted, _ = await take_in(request, client, parse_image_request)
     call = request.ctx.call = await worker.images.plan(client, wanted)
-    with logged(request, call):
+    with call_span(request, call):
         with worker.drain.call():
             urls, usage = await worker.images.create(call)
             contents = await worker.images.as_base64(urls) if _wants_base64(wanted) else []

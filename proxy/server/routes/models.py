@@ -6,8 +6,8 @@ import orjson
 from sanic import Blueprint, HTTPResponse, Request
 
 from proxy.openai_api.response import model_list_body
-from proxy.server.auth import authenticate
 from proxy.server.context import Worker
+from proxy.server.http.auth import authenticate
 from proxy.server.routes import add_api_route
 
 blueprint = Blueprint("models")

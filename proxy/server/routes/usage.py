@@ -10,8 +10,8 @@ from sanic import Blueprint, HTTPResponse, Request
 from proxy.clients.record import LIMIT_NAMES
 from proxy.clients.tokens import Client
 from proxy.ledger.row import UsageRow
-from proxy.server.auth import authenticate
 from proxy.server.context import Worker
+from proxy.server.http.auth import authenticate
 from proxy.server.routes import add_api_route
 
 blueprint = Blueprint("usage")

@@ -1,0 +1,46 @@
+"""Answers a call, streamed or whole, in whichever of OpenAI's forms it came."""
+
+import logging
+
+from sanic import Request
+
+from proxy.errors import ProxyError
+from proxy.gateway.call import ChatCall
+from proxy.openai_api.response import Gathered
+from proxy.server.context import Worker
+from proxy.server.http.sse import EventStream, Writer
+from proxy.server.observability.call_log import Outcome
+
+_log = logging.getLogger(__name__)
+
+
+async def gather(request: Request, call: ChatCall) -> Gathered:
+    """The whole answer."""
+    worker: Worker = request.app.ctx.worker
+    answer = Gathered()
+    with worker.drain.call(call):
+        await worker.relay.answer(call, answer.take)
+    return answer
+
+
+async def stream(request: Request, call: ChatCall, outcome: Outcome, writer: Writer) -> None:
+    """Streams the answer. A failure before the response opened is raised, and becomes a plain HTTP error."""
+    worker: Worker = request.app.ctx.worker
+    settings = worker.settings
+    with EventStream(request, writer, hold_s=settings.commit_hold_s, heartbeat_s=settings.heartbeat_s) as events:
+        try:
+            with worker.drain.call(call):
+                await worker.relay.answer(call, events.show, events)
+        except ProxyError as error:
+            if not events.opened:
+                raise
+            outcome.fail(error)
+            await events.fail(error)
+        except Exception:
+            if not events.opened:
+                raise
+            _log.exception("unexpected error in a stream", extra={"request_id": request.ctx.request_id})
+            outcome.fail(ProxyError())
+            await events.fail(ProxyError())
+        finally:
+            outcome.chunks = events.chunks

@@ -1,0 +1,89 @@
+"""Turns whatever a handler raised into OpenAI's error body. The one edge where unexpected errors are logged."""
+
+import logging
+import math
+from typing import Final
+
+from sanic import HTTPResponse, Request
+from sanic.exceptions import (
+    MethodNotAllowed,
+    NotFound,
+    PayloadTooLarge,
+    RequestTimeout,
+    SanicException,
+    ServiceUnavailable,
+)
+
+from proxy import errors
+from proxy.openai_api.response import error_body
+from proxy.server.context import App
+from proxy.server.http.content_encoding import ACCEPTED
+from proxy.server.http.rate_limit_headers import note_refusal
+
+_log = logging.getLogger(__name__)
+
+#: Programs that must wait longer than this are told not to try again by themselves.
+_LONGEST_RETRY_S: Final = 60.0
+
+
+def install_error_handlers(app: App) -> None:
+    """On the app, not on blueprints: those miss 404 and 405."""
+    app.error_handler.add(Exception, _answer_error)
+
+
+def error_response(error: errors.ProxyError) -> HTTPResponse:
+    """The error as an HTTP answer, with Retry-After where waiting helps."""
+    headers = {}
+    if error.retry_after_s is not None:
+        headers["retry-after"] = str(max(1, math.ceil(error.retry_after_s)))
+        headers["retry-after-ms"] = str(max(1, math.ceil(error.retry_after_s * 1000)))
+    if _is_hopeless(error):
+        headers["x-should-retry"] = "false"
+    if isinstance(error, errors.InvalidToken):
+        headers["www-authenticate"] = "Bearer"
+    if isinstance(error, errors.UnsupportedEncoding):
+        headers["accept-encoding"] = ACCEPTED
+    return HTTPResponse(error_body(error), status=error.status, headers=headers, content_type="application/json")
+
+
+def _is_hopeless(error: errors.ProxyError) -> bool:
+    """Whether no program should try again by itself: OpenAI's libraries, which obey this, would sleep for hours."""
+    if error.retry_after_s is None:
+        return isinstance(error, errors.ClientLimited)
+    return error.retry_after_s > _LONGEST_RETRY_S
+
+
+def _answer_error(request: Request, error: Exception) -> HTTPResponse:
+    known = _in_our_terms(request, error)
+    if known is None:
+        _log.exception("unexpected error", exc_info=error, extra={"request_id": getattr(request.ctx, "request_id", "")})
+        known = errors.ProxyError()
+    else:
+        request.app.ctx.refusals.note(request, known)
+    if isinstance(known, errors.ClientLimited):
+        note_refusal(request, known)
+    response = error_response(known)
+    if isinstance(error, MethodNotAllowed):
+        response.headers.update(error.headers)
+    return response
+
+
+def _in_our_terms(request: Request, error: Exception) -> errors.ProxyError | None:
+    """Sanic's own errors, in a table; None for what nobody expected."""
+    known: errors.ProxyError | None = None
+    match error:
+        case errors.ProxyError():
+            known = error
+        case NotFound():
+            known = errors.RouteNotFound(f"Unknown request URL: {request.method} {request.path[:200]}.")
+        case MethodNotAllowed():
+            known = errors.MethodNotAllowed(f"Not allowed to {request.method} on {request.path[:200]}.")
+        case PayloadTooLarge():
+            known = errors.BodyTooLarge()
+        case RequestTimeout():
+            known = errors.RequestTimeout()
+        case ServiceUnavailable():
+            known = errors.PoeTimeout()
+        case SanicException() if error.status_code < 500:
+            known = errors.InvalidRequest("The HTTP request is malformed.")
+    return known

@@ -1,0 +1,1 @@
+"""Logs and metrics of one instance, and the removal of secrets from both."""

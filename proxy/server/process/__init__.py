@@ -1,0 +1,1 @@
+"""How the processes of one instance start, are supervised, reload their settings, and end."""
