@@ -6,14 +6,12 @@ the next begin (``first text`` in bench).
 """
 
 import asyncio
-import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
 
-from sanic.http import Stage
-
 from proxy.server.http.connection import ClientConnection
+from proxy.server.sanic_internals import Stage, note_heard, wake
 
 _IDLE: Final = Stage.IDLE
 #: Begin in one turn of the event loop: enough to share a call to Redis.
@@ -68,7 +66,7 @@ class AdmittingProtocol(ClientConnection):
         if self._left_to_drop is not None:
             super().data_received(data)
             return
-        self._time = time.monotonic()
+        note_heard(self)
         self.recv_buffer += data
         if len(self.recv_buffer) >= self.app.config.REQUEST_BUFFER_SIZE and self.transport:
             self.transport.pause_reading()
@@ -83,4 +81,4 @@ class AdmittingProtocol(ClientConnection):
     def _begin(self) -> None:
         self._is_waiting = False
         if self.recv_buffer:  # or else Sanic's task has seen by itself that something came
-            self._data_received.set()
+            wake(self)

@@ -1,6 +1,6 @@
 """A client's connection, with an end that reaches the client, and with clients that stop sending.
 
-Private parts of Sanic's that are touched here: see ``http1.py``.
+It builds on Sanic's: see ``sanic_internals.py``.
 """
 
 import asyncio
@@ -9,11 +9,8 @@ import os
 import socket
 from typing import Any, Final
 
-from sanic.http import Stage
-from sanic.http.http1 import HTTP_CONTINUE
-from sanic.server.protocols.http_protocol import HttpProtocol
-
 from proxy.server.http.http1 import StrictHttp
+from proxy.server.sanic_internals import HTTP_CONTINUE, HttpProtocol, Stage, cancel_timeouts, http_of
 
 #: A client that is still sending looks for its answer only when it has sent: so long, and so much, is thrown away.
 LINGER_S: Final = 30.0
@@ -69,9 +66,7 @@ class ClientConnection(HttpProtocol):
             return
         self._left_to_drop = _LINGER_BYTES
         self.recv_buffer.clear()
-        timeouts: asyncio.TimerHandle | None = self._callback_check_timeouts
-        if timeouts:
-            timeouts.cancel()
+        cancel_timeouts(self)
         self._timer = self.loop.call_later(LINGER_S, super().close)
         with contextlib.suppress(OSError, RuntimeError):
             transport.write_eof()
@@ -83,7 +78,7 @@ class ClientConnection(HttpProtocol):
         So it is sent something: an interim answer, or a comment within a stream of events. The network of a client
         that has gone answers with a reset.
         """
-        http: Any = self._http if hasattr(self, "_http") else None
+        http = http_of(self)
         if self._left_to_drop is not None or http is None or not (self.recv_buffer or _has_whole_request(http)):
             return False
         if http.request is None and b"\r\n\r\n" not in self.recv_buffer:  # half a head, and no more of it

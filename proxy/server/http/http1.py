@@ -1,10 +1,6 @@
 """HTTP/1 as Sanic speaks it, but strict and with bounds: reads requests, and answers HTTP/1.0 clients without chunks.
 
-This module and ``client_protocol.py`` are where we touch what is private in Sanic's HTTP/1, beside the reading of
-bodies that have come already (``body.py``). Written against Sanic 25.12.1, ``sanic/http/http1.py`` and
-``sanic/server/protocols/http_protocol.py``; whoever moves to another version reads those two again. Sanic's own parser
-takes a blank before a colon, folded lines, chunk sizes like ``0x42`` and lengths in Arabic digits, and waits for a slow
-body for ever.
+It replaces Sanic's own parser, for the reasons in ``sanic_internals.py``.
 """
 
 import asyncio
@@ -12,14 +8,18 @@ import logging
 import re
 from typing import Any, Final
 
-from sanic.compat import Header
 from sanic.exceptions import PayloadTooLarge
-from sanic.headers import format_http1_response
-from sanic.http import Http, Stage
-from sanic.http.http1 import HTTP_CONTINUE
 
 from proxy.errors import HeadTooLarge, InvalidRequest, ProxyError, RequestTimeout
 from proxy.server.http.head import MAX_HEAD_BYTES, parse_head, refuse_bare_line_ends
+from proxy.server.sanic_internals import (
+    HTTP_CONTINUE,
+    Header,
+    Http,
+    Stage,
+    format_http1_response,
+    set_current_request,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -99,7 +99,7 @@ class StrictHttp(Http):
             transport=protocol.transport,
             app=protocol.app,
         )
-        protocol.request_class._current.set(request)  # noqa: SLF001 - what Sanic's Request.get_current goes by
+        set_current_request(protocol.request_class, request)
         self.request_bytes_left = self.request_bytes = length or 0
         if has_body:
             self.request_body = True if length is not None else "chunked"
@@ -127,7 +127,7 @@ class StrictHttp(Http):
     async def _more_by(self, due_at: float) -> None:
         try:
             async with asyncio.timeout_at(due_at):
-                await self._receive_more()
+                await self.protocol.receive_more()
         except TimeoutError:
             self.keep_alive = False
             raise RequestTimeout from None
@@ -141,7 +141,7 @@ class StrictHttp(Http):
         """
         if self.expecting_continue:
             self.expecting_continue = False
-            await self._send(HTTP_CONTINUE)
+            await self.protocol.send(HTTP_CONTINUE)
         try:
             data = await (self._read_chunks() if self.request_body == "chunked" else self._read_plain())
         except ProxyError as error:
@@ -244,12 +244,12 @@ class StrictHttp(Http):
         self.keep_alive = False  # HTTP/1.0 knows no chunks: the end of the connection is the end of the answer
         self.response.headers["connection"] = "close"
         head = format_http1_response(self.response.status, self.response.processed_headers)
-        await self._send(head + data)
+        await self.protocol.send(head + data)
         self.stage, self.response_func = Stage.RESPONSE, self._send_plain
 
     async def _send_plain(self, data: bytes, end_stream: bool) -> None:  # noqa: FBT001 - Sanic's signature
         if data:
-            await self._send(data)
+            await self.protocol.send(data)
         if end_stream:
             self.stage, self.response_func = Stage.IDLE, None
 

@@ -1,6 +1,6 @@
 """Takes in what a caller sends: reads it within a size and a time, undoes its encoding, and parses it.
 
-What is large is parsed beside the event loop; what all bodies of a worker take together is bounded (``bodies.py``).
+A large body is parsed beside the event loop. The memory of all bodies of a worker is bounded (``body_budget.py``).
 """
 
 from collections.abc import Callable, Coroutine

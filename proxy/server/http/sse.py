@@ -18,6 +18,7 @@ from proxy.openai_api.batches import parts_of, pieces_of_small
 from proxy.openai_api.response import PING
 from proxy.server.http.headers import let_go_if_draining
 from proxy.server.http.http1 import StrictHttp
+from proxy.server.sanic_internals import clean_header_value
 
 _HEADERS: Final = {"cache-control": "no-cache", "x-accel-buffering": "no"}
 _CONTENT_TYPE: Final = "text/event-stream; charset=utf-8"
@@ -229,8 +230,7 @@ def _on_the_wire(header: tuple[str, object]) -> tuple[bytes, bytes]:
     text = f"{value}"
     if text.isascii() and text.isprintable():
         return name.encode("ascii"), text.encode()
-    clean = HTTPResponse._sanitize_header_value  # noqa: SLF001 - Sanic has no other name for it
-    return name.encode("ascii"), clean(text).encode(errors="surrogateescape")
+    return name.encode("ascii"), clean_header_value(text).encode(errors="surrogateescape")
 
 
 @lru_cache(maxsize=256)

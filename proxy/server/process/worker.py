@@ -4,7 +4,7 @@ The drain: ``/ready`` says so while the port stays open for a moment (the notice
 turns away; then the port closes, so that new connections go elsewhere; what is under way finishes; at the deadline the
 rest is ended with an error event. The same in a process of its own and in the only one.
 
-Who gives the order to drain is the signal to the only process (``orders.py``), or the supervisor of several.
+Who gives the order to drain is the signal to the only process (``signals.py``), or the supervisor of several.
 """
 
 import asyncio
@@ -17,8 +17,6 @@ from multiprocessing.connection import Connection
 from typing import Any, Final
 
 import uvloop
-from sanic.application.state import ApplicationServerInfo
-from sanic.http.constants import HTTP
 
 from proxy.server.app import create_app
 from proxy.server.http.admission import AdmittingProtocol
@@ -29,6 +27,7 @@ from proxy.server.process.listener import accept_pending, has_unread, refuse_new
 from proxy.server.process.reload import reload_settings
 from proxy.server.process.signals import StopSignal, happens, on_hangup, on_stop_signals
 from proxy.server.process.startup import log_serving
+from proxy.server.sanic_internals import last_heard_at, say_http1_only
 from proxy.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -87,8 +86,7 @@ class _Serving:
         else:
             self._listen_to(supervisor)
         os.environ["SANIC_IGNORE_PRODUCTION_WARNING"] = "1"  # its advice for a terminal is to use --debug
-        # Sanic leaves out a header for HTTP/3, empty here, only when it knows that all it serves is HTTP/1.
-        self._app.state.server_info.append(ApplicationServerInfo(settings={"version": HTTP.VERSION_1}))
+        say_http1_only(self._app)
         # Sanic's face for programs that bring their own loop: its own main loop closes the port, cuts streams and
         # handles signals in ways of its own.
         server: Any = await self._app.create_server(
@@ -190,7 +188,7 @@ class _Serving:
 
 
 def _is_idle(connection: Any) -> bool:
-    heard_at = connection._time  # noqa: SLF001 - what Sanic's own timeouts go by; 0 until its task has begun
+    heard_at = last_heard_at(connection)
     if not heard_at or time.monotonic() - heard_at <= _IDLE_AFTER_S:
         return False
     transport: Any = connection.transport
