@@ -1,8 +1,8 @@
 """Every part of Sanic that its documentation does not name and that we use all the same, with the reason.
 
 Written against Sanic 25.12.1. Before a move to another version, read ``sanic/http/http1.py`` and
-``sanic/server/protocols/http_protocol.py`` again. ``tests/server/test_sanic_internals.py`` fails when one of these parts
-is gone, and when another module reaches for one by itself.
+``sanic/server/protocols/http_protocol.py`` again. ``tests/server/test_sanic_internals.py`` fails when one of these
+parts is gone, and when another module reaches for one by itself.
 
 - ``Http`` reads requests and writes answers. Its parser takes a blank before a colon, folded lines, chunk sizes like
   ``0x42`` and lengths in Arabic digits, and waits for a slow body for ever. ``http/http1.py`` replaces it.
