@@ -52,8 +52,8 @@ def show(key_id: str, *, as_json: bool) -> None:
 @click.argument("key_id")
 @click.option("--seconds", type=SecondsRange(0.001, 31_536_000), default=300, show_default=True)
 def cool(key_id: str, seconds: float) -> None:
-    """Let a key rest for a while."""
-    _move(key_id, "cool", rest_s=seconds)
+    """Let a key cool down for a while."""
+    _move(key_id, "cool", cooldown_s=seconds)
 
 
 @keys.command()
@@ -66,7 +66,7 @@ def retire(key_id: str) -> None:
 @keys.command()
 @click.argument("key_id")
 def restore(key_id: str) -> None:
-    """End every rest, park or retirement of a key."""
+    """End every cooldown, park or retirement of a key."""
     _move(key_id, "restore")
 
 
@@ -77,8 +77,8 @@ def probe(key_id: str) -> None:
     _move(key_id, "probe")
 
 
-def _move(key_id: str, action: Action, *, rest_s: float = 0.0) -> None:
-    if not on_redis(lambda store: KeyAdmin(store).move(key_id, action, rest_s=rest_s)):
+def _move(key_id: str, action: Action, *, cooldown_s: float = 0.0) -> None:
+    if not on_redis(lambda store: KeyAdmin(store).move(key_id, action, cooldown_s=cooldown_s)):
         _unknown(key_id)
     click.echo(f"{key_id}: {action}")
 

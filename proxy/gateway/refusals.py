@@ -18,7 +18,7 @@ from proxy.errors import (
     StoreUnavailable,
     SubscriptionRequired,
 )
-from proxy.keypool.lease import RESTS_FOR_BOT, BotCooldown, NoneReady
+from proxy.keypool.lease import COOLING_FOR_BOT, BotCooldown, NoneReady
 
 _LIMITS: Final = {
     "requests_per_minute": "requests per minute",
@@ -76,8 +76,8 @@ def _reset_in_words(reply: ClientRefused) -> str:
 
 def _none_ready(reply: NoneReady) -> ProxyError:
     """Why no key of the pool can serve the request now."""
-    if reply.skipped and all(why == RESTS_FOR_BOT for _, why in reply.skipped):
-        return _rests_for_bot(reply)
+    if reply.skipped and all(why == COOLING_FOR_BOT for _, why in reply.skipped):
+        return _cooling_for_bot(reply)
     if reply.any_ready_in_s is not None:
         return NoKeyReady(retry_after_s=reply.any_ready_in_s)
     if reply.parked:
@@ -85,11 +85,11 @@ def _none_ready(reply: NoneReady) -> ProxyError:
     return KeyRefused() if reply.retired else NoKeyReady("This proxy has no Poe account that could serve this request.")
 
 
-def _rests_for_bot(reply: NoneReady) -> ProxyError:
+def _cooling_for_bot(reply: NoneReady) -> ProxyError:
     """Why no account may be asked for this bot, by what began that."""
-    if reply.bot_rests == SubscriptionRequired.code:
+    if reply.bot_cooldowns == SubscriptionRequired.code:
         message = "No account of this proxy may use this model now."
         return SubscriptionRequired(message, retry_after_s=reply.any_ready_in_s)
-    if reply.bot_rests == OutOfPoints.code:
+    if reply.bot_cooldowns == OutOfPoints.code:
         return OutOfPoints(retry_after_s=reply.any_ready_in_s)
     return NoKeyReady(retry_after_s=reply.any_ready_in_s)

@@ -76,7 +76,7 @@ class Relay:
         client, without a step through every layer for each chunk. The first batch and the last are shown always; a
         short answer that came in one read is both.
 
-        By the time a Finish comes, the leases are settled, and whatever has to rest does. Cancel it to abandon the
+        By the time a Finish comes, the leases are settled and every cooldown has begun. Cancel it to abandon the
         answer: the connections to Poe close at once. What ``show`` raises abandons it too. A call that does not stream
         gets each choice in one batch.
 

@@ -33,10 +33,10 @@ class KeyState:
 
     Attributes:
         state: ``ready``, ``cooling``, ``parked`` or ``retired``.
-        reason: why it rests, was parked or retired; "" when it is ready.
+        reason: why it cools down, was parked or was retired; "" when it is ready.
         basis: ``stated`` by Poe or an operator, ``guessed``, ``counted`` when its account's minute is full, or "" when
-            the reason is ``unknown``: Redis has lost it, and a worker remembers the rest alone.
-        left_s: seconds it still rests.
+            the reason is ``unknown``: Redis has lost it, and a worker remembers only how long the cooldown lasts.
+        left_s: seconds it still cools down.
         probe_in_s: seconds until its balance is looked at, which ends a park or retirement when Poe accepts the key and
             has points for it; None when no look is planned, or an operator retired it and it stays so.
         requests: of its account, in the last minute.
@@ -90,23 +90,23 @@ class KeyAdmin:
         for first in range(0, len(key_ids), _AT_ONCE):
             now_ms, *entries = await self._store.run(
                 _DESCRIBE_KEYS,
-                [names.ring, names.resting, names.out, names.announced, names.probes],
+                [names.ring, names.cooling, names.out, names.announced, names.probes],
                 [names.prefix, WINDOW_MS, *key_ids[first : first + _AT_ONCE]],
             )
             states += [_state(now_ms, *entry) for entry in entries]
         return sorted(states, key=lambda state: (state.account, state.key_id))
 
-    async def move(self, key_id: str, action: Action, *, rest_s: float = 0.0) -> bool:
+    async def move(self, key_id: str, action: Action, *, cooldown_s: float = 0.0) -> bool:
         """Does ``action`` to a key; False when no instance has announced it.
 
-        ``cool`` rests it for ``rest_s``; ``retire`` takes it out until ``restore``, which ends every rest of the key
-        and its account; ``probe`` has its balance asked for within ten seconds.
+        ``cool`` lets it cool down for ``cooldown_s``; ``retire`` takes it out until ``restore``, which ends every
+        cooldown of the key and its account; ``probe`` has its balance asked for within ten seconds.
         """
         names = self._store.keys
         moved = await self._store.run(
             _MOVE_KEY,
-            [names.ring, names.resting, names.out, names.probes, names.announced],
-            [names.prefix, key_id, action, ms(rest_s), KEEP_MS],
+            [names.ring, names.cooling, names.out, names.probes, names.announced],
+            [names.prefix, key_id, action, ms(cooldown_s), KEEP_MS],
         )
         return bool(moved)
 
@@ -115,7 +115,7 @@ def _state(
     now_ms: int,
     key_id: str,
     state: str,
-    rest_ms: int,
+    cooldown_ms: int,
     in_flight: int,
     requests: int,
     probe_at_ms: object,
@@ -133,7 +133,7 @@ def _state(
         state=state,
         reason=reason,
         basis=basis,
-        left_s=rest_ms / 1000,
+        left_s=cooldown_ms / 1000,
         in_flight=in_flight,
         requests=requests,
         points=int(account["points"]) if "points" in account else None,
@@ -145,9 +145,9 @@ def _state(
 def _why(state: str, now_ms: int, key: dict[str, str], account: dict[str, str], is_counted: int) -> tuple[str, str]:
     """Reason and basis of a key's state.
 
-    Each hash keeps the reason of the last thing that happened to it. An account is parked for one reason, whatever it
-    or the key rested for before or since; a key is retired for its own; of two rests the longer one counts. What Redis
-    has lost is unknown.
+    Each hash keeps the reason of the last thing that happened to it. An account is parked for one reason, whatever
+    cooldowns it or the key had before or since; a key is retired for its own; of two cooldowns the longer one counts.
+    What Redis has lost is unknown.
     """
     match state:
         case "ready":
@@ -157,10 +157,10 @@ def _why(state: str, now_ms: int, key: dict[str, str], account: dict[str, str], 
         case "retired":
             because = key
         case _:
-            rests = [one for one in (key, account) if _ready_at_ms(one) > now_ms]
-            if not rests:
+            cooldowns = [one for one in (key, account) if _ready_at_ms(one) > now_ms]
+            if not cooldowns:
                 return ("requests_per_minute", "counted") if is_counted else ("unknown", "")
-            because = max(rests, key=_ready_at_ms)
+            because = max(cooldowns, key=_ready_at_ms)
     return because.get("reason", ""), because.get("basis", "")
 
 

@@ -8,7 +8,7 @@ from proxy.clients.limits import Caller, ClientRefused, RateLimitStatus
 from proxy.credentials import PoeKey
 
 #: Why a key was passed over that may not be asked for this bot, or its account.
-RESTS_FOR_BOT: Final = "rests for this bot"
+COOLING_FOR_BOT: Final = "cooling down for this bot"
 
 
 class LeaseRequest(NamedTuple):
@@ -50,7 +50,7 @@ class NoneReady:
         any_ready_in_s: the same for any key: what a caller is told.
         parked: how many keys wait for points.
         retired: how many keys Poe refused.
-        bot_rests: where rests for this bot are part of the reason, the outcome that began the first of them;
+        bot_cooldowns: where cooldowns for this bot are part of the reason, the outcome that began the first of them;
             else "", and the reason is the same for all bots.
     """
 
@@ -59,7 +59,7 @@ class NoneReady:
     parked: int = 0
     retired: int = 0
     skipped: Sequence[tuple[str, str]] = ()
-    bot_rests: str = ""
+    bot_cooldowns: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from typing import Final
 
 from proxy.credentials import PoeKey
 from proxy.keypool.lease import (
-    RESTS_FOR_BOT,
+    COOLING_FOR_BOT,
     BotCooldown,
     KeyCount,
     Lease,
@@ -55,8 +55,8 @@ class _Bot:
 
 
 @dataclass(slots=True)
-class _BotRest:
-    """The rest of a key or an account for one bot."""
+class _CooldownForBot:
+    """The cooldown of a key or an account for one bot."""
 
     ready_at: int = 0
     strikes: int = 0
@@ -86,7 +86,7 @@ class ModelPool:
         self._account_strikes: dict[str, int] = defaultdict(int)
         self._minutes: dict[str, deque[int]] = defaultdict(deque)
         self._bots: dict[str, _Bot] = {}
-        self._bot_rests: dict[tuple[str, str], _BotRest] = {}
+        self._bot_cooldowns: dict[tuple[str, str], _CooldownForBot] = {}
 
     def lease(self, lease_id: str, wanted: LeaseRequest, *, among: Collection[str] | None = None) -> LeaseReply:
         """The key leased longest ago, among those that may be used.
@@ -114,11 +114,11 @@ class ModelPool:
             if ready_at:
                 waits.append(ready_at - now)
             if why == "requests a minute":
-                self._rest_account(entry.key.account_id, ready_at)
+                self._cool_account(entry.key.account_id, ready_at)
         return self._none_ready(wanted, waits, skipped, now, among)
 
     def settle(self, lease: Lease, verdict: Verdict) -> int:
-        """Ends a lease and applies the verdict; returns the ms that something rests."""
+        """Ends a lease and applies the verdict; returns the ms of the cooldown that it begins, or 0."""
         entry = self._keys[lease.key.key_id]
         entry.leases.pop(lease.lease_id, None)
         if verdict.effect == "clear":
@@ -126,9 +126,9 @@ class ModelPool:
             entry.strikes = 0
             self._account_strikes.pop(account, None)
             self._bots.pop(lease.bot, None)
-            if self._bot_rests:
+            if self._bot_cooldowns:
                 for name in (account, lease.key.key_id):
-                    self._bot_rests.pop((lease.bot, name), None)
+                    self._bot_cooldowns.pop((lease.bot, name), None)
             return 0
         breaker = self._bots.get(lease.bot)
         if breaker and breaker.probing_lease == lease.lease_id:
@@ -141,15 +141,17 @@ class ModelPool:
         if breaker and breaker.probing_lease == lease.lease_id:
             del self._bots[lease.bot]
 
-    def rest_all(self, rests: Mapping[str, int], out: Mapping[str, str]) -> None:
-        """Takes over what Redis said: key id → ms it still rests, and key id → its state, as ``state_of`` has it."""
+    def take_over_cooldowns(self, cooldowns: Mapping[str, int], out: Mapping[str, str]) -> None:
+        """Takes over what Redis said: key id → ms it still cools down; key id → its state, as ``state_of`` has it."""
         now = self._now_ms()
-        self._bot_rests = {names: rest for names, rest in self._bot_rests.items() if rest.ready_at + _BOT_KEEP_MS > now}
+        self._bot_cooldowns = {
+            names: entry for names, entry in self._bot_cooldowns.items() if entry.ready_at + _BOT_KEEP_MS > now
+        }
         self._bots = {bot: breaker for bot, breaker in self._bots.items() if breaker.struck_at + _BOT_KEEP_MS > now}
         for key_id, entry in self._keys.items():
             entry.state, _, by = out.get(key_id, "").partition(" ")
             entry.by_operator = bool(by)
-            entry.ready_at = now + rests[key_id] if key_id in rests else 0
+            entry.ready_at = now + cooldowns[key_id] if key_id in cooldowns else 0
 
     def note_probe(self, key: PoeKey, became: str) -> None:
         """Redis said what became of a key whose balance was looked at: ``ready``, ``parked`` or ``retired``."""
@@ -161,7 +163,7 @@ class ModelPool:
                 entry.state, entry.ready_at = ("parked" if became == "parked" else ""), 0
 
     def state_of(self, key_id: str) -> tuple[int, str]:
-        """(ms this key still rests, ``parked``, ``retired``, ``retired operator`` when one did it, or "")."""
+        """(ms this key still cools down, ``parked``, ``retired``, ``retired operator`` when one did it, or "")."""
         entry = self._keys[key_id]
         return max(0, entry.ready_at - self._now_ms()), f"{entry.state} operator" if entry.by_operator else entry.state
 
@@ -207,18 +209,19 @@ class ModelPool:
             return "tried", 0
         if account in wanted.left_out:
             return "account tried", 0
-        if (bot_rest := self._bot_rest(entry, wanted.bot)).ready_at > now:
-            return RESTS_FOR_BOT, bot_rest.ready_at
+        if (bot_cooldown := self._bot_cooldown(entry, wanted.bot)).ready_at > now:
+            return COOLING_FOR_BOT, bot_cooldown.ready_at
         if ready_at := self._window_ready_at(account, now):
             return "requests a minute", ready_at
         if self._is_busy(entry, now):
             return "in flight", now + _BUSY_MS
         return "", 0
 
-    def _bot_rest(self, entry: _Key, bot: str) -> _BotRest:
-        """The longest rest of a key and its account for a bot."""
-        rests = (self._bot_rests.get((bot, name), _BotRest()) for name in (entry.key.account_id, entry.key.key_id))
-        return max(rests, key=lambda rest: rest.ready_at)
+    def _bot_cooldown(self, entry: _Key, bot: str) -> _CooldownForBot:
+        """The longest cooldown of a key and its account for a bot."""
+        names = entry.key.account_id, entry.key.key_id
+        cooldowns = (self._bot_cooldowns.get((bot, name), _CooldownForBot()) for name in names)
+        return max(cooldowns, key=lambda cooldown: cooldown.ready_at)
 
     def _window_ready_at(self, account: str, now: int) -> int:
         minute = self._minutes[account]
@@ -260,7 +263,8 @@ class ModelPool:
         among: Collection[str] | None,
     ) -> NoneReady:
         anyone = [min(waits)] if waits else [0] if skipped else []
-        bot_rests = [self._bot_rest(self._keys[name], wanted.bot) for name, why in skipped if why == RESTS_FOR_BOT]
+        cooling = [self._keys[name] for name, why in skipped if why == COOLING_FOR_BOT]
+        bot_cooldowns = [self._bot_cooldown(entry, wanted.bot) for entry in cooling]
         own = [entry for key_id, entry in self._keys.items() if among is None or key_id in among]
         for entry in sorted(own, key=lambda entry: (entry.ready_at, entry.key.key_id)):
             if entry.state or entry.ready_at <= now:
@@ -270,16 +274,16 @@ class ModelPool:
                 break
             account = entry.key.account_id
             if entry.key.key_id not in wanted.tried and account not in wanted.left_out:
-                bot_rest = self._bot_rest(entry, wanted.bot)
-                bot_rests += [bot_rest] if bot_rest.ready_at > entry.ready_at else []
-                waits.append(max(entry.ready_at, bot_rest.ready_at) - now)
+                bot_cooldown = self._bot_cooldown(entry, wanted.bot)
+                bot_cooldowns += [bot_cooldown] if bot_cooldown.ready_at > entry.ready_at else []
+                waits.append(max(entry.ready_at, bot_cooldown.ready_at) - now)
         return NoneReady(
             ready_in_s=min(waits) / 1000 if waits else None,
             any_ready_in_s=min(anyone) / 1000 if anyone else None,
             parked=sum(entry.state == "parked" for entry in own),
             retired=sum(entry.state == "retired" for entry in own),
             skipped=skipped[:_MAX_SKIPPED],
-            bot_rests=bot_rests[0].outcome if bot_rests else "",
+            bot_cooldowns=bot_cooldowns[0].outcome if bot_cooldowns else "",
         )
 
     def _apply(self, verdict: Verdict, entry: _Key, bot: str, now: int) -> int:
@@ -287,35 +291,35 @@ class ModelPool:
         guess = verdict.guess or self._cooldown
         stated_ms = None if verdict.stated_s is None else round(verdict.stated_s * 1000)
         match verdict.effect:
-            case "rest account":
+            case "cool account":
                 self._account_strikes[account] += 1
-                rest_ms = _guess(guess, self._account_strikes[account]) if stated_ms is None else stated_ms
-                self._rest_account(account, now + rest_ms)
-                return rest_ms
-            case "rest key" | "doubt key":
+                cooldown_ms = _guess(guess, self._account_strikes[account]) if stated_ms is None else stated_ms
+                self._cool_account(account, now + cooldown_ms)
+                return cooldown_ms
+            case "cool key" | "doubt key":
                 entry.strikes += 1
-                rest_ms = _guess(guess, entry.strikes) if stated_ms is None else stated_ms
-                entry.ready_at = max(entry.ready_at, now + rest_ms)
-                return rest_ms
-            case "rest key for bot" | "rest account for bot" | "doubt account":
-                name = entry.key.key_id if verdict.effect == "rest key for bot" else account
-                bot_rest = self._bot_rests.setdefault((bot, name), _BotRest())
-                bot_rest.strikes += bot_rest.ready_at <= now
-                bot_rest.outcome = verdict.outcome
-                rest_ms = _guess(guess, bot_rest.strikes) if stated_ms is None else stated_ms
-                bot_rest.ready_at = max(bot_rest.ready_at, now + rest_ms)
-                return rest_ms
+                cooldown_ms = _guess(guess, entry.strikes) if stated_ms is None else stated_ms
+                entry.ready_at = max(entry.ready_at, now + cooldown_ms)
+                return cooldown_ms
+            case "cool key for bot" | "cool account for bot" | "doubt account":
+                name = entry.key.key_id if verdict.effect == "cool key for bot" else account
+                bot_cooldown = self._bot_cooldowns.setdefault((bot, name), _CooldownForBot())
+                bot_cooldown.strikes += bot_cooldown.ready_at <= now
+                bot_cooldown.outcome = verdict.outcome
+                cooldown_ms = _guess(guess, bot_cooldown.strikes) if stated_ms is None else stated_ms
+                bot_cooldown.ready_at = max(bot_cooldown.ready_at, now + cooldown_ms)
+                return cooldown_ms
             case "blame bot":
                 breaker = self._bots.setdefault(bot, _Bot())
                 breaker.strikes += 1
                 breaker.struck_at = now
                 if breaker.strikes >= _BOT_STRIKES:
-                    rest_ms = _guess(guess, breaker.strikes - _BOT_STRIKES + 1)
-                    breaker.open_until = max(breaker.open_until, now + rest_ms)
-                    return rest_ms
+                    cooldown_ms = _guess(guess, breaker.strikes - _BOT_STRIKES + 1)
+                    breaker.open_until = max(breaker.open_until, now + cooldown_ms)
+                    return cooldown_ms
         return 0
 
-    def _rest_account(self, account: str, ready_at: int) -> None:
+    def _cool_account(self, account: str, ready_at: int) -> None:
         for entry in self._keys.values():
             if entry.key.account_id == account and not entry.state:
                 entry.ready_at = max(entry.ready_at, ready_at)

@@ -1,7 +1,7 @@
 """The key pool as one worker uses it: the shared one, its own when Redis is away, and queues to wait in.
 
 While Redis answers, every lease and settlement is a script there, so all workers of all instances act as one.
-While it does not, the worker goes by its own model: the rests it last saw, a rotation of its own, its part of the
+While it does not, the worker goes by its own model: the cooldowns it last saw, a rotation of its own, its part of the
 limits. Settlements are kept and told when Redis is back, each exactly once.
 """
 
@@ -160,9 +160,9 @@ class KeyPool:
             self._shared.close_breaker(lease).add_done_callback(_take_outcome)
 
     async def settle(self, lease: Lease, verdict: Verdict, *, rpm: int = 0) -> None:
-        """Ends a lease. From the moment this returns, no worker that sees Redis leases a key that rests.
+        """Ends a lease. From the moment this returns, no worker that sees Redis leases a key that cools down.
 
-        One that lets nothing rest is told Redis within two milliseconds, and before any further lease of this worker's.
+        One that begins no cooldown is told Redis within two milliseconds, and before this worker's next lease.
 
         Args:
             lease: what ``lease`` gave.
@@ -242,12 +242,12 @@ class KeyPool:
         if heartbeat.has_lost_keys or heartbeat.lost_at != self._lost_at:
             await self._announce_anew(heartbeat)
         else:
-            self._model.rest_all(heartbeat.rests, heartbeat.out)
+            self._model.take_over_cooldowns(heartbeat.cooldowns, heartbeat.out)
         if jump_s := self._clock_watch.jump_s(heartbeat.redis_ms):
             _log.warning("redis's clock was set, or this machine was suspended", extra={"by_s": round(jump_s, 1)})
 
     async def _announce_anew(self, heartbeat: Heartbeat) -> None:
-        """Tells Redis which keys there are and what rests, before that is forgotten here. Raises StoreUnavailable."""
+        """Tells Redis the keys and their cooldowns, before they are forgotten here. Raises StoreUnavailable."""
         if heartbeat.has_lost_keys or self._lost_at is not None:
             _log.warning("redis has lost something of the key pool; the keys are announced again")
             await self._shared.announce(self._model.state_of, why="lost" if heartbeat.has_lost_keys else "heard")
@@ -333,12 +333,12 @@ class KeyPool:
         """Tells Redis of a settlement; when it is away the worker is behind until it has caught up."""
         telling = self._send(settlement, age_s=0.0)
         try:
-            rest_ms = await reply_of(telling)
+            cooldown_ms = await reply_of(telling)
         except StoreUnavailable:
             return
-        if rest_ms:
+        if cooldown_ms:
             facts = {"key_id": settlement.lease.key.key_id, "reason": settlement.verdict.outcome}
-            _log.warning("%s for %.1f s", settlement.verdict.effect, int(rest_ms) / 1000, extra=facts)
+            _log.warning("%s for %.1f s", settlement.verdict.effect, int(cooldown_ms) / 1000, extra=facts)
 
     def _send(self, settlement: Settlement, *, age_s: float) -> Reply:
         """Tells Redis. What fails at once makes the worker behind at once, before another settlement overtakes it."""

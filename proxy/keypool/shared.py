@@ -64,7 +64,7 @@ class Unanswered(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """What a sign of life brings back: workers alive, key id → ms it still rests, key id → parked or retired.
+    """What a sign of life brings back: workers alive, key id → ms it still cools down, key id → parked or retired.
 
     Attributes:
         redis_ms: Redis's own clock, epoch milliseconds.
@@ -74,7 +74,7 @@ class Heartbeat:
     """
 
     workers: int
-    rests: dict[str, int] = field(default_factory=dict)
+    cooldowns: dict[str, int] = field(default_factory=dict)
     out: dict[str, str] = field(default_factory=dict)
     redis_ms: int = 0
     others: int = 0
@@ -102,7 +102,7 @@ class SharedPool:
         names, limits = self._store.keys, self._limits
         return self._store.run(
             _LEASE_KEY,
-            [names.turn, names.ring, names.resting, names.out, self._keyset],
+            [names.turn, names.ring, names.cooling, names.out, self._keyset],
             [
                 names.prefix,
                 lease_id,
@@ -120,16 +120,16 @@ class SharedPool:
         )
 
     def settle(self, settlement: Settlement, *, age_s: float) -> Reply:
-        """Applies a settlement, unless it was applied before; the ms that something rests.
+        """Applies a settlement, unless it was applied before; the ms of the cooldown that it begins, or 0.
 
-        One that lets nothing rest may wait for the next lease and go with it.
+        One that begins no cooldown may wait for the next lease and go with it.
         """
         names, lease, verdict = self._store.keys, settlement.lease, settlement.verdict
         guess = verdict.guess
         base_ms, cap_ms = self._guess_ms if guess is None else (ms(guess.base_s), ms(guess.cap_s))
         return self._store.run(
             _SETTLE_LEASE,
-            [names.ring, names.resting, names.out, names.probes],
+            [names.ring, names.cooling, names.out, names.probes],
             [
                 names.prefix,
                 self.worker,
@@ -193,15 +193,15 @@ class SharedPool:
 
         Args:
             why: ``lost`` when something was deleted in Redis; ``heard`` when another worker has found that, which may
-                have announced keys as ready whose rests it did not know.
-            state_of: key id → (ms it still rests, its state), as this worker knows it; used for keys that Redis does
-                not know, as after a restart that lost everything.
+                have announced keys as ready whose cooldowns it did not know.
+            state_of: key id → (ms it still cools down, its state), as this worker knows it; used for keys that
+                Redis does not know, as after a restart that lost everything.
         """
         names = self._store.keys
         known = [part for key in self._keys for part in (key.key_id, key.account_id, *state_of(key.key_id))]
         await self._store.run(
             _ANNOUNCE_KEYS,
-            [names.ring, names.resting, names.out, self._keyset, names.announced, names.probes],
+            [names.ring, names.cooling, names.out, self._keyset, names.announced, names.probes],
             [names.prefix, KEEP_MS, why, *known],
         )
 
@@ -212,21 +212,21 @@ class SharedPool:
         names = self._store.keys
         held = [part for lease in leases for part in (f"leases:{lease.key.key_id}", lease.lease_id)]
         held += [part for client_id, permit in permits for part in (f"client_slots:{client_id}", permit)]
-        workers, rests, out, redis_ms, others, has_lost, lost_at = await self._store.run(
+        workers, cooldowns, out, redis_ms, others, has_lost, lost_at = await self._store.run(
             _HEARTBEAT,
-            [names.resting, names.out, names.workers, self._keyset],
+            [names.cooling, names.out, names.workers, self._keyset],
             [names.prefix, self._signature, ms(alive_s), self._lease_ms, *held],
         )
-        rests_ms = {key_id: int(rest) for key_id, rest in pairs(rests)}
+        cooldowns_ms = {key_id: int(left_ms) for key_id, left_ms in pairs(cooldowns)}
         return Heartbeat(
-            int(workers), rests_ms, dict(pairs(out)), int(redis_ms), int(others), bool(has_lost), str(lost_at)
+            int(workers), cooldowns_ms, dict(pairs(out)), int(redis_ms), int(others), bool(has_lost), str(lost_at)
         )
 
     async def count(self) -> KeyCount:
         """The state of this instance's keys."""
         names = self._store.keys
         ready, cooling, parked, retired, soonest = await self._store.run(
-            _COUNT_KEYS, [names.resting, names.out, self._keyset, names.clock], []
+            _COUNT_KEYS, [names.cooling, names.out, self._keyset, names.clock], []
         )
         if not ready + cooling + parked + retired and self._keys:
             return KeyCount(ready=len(self._keys), ready_in_s=0.0)
@@ -245,7 +245,7 @@ class SharedPool:
         names = self._store.keys
         became = await self._store.run(
             _RECORD_PROBE,
-            [names.ring, names.resting, names.out, names.probes],
+            [names.ring, names.cooling, names.out, names.probes],
             [names.prefix, key.key_id, key.account_id, answer, points, ms(next_s), KEEP_MS],
         )
         return str(became)

@@ -4,21 +4,21 @@
 the attempt ended with           effect                for
 ================================ ===================== =========================================================
 an answer                        clear                 strikes of key and account end, the bot's breaker closes,
-                                                       and what rests of the key or its account for this bot
-RateLimited                      rest account          as long as Poe stated, else a guess that doubles
+                                                       and so do the cooldowns of key and account for this bot
+RateLimited                      cool account          as long as Poe stated, else a guess that doubles
 OutOfPoints                      doubt account         25 s for this bot, doubling to an hour, and a look at the
                                                        balance decides: parked or not
-SubscriptionRequired             rest account for bot  1 hour
+SubscriptionRequired             cool account for bot  1 hour
 KeyRefused                       doubt key             25 s, and a look at the balance decides: retired or not
 RefusedHere                      none                  until it is known who was to blame:
-– another account answered then  rest account for bot  1 minute, doubling to an hour (``REFUSED_HERE_ONLY``)
+– another account answered then  cool account for bot  1 minute, doubling to an hour (``REFUSED_HERE_ONLY``)
 PoeFailed, StreamCut, PoeTimeout none                  until it is known who was to blame:
-– another key was answered then  rest key for bot      a guess that doubles (``POE_FAILED_HERE_ONLY``)
+– another key was answered then  cool key for bot      a guess that doubles (``POE_FAILED_HERE_ONLY``)
 – another key failed the same    blame bot             its breaker opens at the third time in a row
 – it failed to take the files    none                  neither key nor bot had a part in it (``UPLOAD_FAILED``)
-ProviderLimited                  rest account for bot  a guess that doubles
+ProviderLimited                  cool account for bot  a guess that doubles
 KeyRefused, said by a bot        doubt account         as for OutOfPoints (``judge_words``)
-any of these, said by a bot that rest account for bot  1 minute (``judge_hearsay``)
+any of these, said by a bot that cool account for bot  1 minute (``judge_hearsay``)
 Poe does not list
 PoeUnreachable, Dropped          none                  nothing was answered, so nothing is known (``UNREACHED``)
 anything else                    none
@@ -35,10 +35,10 @@ from proxy.errors import Blame, KeyRefused, OutOfPoints, PoeError, RateLimited, 
 Effect = Literal[
     "clear",
     "none",
-    "rest key",
-    "rest account",
-    "rest key for bot",
-    "rest account for bot",
+    "cool key",
+    "cool account",
+    "cool key for bot",
+    "cool account for bot",
     "doubt key",
     "doubt account",
     "blame bot",
@@ -69,22 +69,22 @@ class Verdict:
     guess: Cooldown | None = None
 
 
-#: Effects after which nothing rests that did not rest before.
+#: Effects that begin no cooldown.
 HARMLESS: Final = frozenset({"none", "clear"})
 #: Effects after which the key's balance is to be looked at, at once.
 DOUBTFUL: Final = frozenset({"doubt key", "doubt account"})
 
-_SUBSCRIPTION_REST_S: Final = 3600.0
+_SUBSCRIPTION_COOLDOWN_S: Final = 3600.0
 #: A key or an account that a look at the balance finds well comes back after so long.
 _DOUBT_S: Final = 25.0
-#: Longest rest of an account for a bot that goes on to refuse it, whatever the balance or other accounts say.
+#: Longest cooldown of an account for a bot that goes on to refuse it, whatever the balance or other accounts say.
 _REFUSED_CAP_S: Final = 3600.0
-_HEARSAY_REST_S: Final = 60.0
+_HEARSAY_COOLDOWN_S: Final = 60.0
 
 ANSWERED: Final = Verdict("answered", "clear")
 ABANDONED: Final = Verdict("abandoned")
-POE_FAILED_HERE_ONLY: Final = Verdict("failed_here_only", "rest key for bot")
-REFUSED_HERE_ONLY: Final = Verdict("refused_here_only", "rest account for bot", guess=Cooldown(60.0, _REFUSED_CAP_S))
+POE_FAILED_HERE_ONLY: Final = Verdict("failed_here_only", "cool key for bot")
+REFUSED_HERE_ONLY: Final = Verdict("refused_here_only", "cool account for bot", guess=Cooldown(60.0, _REFUSED_CAP_S))
 UPLOAD_FAILED: Final = Verdict("upload_failed")
 UNREACHED: Final = Verdict("unreached")
 BOT_FAILED: Final = Verdict("bot_failed", "blame bot")
@@ -94,13 +94,13 @@ def judge(error: PoeError) -> Verdict:
     """The verdict on the key whose attempt ended with ``error``."""
     match error:
         case RateLimited() if error.blame is Blame.ACCOUNT_BOT:  # by its provider
-            return Verdict(error.code, "rest account for bot")
+            return Verdict(error.code, "cool account for bot")
         case RateLimited():
-            return Verdict(error.code, "rest account", stated_s=error.retry_after_s)
+            return Verdict(error.code, "cool account", stated_s=error.retry_after_s)
         case OutOfPoints():
             return Verdict(error.code, "doubt account", guess=Cooldown(_DOUBT_S, _REFUSED_CAP_S))
         case SubscriptionRequired():
-            return Verdict(error.code, "rest account for bot", guess=_fixed(_SUBSCRIPTION_REST_S))
+            return Verdict(error.code, "cool account for bot", guess=_fixed(_SUBSCRIPTION_COOLDOWN_S))
         case KeyRefused():
             return Verdict(error.code, "doubt key", guess=_fixed(_DOUBT_S))
     return Verdict(error.code)
@@ -119,11 +119,11 @@ def judge_words(error: PoeError) -> Verdict:
 def judge_hearsay(error: PoeError) -> Verdict:
     """The verdict when a bot that Poe does not list says something about the key or its account.
 
-    A server bot's author writes its error texts. So the account rests for this bot alone, whatever they say, and nobody
-    can take keys from others with a bot of their own.
+    A server bot's author writes its error texts. So the account cools down for this bot alone, whatever they say:
+    nobody can take keys from others with a bot of their own.
     """
-    return Verdict(error.code, "rest account for bot", guess=_fixed(_HEARSAY_REST_S))
+    return Verdict(error.code, "cool account for bot", guess=_fixed(_HEARSAY_COOLDOWN_S))
 
 
-def _fixed(rest_s: float) -> Cooldown:
-    return Cooldown(base_s=rest_s, cap_s=rest_s)
+def _fixed(cooldown_s: float) -> Cooldown:
+    return Cooldown(base_s=cooldown_s, cap_s=cooldown_s)

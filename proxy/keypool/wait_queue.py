@@ -1,8 +1,8 @@
 """Where requests wait when no key is ready: one queue for each thing that is waited for, first come first served.
 
-Most requests wait for any key, in the *general* queue. A request waits in a *special* queue when its bot rests on
-accounts, or when it may not use every key because it has tried some. Nobody stands behind a request that waits for
-something else: a key that one of them cannot use goes to the others.
+Most requests wait for any key, in the *general* queue. A request waits in a *special* queue when accounts
+cool down for its bot, or when it may not use every key because it has tried some. Nobody stands behind a request that
+waits for something else: a key that one of them cannot use goes to the others.
 
 Only the head of a queue asks for a key. It sleeps until one is due, or until a lease of this worker ends. When it is
 served, times out, is cancelled, or turns out to wait for something else, the next in the queue becomes the head.
@@ -19,7 +19,7 @@ from typing import Final
 
 from proxy.keypool.lease import LeaseReply, LeaseRequest, NoneReady
 
-#: What a queue waits for: the bot whose rests matter, or ""; the keys tried; the accounts left out.
+#: What a queue waits for: the bot whose cooldowns matter, or ""; the keys tried; the accounts left out.
 Reason = tuple[str, frozenset[str], frozenset[str]]
 
 _ANY_KEY: Final[Reason] = ("", frozenset(), frozenset())
@@ -143,9 +143,9 @@ class WaitQueue:
         if waiter.reason != _ANY_KEY:
             pace_s = _PACE_S * len(self._queues)
         await waiter.sleep(max(min(duration_s, _LONGEST_NAP_S), pace_s))
-        rest_s = waiter.asked_at + pace_s - time.monotonic()
-        if rest_s > 0:
-            await asyncio.sleep(rest_s)
+        left_s = waiter.asked_at + pace_s - time.monotonic()
+        if left_s > 0:
+            await asyncio.sleep(left_s)
 
     def _reason_to_queue(self, wanted: LeaseRequest) -> Reason | None:
         """The queue in which requests wait already for what this one wants; None when there is none."""
@@ -182,7 +182,7 @@ class WaitQueue:
 
 def _reason(wanted: LeaseRequest, reply: NoneReady) -> Reason:
     """What a request waits for that was told ``reply``."""
-    return wanted.bot if reply.bot_rests else "", frozenset(wanted.tried), frozenset(wanted.left_out)
+    return wanted.bot if reply.bot_cooldowns else "", frozenset(wanted.tried), frozenset(wanted.left_out)
 
 
 def _is_due_by(deadline: float, reply: NoneReady) -> bool:

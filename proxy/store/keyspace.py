@@ -35,8 +35,11 @@ class KeySpace:
         return self.prefix + "ring"
 
     @cached_property
-    def resting(self) -> str:
-        """ZSET key id → epoch ms when it may be leased again: the keys that are cooling."""
+    def cooling(self) -> str:
+        """ZSET key id → epoch ms when it may be leased again: the keys that are cooling.
+
+        Its name in Redis is older than the word: a new one would be a new schema.
+        """
         return self.prefix + "resting"
 
     @cached_property

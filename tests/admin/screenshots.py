@@ -168,7 +168,7 @@ async def make_clients(store: RedisStore) -> dict[str, str]:
 
 
 async def use_keys(store: RedisStore, base_url: str, poe: ScriptedPoe, tokens: dict[str, str]) -> None:
-    """Real requests, until one key rests and one is parked; then an operator has one rest and one out."""
+    """Real requests, until one key cools down and one is parked; then an operator cools one and takes one out."""
     admin = KeyAdmin(store)
 
     async def announced() -> bool:
@@ -181,7 +181,7 @@ async def use_keys(store: RedisStore, base_url: str, poe: ScriptedPoe, tokens: d
         for _ in range(many):
             await _chat(base_url, tokens[name], MODEL_OF[name])
     await admin.move(fingerprint("poe-key-6"), "retire")
-    await admin.move(fingerprint("poe-key-4"), "cool", rest_s=287)
+    await admin.move(fingerprint("poe-key-4"), "cool", cooldown_s=287)
 
 
 def _in_trouble(asked: Asked, number: int) -> Reply:

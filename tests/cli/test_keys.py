@@ -61,34 +61,34 @@ async def listed(environment: dict[str, str]) -> dict[str, Any]:
 
 
 async def test_list_tells_state_reason_time_left_and_results(pool: KeyPool, environment: dict[str, str]) -> None:
-    rested = await leased(pool)
-    await pool.settle(rested, judge(RateLimited(retry_after_s=100)))
-    await pool.record_probe(rested.key, "points", 1234, next_s=600)
+    limited = await leased(pool)
+    await pool.settle(limited, judge(RateLimited(retry_after_s=100)))
+    await pool.record_probe(limited.key, "points", 1234, next_s=600)
     busy = await leased(pool)
 
     states = await listed(environment)
 
-    cooling, ready = states[rested.key.key_id], states[busy.key.key_id]
+    cooling, ready = states[limited.key.key_id], states[busy.key.key_id]
     assert (cooling["state"], cooling["reason"], cooling["basis"]) == ("cooling", "rate_limit_exceeded", "stated")
     assert 90 < cooling["left_s"] <= 100
-    assert (cooling["points"], cooling["failed"], cooling["account"]) == (1234, 1, rested.key.account)
+    assert (cooling["points"], cooling["failed"], cooling["account"]) == (1234, 1, limited.key.account)
     assert (ready["state"], ready["in_flight"], ready["answered"], ready["requests"]) == ("ready", 1, 1, 2)
 
 
 async def test_list_tells_that_an_accounts_minute_is_full(
     redis_url: str, namespace: str, environment: dict[str, str]
 ) -> None:
-    """Whatever it rested for before."""
+    """Whatever cooldown it had before."""
     store = RedisStore(redis_url, namespace)
     full = KeyPool(KEYS[:1], store, limits=PoolLimits(requests_per_minute=1), cooldown=Cooldown(5, 300))
     lease = await leased(full)
     await full.settle(lease, judge(RateLimited(retry_after_s=0.001)))
 
-    async def rests_for_the_minute() -> bool:
+    async def cools_down_for_the_minute() -> bool:
         reply = await full.lease(LeaseRequest("Echo"))
         return isinstance(reply, NoneReady) and (reply.any_ready_in_s or 0) > 1
 
-    await wait_until(rests_for_the_minute, "the rest is over, and the minute is full")
+    await wait_until(cools_down_for_the_minute, "the cooldown is over, and the minute is full")
     await store.close()
 
     [state] = (await listed(environment)).values()
@@ -98,8 +98,8 @@ async def test_list_tells_that_an_accounts_minute_is_full(
 
 async def test_list_cuts_nothing_where_there_is_no_terminal(pool: KeyPool, environment: dict[str, str]) -> None:
     """Shells set COLUMNS for what they run, though its output goes elsewhere."""
-    rested = await leased(pool)
-    await pool.settle(rested, judge(RateLimited(retry_after_s=100)))
+    limited = await leased(pool)
+    await pool.settle(limited, judge(RateLimited(retry_after_s=100)))
     finished = await keys({**environment, "COLUMNS": "60"}, "list")
 
     assert [key.key_id in finished.out for key in KEYS] == [True, True]
@@ -136,14 +136,14 @@ async def test_show_tells_everything_of_one_key(pool: KeyPool, environment: dict
     assert "outcomes" in finished.out
 
 
-async def test_cool_rests_a_key_and_restore_ends_it(pool: KeyPool, environment: dict[str, str]) -> None:
+async def test_cool_begins_a_cooldown_and_restore_ends_it(pool: KeyPool, environment: dict[str, str]) -> None:
     cooled = await keys(environment, "cool", KEYS[0].key_id, "--seconds", "500")
-    resting = await pool.count()
+    meanwhile = await pool.count()
     states = await listed(environment)
     restored = await keys(environment, "restore", KEYS[0].key_id)
 
     assert (cooled.code, restored.code) == (0, 0)
-    assert (resting.ready, resting.cooling) == (1, 1)
+    assert (meanwhile.ready, meanwhile.cooling) == (1, 1)
     assert (states[KEYS[0].key_id]["reason"], states[KEYS[0].key_id]["state"]) == ("operator", "cooling")
     assert (await pool.count()).ready == 2
 

@@ -36,10 +36,10 @@ async def test_two_workers_lease_as_the_picture_shows(redis_url: str, namespace:
             for worker, store in zip("AB", stores, strict=True)
         }
         await in_order(pools["A"], [key.key_id for key in keys.values()])
-        rested = [turn for turn, _, name, _ in LEASES if name == "k2"][1]
+        cooled = [turn for turn, _, name, _ in LEASES if name == "k2"][1]
 
         for turn, worker, name, failed in LEASES:
-            if turn == rested:
+            if turn == cooled:
                 await KeyAdmin(stores[0]).move(keys["k2"].key_id, "restore")
             lease = await pools[worker].lease(LeaseRequest("Echo"))
             assert isinstance(lease, Lease)

@@ -28,7 +28,7 @@ from tests.support.waiting import wait_until
 REQUESTS: Final = int(os.environ.get("LEDGER_REQUESTS", "1000"))
 CLIENTS: Final = [f"client-{number}" for number in range(10)]
 KEYS: Final = [f"poe-secret-{number}" for number in range(7)]
-#: Poe answers its queries with a 429 that asks for no rest: each is a failover.
+#: Poe answers its queries with a 429 that asks for no cooldown: each is a failover.
 LIMITED: Final = KEYS[0]
 #: What each request asks for, in turn: two thirds are answered.
 BOTS: Final = ["Whole", "Whole", "Leaves", "Whole", "Whole", "Cut", "Whole", "Whole", "Fails"]

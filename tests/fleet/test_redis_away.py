@@ -45,8 +45,8 @@ RATE_PER_S: Final = 40
 ADDED_S, SLACK_S, TIMES = 0.5, 0.1, 3
 #: Appended before the reply, left to the kernel: a kill of the process loses nothing. (everysec may put a write off.)
 DURABLE: Final = ("--appendonly", "yes", "--appendfsync", "no")
-#: An end after which its key rests, for every bot.
-COOLED: Final = Verdict("rate_limit_exceeded", "rest key", stated_s=60)
+#: An end after which its key cools down, for every bot.
+COOLED: Final = Verdict("rate_limit_exceeded", "cool key", stated_s=60)
 
 
 @dataclass
@@ -427,9 +427,9 @@ async def test_a_settlement_that_meets_a_key_of_another_type_is_applied_once_tha
             await pool.settle(other, ANSWERED)
 
             await wait_until(lambda: answered_but(server, spoilt) == 1, "the other is counted", within_s=3)
-            resting = f"{PREFIX}resting"
-            await wait_until(lambda: server.client().zcard(resting) == 1, "the first is applied", within_s=3)
-            assert server.client().zrange(resting, 0, -1) == [spoilt.key.key_id]
+            cooling = f"{PREFIX}resting"
+            await wait_until(lambda: server.client().zcard(cooling) == 1, "the first is applied", within_s=3)
+            assert server.client().zrange(cooling, 0, -1) == [spoilt.key.key_id]
             assert server.client().get(f"{PREFIX}set_aside:{hash_name}") == "what is this"
 
 
@@ -497,7 +497,7 @@ async def test_a_caller_who_leaves_while_redis_hangs_costs_no_count_and_no_lease
     assert held == 0
 
 
-async def test_a_rest_learned_before_redis_was_there_is_obeyed_by_another_instance(
+async def test_a_cooldown_learned_before_redis_was_there_is_obeyed_by_another_instance(
     poe: ScriptedPoe, tmp_path: Path
 ) -> None:
     limited: list[str] = []
@@ -515,14 +515,14 @@ async def test_a_rest_learned_before_redis_was_there_is_obeyed_by_another_instan
             during = await ready(instance.base_url)
             server.start()
             client = server.client()
-            await wait_until(lambda: client.zcard(f"{PREFIX}resting") == 1, "the rest is written back")
-            rests = client.zrange(f"{PREFIX}resting", 0, -1)
+            await wait_until(lambda: client.zcard(f"{PREFIX}resting") == 1, "the cooldown is written back")
+            cooling = client.zrange(f"{PREFIX}resting", 0, -1)
             async with serving(settings_for(poe, server.url)) as base_url, http(base_url) as other:
                 asked_before = len(poe.queries)
                 statuses += await chats(other, 10)
 
     assert during == ("degraded", "away")
-    assert rests == [fingerprint(limited[0])]
+    assert cooling == [fingerprint(limited[0])]
     assert set(statuses) == {200}
     assert limited[0] not in poe.keys_used()[asked_before:]
 

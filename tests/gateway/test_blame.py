@@ -43,7 +43,7 @@ class Row:
     reason: str = ""
     basis: str = ""
     whose: str = "nobody"
-    rest_s: float | None = None
+    cooldown_s: float | None = None
     wait_s: float | None = None
     seconds_to_first_event: float = 30.0
 
@@ -52,15 +52,15 @@ def name_of(row: Row) -> str:
     return row.name
 
 
-def limited(name: str, reply: Callable[[], Reply], rest_s: float, basis: str) -> Row:
+def limited(name: str, reply: Callable[[], Reply], cooldown_s: float, basis: str) -> Row:
     return Row(
         name,
         reply,
         *(429, "rate_limit_exceeded", "cooling", "rate_limit_exceeded"),
         basis=basis,
         whose="account",
-        rest_s=rest_s,
-        wait_s=rest_s,
+        cooldown_s=cooldown_s,
+        wait_s=cooldown_s,
     )
 
 
@@ -90,7 +90,7 @@ OF_KEYS = [
         lambda: failure(401),
         *(502, "upstream_auth", "cooling", "upstream_auth", "guessed"),
         whose="key",
-        rest_s=25,
+        cooldown_s=25,
     )
 ]
 #: What a listed bot says of the account in words of its own: it is not believed beyond the bot.
@@ -132,7 +132,7 @@ def balances(row: Row) -> dict[str, int]:
 
 
 def is_about(seconds: float | None, expected_s: float | None) -> bool:
-    """What is left of a rest that began a moment ago; None stands for none."""
+    """What is left of a cooldown that began a moment ago; None stands for none."""
     if seconds is None or expected_s is None:
         return seconds is expected_s
     return expected_s - 3 < seconds <= expected_s
@@ -147,13 +147,15 @@ async def assert_charged(world: World, row: Row, secret: str) -> None:
     assert (charged.get("reason", ""), charged.get("basis", "")) == (row.reason, row.basis)
     assert ("strikes" in key, "strikes" in account) == (
         row.whose == "key",
-        row.whose == "account" and row.rest_s is not None,
+        row.whose == "account" and row.cooldown_s is not None,
     )
     assert (await world.state(secret) == "parked") == (row.becomes == "parked")
-    if row.rest_s is not None:
-        assert is_about(await world.rest_s(secret), row.rest_s)
-    bot_rests = await world.hash("bot_rests:Echo")
-    assert (world.keys[secret].account_id in bot_rests) == (row.whose == "account for bot" or row.becomes == "parked")
+    if row.cooldown_s is not None:
+        assert is_about(await world.cooldown_s(secret), row.cooldown_s)
+    bot_cooldowns = await world.hash("bot_rests:Echo")
+    assert (world.keys[secret].account_id in bot_cooldowns) == (
+        row.whose == "account for bot" or row.becomes == "parked"
+    )
 
 
 async def become(world: World, row: Row, keys: int) -> None:
@@ -262,12 +264,12 @@ async def test_a_key_that_fails_where_another_is_answered_is_itself_at_fault(
         seen = await world.chat(stream=stream)
 
         at_fault, _ = poe.keys_used()
-        rests = await world.hash("bot_rests:Echo")
+        cooldowns = await world.hash("bot_rests:Echo")
         assert seen == Seen(200, None, None, "hello")
         assert await world.counts() == (2, 0, 0, 0), "other bots may use it"
-        assert list(rests) == [world.keys[at_fault].key_id]
-        assert rests[world.keys[at_fault].key_id].split()[1:] == ["1", "failed_here_only"]
-        assert is_about(await own_rest_s(world, "Echo", at_fault), 5)
+        assert list(cooldowns) == [world.keys[at_fault].key_id]
+        assert cooldowns[world.keys[at_fault].key_id].split()[1:] == ["1", "failed_here_only"]
+        assert is_about(await own_cooldown_s(world, "Echo", at_fault), 5)
         assert (await world.key(at_fault))["failed_here_only"] == "1"
         assert await world.hash("bot:Echo") == {}
 
@@ -314,7 +316,7 @@ async def test_a_refused_key_that_has_a_balance_is_not_retired(settings: Setting
 
         assert world.balances_asked() == [ONE]
         assert await world.counts() == (1, 1, 0, 0)
-        assert is_about(await world.rest_s(ONE), 25)
+        assert is_about(await world.cooldown_s(ONE), 25)
 
 
 async def points_are_known(world: World, secret: str) -> bool:
@@ -379,7 +381,7 @@ async def test_a_parked_account_comes_back_when_its_points_do(settings: Settings
         await world.chat()
         [parked] = poe.keys_used()
         await wait_until(lambda: counts_are(world, 0, 0, 2, 0), "the account is parked")
-        await let_rest(world, "Echo", 0)
+        await cool_for_bot(world, "Echo", 0)
         still = await world.counts()
         refused = await world.chat()
         poe.balances = {ONE: 500, TWO: 500}
@@ -394,7 +396,7 @@ async def test_a_parked_account_comes_back_when_its_points_do(settings: Settings
 
 
 async def test_who_waits_is_served_as_soon_as_points_are_back(settings: Settings, poe: ScriptedPoe) -> None:
-    """Otherwise the request would wait for the other account, which rests for a while longer."""
+    """Otherwise the request would wait for the other account, which cools down a while longer."""
     poe.balances = {ONE: 0, TWO: 0}
     poe.script = lambda asked: failure(402) if poe.balances.get(asked.key) == 0 else echo(asked)
     keys = f"mine:{ONE},mine:{TWO},other:poe-key-three"
@@ -402,8 +404,8 @@ async def test_who_waits_is_served_as_soon_as_points_are_back(settings: Settings
         while not {ONE, TWO} & set(poe.keys_used()):
             await world.chat()
         await wait_until(lambda: counts_are(world, 1, 0, 2, 0), "the account is parked")
-        await let_rest(world, "Echo", 0, account="mine")
-        await world.rest_the_key("poe-key-three", 50_000)
+        await cool_for_bot(world, "Echo", 0, account="mine")
+        await world.cool_the_key("poe-key-three", 50_000)
         call = asyncio.create_task(world.chat())
         await wait_until(lambda: is_waiting(world), "the request waits")
         poe.balances = {ONE: 500, TWO: 500}
@@ -458,7 +460,7 @@ async def break_the_bot(world: World) -> list[Seen]:
     return [await world.chat(bot="Sick") for _ in range(3)]
 
 
-async def end_its_rest(world: World) -> None:
+async def end_its_cooldown(world: World) -> None:
     """The time for which the bot was to be left alone is over."""
     await world.redis.hset(world.name("bot:Sick"), "open_until_ms", 1)
 
@@ -499,7 +501,7 @@ async def test_one_request_of_the_fleet_finds_out_whether_a_bot_is_well_again(
     go_on = asyncio.Event()
     async with opened(settings, poe, instances=2) as world:
         await break_the_bot(world)
-        await end_its_rest(world)
+        await end_its_cooldown(world)
         poe.queries.clear()
         poe.script = lambda _: Reply([META, go_on, text("well"), DONE])
         scout = asyncio.create_task(world.chat(bot="Sick", instance=1))
@@ -521,7 +523,7 @@ async def test_a_bot_that_is_still_sick_is_left_alone_for_twice_as_long(settings
     poe.script = sick
     async with opened(settings, poe) as world:
         await break_the_bot(world)
-        await end_its_rest(world)
+        await end_its_cooldown(world)
         await world.chat(bot="Sick")
         refused = await world.chat(bot="Sick")
 
@@ -534,7 +536,7 @@ async def test_a_request_that_could_not_find_out_lets_the_next_one_try(settings:
     poe.script = sick
     async with opened(settings, poe) as world:
         await break_the_bot(world)
-        await end_its_rest(world)
+        await end_its_cooldown(world)
         poe.script = lambda _: failure(400) if len(poe.queries) == 7 else answer("well")
         seen = [await world.chat(bot="Sick") for _ in range(2)]
 
@@ -578,8 +580,8 @@ async def test_a_bot_that_poe_does_not_list_can_take_no_key_from_other_bots(
     async with opened(settings, poe, key_wait_s=20) as world:
         refused = [await world.chat(bot="Evil") for _ in range(2)]
         asked = [asked.key for asked in poe.queries if asked.path == "/bot/Evil"]
-        rests_s = [await own_rest_s(world, "Evil", secret) for secret in BOTH]
-        await let_rest(world, "Evil", 15_000)
+        cooldowns_s = [await own_cooldown_s(world, "Evil", secret) for secret in BOTH]
+        await cool_for_bot(world, "Evil", 15_000)
         waits = asyncio.create_task(world.chat(bot="Evil"))
         await wait_until(lambda: is_waiting(world), "a request waits for the bot")
         async with asyncio.timeout(10):
@@ -587,32 +589,32 @@ async def test_a_bot_that_poe_does_not_list_can_take_no_key_from_other_bots(
         counts = await world.counts()
         balances_asked = world.balances_asked()
         poe.script = echo
-        await let_rest(world, "Evil", 0)
+        await cool_for_bot(world, "Evil", 0)
         again = await waits
 
         assert sorted(asked) == BOTH, "once with each key, and then not at all"
         assert {one.status for one in refused} & {200} == set()
-        assert all(is_about(rest_s, 60) for rest_s in rests_s)
+        assert all(is_about(cooldown_s, 60) for cooldown_s in cooldowns_s)
         assert {one.status for one in others} == {200}
         assert counts == (2, 0, 0, 0)
         assert balances_asked == []
         assert again.status == 200, "when its minute is over it is asked again"
 
 
-async def own_rest_s(world: World, bot: str, secret: str) -> float:
-    """Seconds that a key's account still rests for a bot alone."""
+async def own_cooldown_s(world: World, bot: str, secret: str) -> float:
+    """Seconds that a key's account still cools down for a bot alone."""
     seconds, microseconds = await world.redis.time()
     until_ms, _, _ = (await world.hash(f"bot_rests:{bot}"))[world.keys[secret].account_id].split()
     return int(until_ms) / 1000 - float(seconds) - float(microseconds) / 1_000_000
 
 
-async def let_rest(world: World, bot: str, rest_ms: int, account: str = "") -> None:
-    """Every account, or this one, rests for this bot for so long from now."""
+async def cool_for_bot(world: World, bot: str, cooldown_ms: int, account: str = "") -> None:
+    """Every account, or this one, cools down for this bot for so long from now."""
     seconds, microseconds = await world.redis.time()
-    until_ms = seconds * 1000 + microseconds // 1000 + rest_ms
+    until_ms = seconds * 1000 + microseconds // 1000 + cooldown_ms
     accounts = {account} if account else {world.keys[secret].account_id for secret in BOTH}
-    rests = dict.fromkeys(accounts, f"{until_ms} 1 x")
-    await world.redis.hset(world.name(f"bot_rests:{bot}"), mapping=rests)
+    cooldowns = dict.fromkeys(accounts, f"{until_ms} 1 x")
+    await world.redis.hset(world.name(f"bot_rests:{bot}"), mapping=cooldowns)
 
 
 async def test_a_bot_that_no_account_may_use_stays_forbidden_on_the_next_request(

@@ -39,17 +39,17 @@ def only_for(refused: str, reply: Callable[[], Reply]) -> Callable[[Asked], Repl
     return lambda asked: reply() if asked.key == refused and asked.path == "/bot/Echo" else echo(asked)
 
 
-async def rest_of(world: World, secret: str, bot: str = "Echo") -> tuple[float, int, str] | None:
-    """(seconds that the key's account rests for the bot, strikes, outcome)."""
-    rests = await world.hash(f"bot_rests:{bot}")
-    if world.keys[secret].account_id not in rests:
+async def cooldown_of(world: World, secret: str, bot: str = "Echo") -> tuple[float, int, str] | None:
+    """(seconds that the key's account cools down for the bot, strikes, outcome)."""
+    cooldowns = await world.hash(f"bot_rests:{bot}")
+    if world.keys[secret].account_id not in cooldowns:
         return None
-    until_ms, strikes, outcome = rests[world.keys[secret].account_id].split()
+    until_ms, strikes, outcome = cooldowns[world.keys[secret].account_id].split()
     seconds, microseconds = await world.redis.time()
     return int(until_ms) / 1000 - seconds - microseconds / 1e6, int(strikes), outcome
 
 
-async def end_rest(world: World, secret: str, bot: str = "Echo") -> None:
+async def end_cooldown(world: World, secret: str, bot: str = "Echo") -> None:
     account = world.keys[secret].account_id
     _, strikes, outcome = (await world.hash(f"bot_rests:{bot}"))[account].split()
     await world.redis.hset(world.name(f"bot_rests:{bot}"), account, f"1 {strikes} {outcome}")
@@ -57,7 +57,7 @@ async def end_rest(world: World, secret: str, bot: str = "Echo") -> None:
 
 @streamed_or_not
 @pytest.mark.parametrize("name", [*NOT_FOR_KEY, *WITHOUT_REASON])
-async def test_an_account_that_is_refused_where_another_is_answered_rests_for_this_bot(
+async def test_an_account_that_is_refused_where_another_is_answered_cools_down_for_this_bot(
     settings: Settings, poe: ScriptedPoe, name: str, stream: bool
 ) -> None:
     """Otherwise each second request would fail for ever."""
@@ -65,43 +65,43 @@ async def test_an_account_that_is_refused_where_another_is_answered_rests_for_th
     async with opened(settings, poe) as world:
         seen = [await world.chat(stream=stream) for _ in range(6)]
         asked = Counter(poe.keys_used())
-        rest = await rest_of(world, ONE)
+        cooldown = await cooldown_of(world, ONE)
         poe.queries.clear()
         others = [await world.chat(bot="Other", stream=stream) for _ in range(4)]
 
         assert set(seen) == {Seen(200, None, None, "hello")}
         assert asked == {ONE: 1, TWO: 6}
-        assert rest is not None
-        assert 55 < rest[0] <= 60
-        assert rest[1:] == (1, "refused_here_only")
+        assert cooldown is not None
+        assert 55 < cooldown[0] <= 60
+        assert cooldown[1:] == (1, "refused_here_only")
         assert {one.status for one in others} == {200}
         assert Counter(poe.keys_used()) == {ONE: 2, TWO: 2}, "other bots use both"
         assert await world.counts() == (2, 0, 0, 0)
 
 
-async def test_it_rests_twice_as_long_each_time_up_to_an_hour_and_an_answer_ends_the_row(
+async def test_it_cools_down_twice_as_long_each_time_up_to_an_hour_and_an_answer_ends_the_row(
     settings: Settings, poe: ScriptedPoe
 ) -> None:
     poe.script = only_for(ONE, NOT_FOR_KEY["403 for this key"])
-    rests_s = []
+    cooldowns_s = []
     async with opened(settings, poe) as world:
         for _ in range(8):
-            while (rest := await rest_of(world, ONE)) is None or rest[0] < 0:
+            while (cooldown := await cooldown_of(world, ONE)) is None or cooldown[0] < 0:
                 await world.chat()
-            rests_s.append(rest[0])
-            await end_rest(world, ONE)
+            cooldowns_s.append(cooldown[0])
+            await end_cooldown(world, ONE)
         poe.script = echo
         poe.queries.clear()
         while ONE not in poe.keys_used():
             await world.chat()
         await wait_until(lambda: is_forgotten(world), "the answer is settled")
 
-        assert [round(rest_s / 60) for rest_s in rests_s] == [1, 2, 4, 8, 16, 32, 60, 60]
-        assert max(rests_s) <= 3600
+        assert [round(cooldown_s / 60) for cooldown_s in cooldowns_s] == [1, 2, 4, 8, 16, 32, 60, 60]
+        assert max(cooldowns_s) <= 3600
 
 
 async def is_forgotten(world: World) -> bool:
-    return await rest_of(world, ONE) is None
+    return await cooldown_of(world, ONE) is None
 
 
 @streamed_or_not

@@ -167,22 +167,22 @@ async def test_what_is_no_accounts_fault_is_tried_with_another_key_of_it(
     assert sorted(poe.keys_used()) == sorted((ONE, TWO))
 
 
-async def test_a_request_waits_for_a_resting_key_and_is_served(settings: Settings, poe: ScriptedPoe) -> None:
-    poe.script = lambda _: failure(429, retry_after="0.8") if len(poe.queries) == 1 else answer("after a rest")
+async def test_a_request_waits_for_a_cooling_key_and_is_served(settings: Settings, poe: ScriptedPoe) -> None:
+    poe.script = lambda _: failure(429, retry_after="0.8") if len(poe.queries) == 1 else answer("after a cooldown")
     async with opened(settings, poe, keys=ONE) as world:
         refused = await world.chat()
-        rests_s = await world.rest_s(ONE)
+        cooldown_s = await world.cooldown_s(ONE)
         served = await world.chat()
 
     assert refused.status == 429
-    assert rests_s > 0
-    assert served == Seen(200, None, None, "after a rest")
+    assert cooldown_s > 0
+    assert served == Seen(200, None, None, "after a cooldown")
 
 
 async def test_a_failing_over_request_waits_for_the_next_key_too(settings: Settings, poe: ScriptedPoe) -> None:
     poe.script = first_then(failure(429, retry_after="60"), poe)
     async with opened(settings, poe) as world:
-        await world.rest_the_key(ONE, 300)
+        await world.cool_the_key(ONE, 300)
         seen = await world.chat()
 
     assert seen.text == "from the second key"
@@ -200,7 +200,7 @@ async def test_without_waiting_the_answer_is_429_at_once(settings: Settings, poe
     assert len(poe.queries) == 1
 
 
-async def test_a_rest_longer_than_the_wait_is_told_at_once(settings: Settings, poe: ScriptedPoe) -> None:
+async def test_a_cooldown_longer_than_the_wait_is_told_at_once(settings: Settings, poe: ScriptedPoe) -> None:
     poe.script = lambda _: failure(429, retry_after="60")
     async with opened(settings, poe, keys=ONE, key_wait_s=30) as world, asyncio.timeout(20):
         await world.chat()
@@ -211,30 +211,30 @@ async def test_a_rest_longer_than_the_wait_is_told_at_once(settings: Settings, p
 
 
 @streamed_or_not
-async def test_a_429_tells_what_is_left_of_the_shortest_rest(
+async def test_a_429_tells_what_is_left_of_the_shortest_cooldown(
     settings: Settings, poe: ScriptedPoe, stream: bool
 ) -> None:
-    """Not the length that some rest had when it began, and not that of the key asked last."""
+    """Not the length that some cooldown had when it began, and not that of the key asked last."""
     poe.script = lambda _: failure(429, retry_after="900" if len(poe.queries) == 1 else "1800")
     async with opened(settings, poe) as world:
         await world.chat(stream=stream)
         soonest, *_ = poe.keys_used()
-        await world.rest_the_key(soonest, 45_000)  # as if most of it had passed
-        before_s = await world.rest_s(soonest)
+        await world.cool_the_key(soonest, 45_000)  # as if most of it had passed
+        before_s = await world.cooldown_s(soonest)
         seen = await world.chat(stream=stream)
-        after_s = await world.rest_s(soonest)
+        after_s = await world.cooldown_s(soonest)
 
         assert seen.retry_after_s is not None
         assert after_s - 0.01 <= seen.retry_after_s <= before_s + 0.01
 
 
-async def test_a_429_by_failure_tells_the_shortest_rest_too(settings: Settings, poe: ScriptedPoe) -> None:
+async def test_a_429_by_failure_tells_the_shortest_cooldown_too(settings: Settings, poe: ScriptedPoe) -> None:
     poe.script = lambda _: failure(429, retry_after="40" if len(poe.queries) == 1 else "90")
     async with opened(settings, poe) as world:
         seen = await world.chat()
 
         assert seen.retry_after_s is not None
-        assert await world.rest_s(poe.keys_used()[0]) - 0.01 <= seen.retry_after_s <= 40
+        assert await world.cooldown_s(poe.keys_used()[0]) - 0.01 <= seen.retry_after_s <= 40
 
 
 @streamed_or_not
@@ -243,12 +243,12 @@ async def test_a_caller_who_leaves_the_queue_leaves_no_trace(
 ) -> None:
     async with opened(settings, poe, keys=ONE) as world:
         await world.chat()
-        await world.rest_the_key(ONE, 8_000)
+        await world.cool_the_key(ONE, 8_000)
         call = asyncio.create_task(world.chat(stream=stream))
         await wait_until(lambda: waiting_are(world, 1), "the request waits")
         call.cancel()
         await wait_until(lambda: waiting_are(world, 0), "nobody waits")
-        await world.rest_the_key(ONE, 0)
+        await world.cool_the_key(ONE, 0)
         served = await world.chat()
 
         assert served.status == 200
@@ -269,7 +269,7 @@ async def waiting_are(world: World, count: int) -> bool:
 async def test_when_the_queue_is_full_the_next_is_refused_at_once(settings: Settings, poe: ScriptedPoe) -> None:
     async with opened(settings, poe, keys=ONE, key_wait_queue=1) as world:
         await world.chat()
-        await world.rest_the_key(ONE, 8_000)
+        await world.cool_the_key(ONE, 8_000)
         first = asyncio.create_task(world.chat())
         await wait_until(lambda: waiting_are(world, 1), "one waits")
         refused = await world.chat()

@@ -57,7 +57,9 @@ async def test_a_dead_key_costs_one_request_in_the_fleet_and_is_back_soon_when_i
         looked_at_in_s = await until_probe_s(world, SEVEN[0])
         poe.balances[SEVEN[0]] = 7
         await world.make_probe_due(SEVEN[0])
-        await wait_until(lambda: counts_are(world, 7, 0, 0, 0), "it is ready, and does not rest any more", within_s=8)
+        await wait_until(
+            lambda: counts_are(world, 7, 0, 0, 0), "it is ready, and does not cool down any more", within_s=8
+        )
         poe.queries.clear()
         seen += [await world.chat(instance=number % 3) for number in range(14)]
 
@@ -78,7 +80,7 @@ async def until_probe_s(world: World, secret: str) -> float:
 
 
 async def test_hardly_a_request_goes_to_a_key_that_has_begun_to_cool_down(settings: Settings, poe: ScriptedPoe) -> None:
-    """At most one a worker, which was under way when the rest began; from then on none, in any worker."""
+    """At most one a worker, which was under way when the cooldown began; from then on none, in any worker."""
     limited = asyncio.Event()
 
     def script(asked: Asked) -> Reply:

@@ -50,7 +50,7 @@ def nowhere() -> str:
 
 
 async def assert_nobody_is_blamed(world: World) -> None:
-    """No key rests, and no bot has a strike."""
+    """No key cools down, and no bot has a strike."""
     assert await world.counts() == (len(world.keys), 0, 0, 0)
     assert await world.hash("bot:Echo") == {}
     for secret in world.keys:

@@ -5,7 +5,7 @@ import pytest
 from proxy.clients.limits import ClientRefused
 from proxy.errors import ProxyError
 from proxy.gateway.refusals import refusal_of
-from proxy.keypool.lease import RESTS_FOR_BOT, BotCooldown, NoneReady
+from proxy.keypool.lease import COOLING_FOR_BOT, BotCooldown, NoneReady
 
 MIDNIGHT = "Resets at 00:00 UTC, in 10 h 18 min."
 WHOLE_DAY_S = 37_080.0
@@ -71,7 +71,7 @@ def test_a_client_is_told_limit_use_and_reset(refused: ClientRefused, words: str
         (BotCooldown(12), "upstream_error"),
         (NoneReady(12, 12), "rate_limit_exceeded"),
         *(
-            (NoneReady(12, 12, skipped=[("k", RESTS_FOR_BOT)], bot_rests=outcome), code)
+            (NoneReady(12, 12, skipped=[("k", COOLING_FOR_BOT)], bot_cooldowns=outcome), code)
             for outcome, code in {
                 "model_not_available": "model_not_available",
                 "insufficient_quota": "insufficient_quota",

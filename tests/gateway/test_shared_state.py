@@ -18,7 +18,7 @@ SEVEN = [f"poe-key-{number}" for number in range(7)]
 
 
 async def test_a_start_leaves_what_is_known_of_the_keys(settings: Settings, poe: ScriptedPoe) -> None:
-    """A deployment would otherwise send every resting key back to Poe at once."""
+    """A deployment would otherwise send every cooling key back to Poe at once."""
     poe.balances = dict.fromkeys(SEVEN[1:], 7)
     trouble = {SEVEN[0]: failure(401), SEVEN[1]: failure(429, retry_after="600")}
     poe.script = lambda asked: trouble.get(asked.key) or echo(asked)
@@ -26,7 +26,7 @@ async def test_a_start_leaves_what_is_known_of_the_keys(settings: Settings, poe:
     async with opened(settings, poe, keys=keys) as world:
         while not set(SEVEN) <= set(poe.keys_used()):
             await world.chat()
-        await wait_until(lambda: counts_are(world, 5, 1, 0, 1), "one key rests and one is retired")
+        await wait_until(lambda: counts_are(world, 5, 1, 0, 1), "one key cools down and one is retired")
         before = await known(world)
     poe.queries.clear()
     async with opened(settings, poe, keys=keys) as again:
@@ -43,7 +43,7 @@ async def counts_are(world: World, *counts: int) -> bool:
 
 
 async def known(world: World) -> list[object]:
-    """The counter, the order of the ring, who rests until when, who is out, and each key's hash."""
+    """The counter, the order of the ring, which keys cool down until when, which are out, and each key's hash."""
     return [
         await world.redis.get(world.name("turn")),
         await world.redis.zrange(world.name("ring"), 0, -1, withscores=True),
@@ -54,7 +54,7 @@ async def known(world: World) -> list[object]:
 
 
 @pytest.mark.parametrize("wrong_by_s", [-86_400, 86_400])
-async def test_a_machine_whose_clock_is_wrong_rests_keys_as_long_as_any_other(
+async def test_a_machine_whose_clock_is_wrong_cools_keys_as_long_as_any_other(
     settings: Settings, poe: ScriptedPoe, monkeypatch: pytest.MonkeyPatch, wrong_by_s: int
 ) -> None:
     """Only Redis's clock says when something is over."""
@@ -67,7 +67,7 @@ async def test_a_machine_whose_clock_is_wrong_rests_keys_as_long_as_any_other(
 
         assert seen.retry_after_s is not None
         assert 35 < seen.retry_after_s <= 40
-        assert 35 < await world.rest_s(ONE) <= 40
+        assert 35 < await world.cooldown_s(ONE) <= 40
         [asked_at_ms] = await world.redis.lrange(world.name(f"minute:{world.keys[ONE].key_id}"), 0, -1)
         assert abs(int(asked_at_ms) / 1000 - true_time()) < 10
 

@@ -85,8 +85,8 @@ class World:
         found: str | None = await self.redis.hget(self.name("out"), self.keys[secret].key_id)
         return found
 
-    async def rest_s(self, secret: str) -> float:
-        """Seconds that the key still rests."""
+    async def cooldown_s(self, secret: str) -> float:
+        """Seconds that the key still cools down."""
         seconds, microseconds = await self.redis.time()
         until_ms = await self.redis.zscore(self.name("resting"), self.keys[secret].key_id)
         return float(until_ms or 0) / 1000 - float(seconds) - float(microseconds) / 1_000_000
@@ -100,12 +100,12 @@ class World:
         await self.redis.zadd(self.name("probes"), {self.keys[secret].key_id: 0})
         self.apps[0].ctx.worker.pool.probe_wanted.set()
 
-    async def rest_the_key(self, secret: str, rest_ms: int) -> None:
-        """The key rests for so long, as if Poe had said so."""
+    async def cool_the_key(self, secret: str, cooldown_ms: int) -> None:
+        """The key cools down for so long, as if Poe had said so."""
         seconds, microseconds = await self.redis.time()
         key_id = self.keys[secret].key_id
         await self.redis.zrem(self.name("ring"), key_id)
-        await self.redis.zadd(self.name("resting"), {key_id: seconds * 1000 + microseconds // 1000 + rest_ms})
+        await self.redis.zadd(self.name("resting"), {key_id: seconds * 1000 + microseconds // 1000 + cooldown_ms})
 
     async def retire_the_key(self, secret: str) -> None:
         """As an operator does it."""

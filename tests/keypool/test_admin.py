@@ -49,7 +49,7 @@ async def operated(redis_url: str, namespace: str) -> AsyncIterator[Operated]:
 
 PARKED = judge(OutOfPoints())
 LIMITED = judge(RateLimited(retry_after_s=50))
-HERE_ONLY = Verdict("failed_here_only", "rest key")
+HERE_ONLY = Verdict("failed_here_only", "cool key")
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ async def test_a_parked_key_names_the_accounts_reason(operated: Operated, verdic
 
 
 async def test_a_retired_key_names_its_own_reason(operated: Operated) -> None:
-    """Though its account rests as well."""
+    """Though its account cools down as well."""
     await operated.settle(LIMITED)
     await operated.pool.record_probe(KEY, "refused", 0, next_s=300)
 
@@ -89,7 +89,7 @@ async def test_a_retired_key_names_its_own_reason(operated: Operated) -> None:
         ((judge(RateLimited(retry_after_s=1)), HERE_ONLY), "failed_here_only", "guessed"),
     ],
 )
-async def test_of_two_rests_the_longer_one_is_named(
+async def test_of_two_cooldowns_the_longer_one_is_named(
     operated: Operated, verdicts: tuple[Verdict, ...], reason: str, basis: str
 ) -> None:
     """It is the one that the time left belongs to."""

@@ -73,7 +73,7 @@ class Rig:
         return Caller("abc", f"permit-{self.asked}", ClientLimits(**limits))
 
 
-def rest(effect: Any) -> Callable[[Rig], None]:
+def cool(effect: Any) -> Callable[[Rig], None]:
     return lambda rig: rig.settle(Verdict("x", effect, stated_s=20))
 
 
@@ -101,9 +101,9 @@ class Wait:
 
 
 WAITS: Final[dict[str, Wait]] = {
-    "a key": Wait(rest("rest key"), 20_000),
-    "an account": Wait(rest("rest account"), 20_000),
-    "an account for one bot": Wait(rest("rest account for bot"), 20_000),
+    "a key": Wait(cool("cool key"), 20_000),
+    "an account": Wait(cool("cool account"), 20_000),
+    "an account for one bot": Wait(cool("cool account for bot"), 20_000),
     "a bot's breaker": Wait(lambda rig: rig.settle(BOT_FAILED, times=3), 5_000),
     "an account's window": Wait(fill_the_window, 61_000, PoolLimits(requests_per_minute=3, lease_s=60)),
     "leases that are never settled": Wait(hold_the_key, 60_000, PoolLimits(0, 1, lease_s=60)),
@@ -138,7 +138,7 @@ def test_nothing_waits_longer_when_the_clock_is_set_back(name: str, jump_ms: int
 def test_the_clock_goes_on_after_it_was_set_back_twice_and_forward_again() -> None:
     rig = Rig(LIMITS)
     for jump_ms in (-HOUR_MS, -HOUR_MS, HOUR_MS, -2 * HOUR_MS, 3 * HOUR_MS):
-        rig.settle(Verdict("x", "rest key", stated_s=20))
+        rig.settle(Verdict("x", "cool key", stated_s=20))
         rig.pass_ms(jump_ms)
         if jump_ms < 0:
             waits = rig.lease()
@@ -163,14 +163,14 @@ def test_a_probe_is_due_at_its_time_although_the_clock_was_set_back() -> None:
 
 def test_what_an_operator_sees_counts_by_the_same_clock() -> None:
     rig = Rig(LIMITS)
-    rig.settle(Verdict("x", "rest key", stated_s=20))
+    rig.settle(Verdict("x", "cool key", stated_s=20))
     rig.pass_ms(-HOUR_MS)
     count = rig.finish(rig.pool.count())
     beat = rig.finish(rig.pool.heartbeat([], [], alive_s=35))
 
     assert count.cooling == 1
     assert count.ready_in_s == 20
-    assert beat.rests == {KEY.key_id: 20_000}
+    assert beat.cooldowns == {KEY.key_id: 20_000}
     assert beat.redis_ms == START_MS - HOUR_MS
 
 

@@ -32,7 +32,7 @@ ROUNDS, LEASES_A_ROUND = 15, 60
 _OURS: Final = frozenset(("info", "hello", "client", "client|setinfo", "config|resetstat", "select", "command"))
 #: What a request of a client with limits of every kind may cost more than one without: a third script, and commands.
 _COMMANDS_OF_A_CLIENT: Final = 24
-COOLING: Final = Verdict("rate_limit_exceeded", effect="rest key", stated_s=600)
+COOLING: Final = Verdict("rate_limit_exceeded", effect="cool key", stated_s=600)
 
 
 def but_for_writes(commands: Counter[str]) -> Counter[str]:
@@ -48,7 +48,7 @@ def are_alike(counts: Sequence[Counter[str]]) -> bool:
 
 
 class Rig:
-    """One pool with so many keys, some of them at rest."""
+    """One pool with so many keys, some of them cooling down."""
 
     def __init__(self, pool: KeyPool, store: RedisStore, server: Any) -> None:
         self.pool = pool
@@ -115,8 +115,8 @@ class Rigs:
         self._server: Any = redis.asyncio.Redis.from_url(url)
         self.stack.push_async_callback(self._server.aclose)
 
-    async def rig(self, size: int, *, resting: float = 0.3, accounts: int = 0, **limits: float) -> Rig:
-        """A pool of ``size`` keys of which the share ``resting`` cools; without ``accounts`` each is its own."""
+    async def rig(self, size: int, *, cooling: float = 0.3, accounts: int = 0, **limits: float) -> Rig:
+        """A pool of ``size`` keys of which the share ``cooling`` cools down; without ``accounts`` each is its own."""
         keys = [
             PoeKey(f"secret-{number}", f"account-{number % accounts}" if accounts else "") for number in range(size)
         ]
@@ -124,7 +124,7 @@ class Rigs:
         self.stack.push_async_callback(store.close)
         pool = KeyPool(keys, store, limits=PoolLimits(**limits), cooldown=Cooldown(5, 300))  # type: ignore[arg-type]  # the test's numbers
         rig = Rig(pool, store, self._server)
-        for _ in range(round(size * resting)):
+        for _ in range(round(size * cooling)):
             await rig.use(COOLING)
         return rig
 
@@ -150,7 +150,7 @@ async def test_a_request_costs_the_same_commands_with_any_number_of_keys(rigs: R
     assert are_alike(counts)
 
 
-async def test_a_rest_costs_the_same_commands_with_any_number_of_keys(rigs: Rigs) -> None:
+async def test_a_cooldown_costs_the_same_commands_with_any_number_of_keys(rigs: Rigs) -> None:
     counts = []
     for size in SIZES:
         rig = await rigs.rig(size)
@@ -159,10 +159,10 @@ async def test_a_rest_costs_the_same_commands_with_any_number_of_keys(rigs: Rigs
     assert are_alike(counts)
 
 
-async def test_refusing_costs_the_same_commands_with_any_number_of_resting_keys(rigs: Rigs) -> None:
+async def test_refusing_costs_the_same_commands_with_any_number_of_cooling_keys(rigs: Rigs) -> None:
     counts = []
     for size in SIZES:
-        rig = await rigs.rig(size, resting=1)
+        rig = await rigs.rig(size, cooling=1)
         counts.append(await rig.commands_of(rig.ask_in_vain))
 
     assert counts[0]["evalsha"] == 1
@@ -173,7 +173,7 @@ async def test_a_full_account_is_walked_past_once_and_not_by_every_request(rigs:
     """Its keys leave the ring until its window has room: the next request costs what it costs with few keys."""
     counts = []
     for size in SIZES:
-        rig = await rigs.rig(size, resting=0, accounts=2, requests_per_minute=5)
+        rig = await rigs.rig(size, cooling=0, accounts=2, requests_per_minute=5)
         for _ in range(10):
             await rig.use()
         await rig.ask_in_vain()  # notices that both accounts are full
@@ -185,7 +185,7 @@ async def test_a_full_account_is_walked_past_once_and_not_by_every_request(rigs:
 async def test_parked_keys_are_not_walked_past(rigs: Rigs) -> None:
     counts = []
     for size in SIZES:
-        rig = await rigs.rig(size, resting=0)
+        rig = await rigs.rig(size, cooling=0)
         for _ in range(size // 2):
             lease = await rig.lease()
             await rig.pool.record_probe(lease.key, "points", 0, next_s=600)
@@ -215,7 +215,7 @@ async def test_a_request_takes_as_long_with_a_thousand_keys_as_with_ten(rigs: Ri
 
 async def test_a_clients_request_costs_the_same_commands_however_many_are_under_way(rigs: Rigs) -> None:
     """Its limits are sums, which no lease adds up anew."""
-    rig = await rigs.rig(10, resting=0)
+    rig = await rigs.rig(10, cooling=0)
     limits = ClientLimits(requests_per_minute=10_000, streams=1_000, requests_per_day=10_000, tokens_per_day=10**9)
     record = await rig.make_client(limits)
     demand = Demand(requests=1, streams=1, prompt_tokens=10, output_tokens=10)

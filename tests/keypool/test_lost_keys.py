@@ -1,4 +1,4 @@
-"""Something of the pool is deleted from Redis, or all of it: it is made good within seconds, and rests are obeyed."""
+"""Something of the pool is deleted from Redis, or all: it is made good within seconds, and cooldowns are obeyed."""
 
 import asyncio
 import contextlib
@@ -35,11 +35,11 @@ NAMES: Final = [
         "lease:*",
     ),
 ]
-RESTS, PARKED = KEYS[4], KEYS[5]
+COOLING, PARKED = KEYS[4], KEYS[5]
 
 
 class Workers:
-    """Two workers on one Redis, of whom the first knows of a rest and a park."""
+    """Two workers on one Redis, of whom the first knows of a cooldown and a park."""
 
     def __init__(self, url: str, namespace: str) -> None:
         self.stack = contextlib.AsyncExitStack()
@@ -84,7 +84,7 @@ class Workers:
         known = [set(await self.redis.zrange(self.prefix + name, 0, -1)) for name in ("announced", "probes")]
         accounts = [await self.redis.hget(f"{self.prefix}key:{key.key_id}", "account") for key in KEYS]
         return (
-            places == [{key.key_id for key in KEYS[:4]}, {RESTS.key_id}, {PARKED.key_id}]
+            places == [{key.key_id for key in KEYS[:4]}, {COOLING.key_id}, {PARKED.key_id}]
             and known == [ids, ids]
             and accounts == [key.account_id for key in KEYS]
             and await self.redis.exists(self.prefix + "turn", self.prefix + "clock") == 2
@@ -102,7 +102,7 @@ async def workers(redis_url: str, namespace: str, monkeypatch: pytest.MonkeyPatc
     made = Workers(redis_url, namespace)
     async with made.stack:
         await made.use(12)
-        lease = await made.pools[0].lease(LeaseRequest("Echo", [key.key_id for key in KEYS if key != RESTS]))
+        lease = await made.pools[0].lease(LeaseRequest("Echo", [key.key_id for key in KEYS if key != COOLING]))
         assert isinstance(lease, Lease)
         await made.pools[0].settle(lease, judge(RateLimited(retry_after_s=60)))
         held = await made.pools[1].lease(LeaseRequest("Opus", [KEYS[0].key_id]))
@@ -122,15 +122,15 @@ async def test_whatever_is_deleted_is_made_good_and_fails_no_request(workers: Wo
     later = await workers.use(40)
 
     assert deleted
-    assert set(used) <= set(KEYS[:4]), "what rests is not asked for"
+    assert set(used) <= set(KEYS[:4]), "a key that cools down is not asked for"
     assert later == dict.fromkeys(KEYS[:4], 10)
 
 
 async def test_an_emptied_redis_learns_what_every_worker_knows(
     workers: Workers, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The second worker announces first; only the first has known for sure what rests."""
-    workers.pools[1]._model.rest_all({}, {})  # noqa: SLF001 - as if its last heartbeat was before
+    """The second worker announces first; only the first has known for sure which key cools down."""
+    workers.pools[1]._model.take_over_cooldowns({}, {})  # noqa: SLF001 - as if its last heartbeat was before
     await workers.delete("*")
     await workers.pools[1].lease(LeaseRequest("Echo"))
     await wait_until(workers.is_whole, "it is made good", within_s=3)
@@ -140,7 +140,7 @@ async def test_an_emptied_redis_learns_what_every_worker_knows(
 
 
 async def test_what_an_operator_retired_stays_so_when_redis_is_emptied(workers: Workers) -> None:
-    """Its balance would bring it back. Of other rests nothing is said that nobody knows any more."""
+    """Its balance would bring it back. Of other cooldowns nothing is said that nobody knows any more."""
     admin = KeyAdmin(workers.stores[0])
     retired = KEYS[0]
 
@@ -158,19 +158,19 @@ async def test_what_an_operator_retired_stays_so_when_redis_is_emptied(workers: 
     used = await workers.use(8)
     await wait_until(is_retired, "it is retired again", within_s=5)
     await workers.pools[1].record_probe(retired, "points", 100, next_s=600)
-    rests = next(state for state in await admin.describe() if state.key_id == RESTS.key_id)
+    cooling = next(state for state in await admin.describe() if state.key_id == COOLING.key_id)
 
     assert retired not in used
     assert await is_retired()
-    assert (rests.state, rests.reason, rests.basis) == ("cooling", "unknown", "")
+    assert (cooling.state, cooling.reason, cooling.basis) == ("cooling", "unknown", "")
 
 
-async def test_a_rest_of_which_only_the_time_is_left_has_no_known_reason(workers: Workers) -> None:
+async def test_a_cooldown_of_which_only_the_time_is_left_has_no_known_reason(workers: Workers) -> None:
     await workers.delete("key:*")
     await workers.delete("account:*")
     states = await KeyAdmin(workers.stores[0]).describe()
 
-    assert next(state.reason for state in states if state.key_id == RESTS.key_id) == "unknown"
+    assert next(state.reason for state in states if state.key_id == COOLING.key_id) == "unknown"
 
 
 async def test_a_lost_ring_is_noticed_by_the_first_request_that_misses_it(redis_url: str, namespace: str) -> None:

@@ -43,7 +43,7 @@ VERDICTS: Final[list[Verdict]] = [
     POE_FAILED_HERE_ONLY,
     POE_FAILED_HERE_ONLY,
     REFUSED_HERE_ONLY,
-    Verdict("x", "rest key"),
+    Verdict("x", "cool key"),
     BOT_FAILED,
     BOT_FAILED,  # three in a row must be likely enough to happen
     BOT_FAILED,
@@ -127,7 +127,7 @@ class PoolHistory(RuleBasedStateMachine):
     @precondition(lambda self: self.open)
     @rule(data=st.data(), verdict=st.sampled_from(VERDICTS), which=st.integers(0, 1), twice=st.booleans())
     def settle(self, data: st.DataObject, verdict: Verdict, which: int, twice: bool) -> None:
-        """Both rest the same; what is told twice counts once."""
+        """Both cool down the same; what is told twice counts once."""
         lease = self.open.pop(data.draw(st.integers(0, len(self.open) - 1)))
         settlement = Settlement(next(self.numbers), lease, verdict, 0, 0.0)
         self.instances[which].worker = "worker"
@@ -163,14 +163,14 @@ def read(name: str, bot: str, reply: list[Any]) -> LeaseReply:
         return Lease(name, key, bot, list(zip(rest[2][::2], rest[2][1::2], strict=True)), bool(rest[3]))
     if kind == "bot":
         return BotCooldown(int(rest[0]) / 1000)
-    soonest, anyone, parked, retired, skipped, bot_rests = rest
+    soonest, anyone, parked, retired, skipped, bot_cooldowns = rest
     return NoneReady(
         seconds(int(soonest)),
         seconds(int(anyone)),
         int(parked),
         int(retired),
         list(zip(skipped[::2], skipped[1::2], strict=True)),
-        bot_rests,
+        bot_cooldowns,
     )
 
 

@@ -1,4 +1,4 @@
-"""The key pool on real servers: rotation, rests, leases, and what Redis holds of them."""
+"""The key pool on real servers: rotation, cooldowns, leases, and what Redis holds of them."""
 
 import asyncio
 import contextlib
@@ -56,7 +56,7 @@ async def leased(pool: KeyPool, tried: Sequence[str] = (), bot: str = "Echo") ->
     return lease
 
 
-async def rest(pool: KeyPool, verdict: Verdict) -> str:
+async def cool(pool: KeyPool, verdict: Verdict) -> str:
     """Leases a key, settles it with the verdict, and returns its id."""
     lease = await leased(pool)
     await pool.settle(lease, verdict)
@@ -72,25 +72,25 @@ async def test_keys_take_turns_exactly_over_concurrent_workers(bench: Bench) -> 
     assert sorted(counts.values()) == [142, 143, 143, 143, 143, 143, 143]
 
 
-async def test_the_others_stay_exactly_even_while_two_keys_rest(bench: Bench) -> None:
-    """A counter modulo the number of keys would give the key after a resting one twice its share."""
+async def test_the_others_stay_exactly_even_while_two_keys_cool_down(bench: Bench) -> None:
+    """A counter modulo the number of keys would give the key after a cooling one twice its share."""
     pool = bench.pool(keys(7))
-    resting = {await rest(pool, Verdict("rate_limit_exceeded", effect="rest key", stated_s=60)) for _ in range(2)}
+    cooling = {await cool(pool, Verdict("rate_limit_exceeded", effect="cool key", stated_s=60)) for _ in range(2)}
 
     counts = Counter([(await leased(pool)).key.key_id for _ in range(500)])
 
     assert set(counts.values()) == {100}
-    assert not resting & set(counts)
+    assert not cooling & set(counts)
 
 
-async def test_a_rested_key_is_leased_next_and_then_takes_its_turn(bench: Bench) -> None:
+async def test_a_key_is_leased_next_after_its_cooldown_and_then_takes_its_turn(bench: Bench) -> None:
     pool = bench.pool(keys(3))
-    rested = await rest(pool, Verdict("x", effect="rest key", stated_s=0.05))
-    await wait_until(lambda: is_ready(pool, 3), "the key has rested")
+    cooled = await cool(pool, Verdict("x", effect="cool key", stated_s=0.05))
+    await wait_until(lambda: is_ready(pool, 3), "the key has cooled down")
 
     order = [(await leased(pool)).key.key_id for _ in range(6)]
 
-    assert order.index(rested) < 3
+    assert order.index(cooled) < 3
     assert Counter(order) == Counter({key.key_id: 2 for key in keys(3)})
 
 
@@ -98,19 +98,19 @@ async def is_ready(pool: KeyPool, count: int) -> bool:
     return (await pool.count()).ready == count
 
 
-async def test_a_rest_is_obeyed_by_every_worker_from_the_next_lease(bench: Bench) -> None:
+async def test_a_cooldown_is_obeyed_by_every_worker_from_the_next_lease(bench: Bench) -> None:
     one, other = bench.pool(keys(2)), bench.pool(keys(2))
-    resting = await rest(one, judge(RateLimited(retry_after_s=30)))
+    cooling = await cool(one, judge(RateLimited(retry_after_s=30)))
 
     assert {(await leased(pool)).key.key_id for pool in (one, other) * 3} == {
-        key.key_id for key in keys(2) if key.key_id != resting
+        key.key_id for key in keys(2) if key.key_id != cooling
     }
 
 
 async def test_no_key_ready_tells_the_true_time_of_the_soonest(bench: Bench) -> None:
     pool = bench.pool(keys(2))
-    await rest(pool, judge(RateLimited(retry_after_s=50)))
-    await rest(pool, judge(RateLimited(retry_after_s=20)))
+    await cool(pool, judge(RateLimited(retry_after_s=50)))
+    await cool(pool, judge(RateLimited(retry_after_s=20)))
 
     none = await pool.lease(LeaseRequest("Echo"))
 
@@ -119,7 +119,7 @@ async def test_no_key_ready_tells_the_true_time_of_the_soonest(bench: Bench) -> 
     assert 19 < none.ready_in_s <= 20
 
 
-async def test_a_shorter_rest_never_shortens_a_longer(bench: Bench) -> None:
+async def test_a_shorter_cooldown_never_shortens_a_longer(bench: Bench) -> None:
     pool = bench.pool(keys(1))
     first, second = await leased(pool), await leased(pool)
     await pool.settle(first, judge(RateLimited(retry_after_s=100)))
@@ -132,29 +132,29 @@ async def test_a_shorter_rest_never_shortens_a_longer(bench: Bench) -> None:
     assert none.ready_in_s > 99
 
 
-async def test_guessed_rests_double_up_to_the_cap_and_an_answer_ends_the_row(bench: Bench) -> None:
+async def test_guessed_cooldowns_double_up_to_the_cap_and_an_answer_ends_the_row(bench: Bench) -> None:
     pool = bench.pool(keys(1), base_s=10, cap_s=35)
     leases = [await leased(pool) for _ in range(6)]
-    rests = []
+    cooldowns = []
     for lease in leases[:4]:
         await pool.settle(lease, judge(RateLimited()))
-        rests.append(await longest_rest(bench))
+        cooldowns.append(await longest_cooldown(bench))
     await pool.settle(leases[4], ANSWERED)
     await pool.settle(leases[5], judge(RateLimited()))
 
     account = await bench.value(f"account:{keys(1)[0].account_id}")
-    assert [round(seconds) for seconds in rests] == [10, 20, 35, 35]
+    assert [round(seconds) for seconds in cooldowns] == [10, 20, 35, 35]
     assert account["strikes"] == "1"
     assert account["basis"] == "guessed"
 
 
-async def longest_rest(bench: Bench) -> float:
+async def longest_cooldown(bench: Bench) -> float:
     ((_, ready_at_ms),) = await bench.redis.zrange(f"{bench.namespace}:1:{{pool}}:resting", 0, -1, withscores=True)
     seconds, micros = await bench.redis.time()
     return float(ready_at_ms / 1000 - seconds - micros / 1e6)
 
 
-async def test_keys_of_one_account_rest_together(bench: Bench) -> None:
+async def test_keys_of_one_account_cool_down_together(bench: Bench) -> None:
     pool = bench.pool([*keys(2, account="mine"), PoeKey("other")])
     lease = await leased(pool, tried=[PoeKey("other").key_id])
     await pool.settle(lease, judge(OutOfPoints()))
@@ -162,9 +162,9 @@ async def test_keys_of_one_account_rest_together(bench: Bench) -> None:
     assert {(await leased(pool)).key.secret for _ in range(3)} == {"other"}
 
 
-async def test_a_refused_key_rests_alone(bench: Bench) -> None:
+async def test_a_refused_key_cools_down_alone(bench: Bench) -> None:
     pool = bench.pool(keys(2, account="mine"))
-    refused = await rest(pool, judge(KeyRefused()))
+    refused = await cool(pool, judge(KeyRefused()))
 
     assert {(await leased(pool)).key.key_id for _ in range(3)} == {key.key_id for key in keys(2)} - {refused}
 
@@ -190,20 +190,20 @@ async def test_a_key_that_fails_with_one_bot_leaves_its_accounts_other_keys_to_i
     assert {(await leased(pool)).key.key_id for _ in range(3)} == {key.key_id for key in keys(2)} - {lease.key.key_id}
 
 
-async def test_rests_for_one_bot_double_with_each_in_a_row_and_an_answer_ends_the_row(bench: Bench) -> None:
-    """Failures that were under way when the rest began are the same one."""
+async def test_cooldowns_for_one_bot_double_with_each_in_a_row_and_an_answer_ends_the_row(bench: Bench) -> None:
+    """Failures that were under way when the cooldown began are the same one."""
     pool = bench.pool(keys(1), base_s=10, cap_s=35)
-    rests_s = []
+    cooldowns_s = []
     for verdict in [POE_FAILED_HERE_ONLY] * 4 + [ANSWERED, POE_FAILED_HERE_ONLY]:
         for _ in range(3):
             await pool.settle(Lease("x", keys(1)[0], "Echo"), verdict)
         await wait_until(lambda: pool.unsent == 0, "Redis has heard of it")
-        rests = await bench.value("bot_rests:Echo")
-        if rests:
-            rests_s.append(round(int(rests[keys(1)[0].key_id].split()[0]) / 1000 - await now_s(bench)))
-            await end_rests_for(bench, "Echo")
+        cooldowns = await bench.value("bot_rests:Echo")
+        if cooldowns:
+            cooldowns_s.append(round(int(cooldowns[keys(1)[0].key_id].split()[0]) / 1000 - await now_s(bench)))
+            await end_cooldowns_for(bench, "Echo")
 
-    assert rests_s == [10, 20, 35, 35, 10]
+    assert cooldowns_s == [10, 20, 35, 35, 10]
 
 
 async def now_s(bench: Bench) -> float:
@@ -211,10 +211,10 @@ async def now_s(bench: Bench) -> float:
     return float(seconds + micros / 1e6)
 
 
-async def end_rests_for(bench: Bench, bot: str) -> None:
+async def end_cooldowns_for(bench: Bench, bot: str) -> None:
     """The times for which keys and accounts were to be left alone with this bot are over."""
-    for name, rest in (await bench.value(f"bot_rests:{bot}")).items():
-        _, strikes, outcome = rest.split()
+    for name, entry in (await bench.value(f"bot_rests:{bot}")).items():
+        _, strikes, outcome = entry.split()
         await bench.redis.hset(f"{bench.namespace}:1:{{pool}}:bot_rests:{bot}", name, f"1 {strikes} {outcome}")
 
 
@@ -286,8 +286,8 @@ async def turn_is(bench: Bench, turn: int) -> bool:
 
 async def test_every_key_has_a_ttl_but_the_permanent_ones(bench: Bench) -> None:
     pool = bench.pool(keys(2))
-    await rest(pool, judge(RateLimited()))
-    await rest(pool, ABANDONED)
+    await cool(pool, judge(RateLimited()))
+    await cool(pool, ABANDONED)
 
     prefix = f"{bench.namespace}:1:{{pool}}:"
     names = await bench.redis.keys(f"{bench.namespace}:*")
@@ -297,7 +297,7 @@ async def test_every_key_has_a_ttl_but_the_permanent_ones(bench: Bench) -> None:
 
 async def test_no_secret_is_in_redis(bench: Bench) -> None:
     pool = bench.pool(keys(2))
-    await rest(pool, judge(RateLimited()))
+    await cool(pool, judge(RateLimited()))
 
     dumps = [await bench.redis.dump(name) for name in await bench.redis.keys(f"{bench.namespace}:*")]
     assert dumps
@@ -370,7 +370,7 @@ async def test_a_probe_is_one_workers_alone(bench: Bench) -> None:
     assert sorted(key.key_id for key in claimed) == sorted(key.key_id for key in keys(5))
 
 
-async def test_a_missing_subscription_rests_the_account_for_that_bot_alone(bench: Bench) -> None:
+async def test_a_missing_subscription_cools_the_account_for_that_bot_alone(bench: Bench) -> None:
     pool = bench.pool([PoeKey("poor-1", "poor"), PoeKey("poor-2", "poor"), PoeKey("rich")])
     lease = await leased(pool, tried=[PoeKey("rich").key_id], bot="Opus")
     await pool.settle(lease, judge(SubscriptionRequired()))
@@ -463,7 +463,7 @@ async def test_who_waits_is_served_in_order_as_soon_as_a_key_is_due(bench: Bench
 
 async def test_waiting_in_vain_is_refused_at_once(bench: Bench) -> None:
     pool = bench.pool(keys(1))
-    await rest(pool, judge(RateLimited(retry_after_s=60)))
+    await cool(pool, judge(RateLimited(retry_after_s=60)))
 
     async with asyncio.timeout(5):
         none = await pool.lease(LeaseRequest("Echo"), wait_s=10)
@@ -471,9 +471,9 @@ async def test_waiting_in_vain_is_refused_at_once(bench: Bench) -> None:
     assert isinstance(none, NoneReady)
 
 
-async def test_a_rest_that_ends_in_time_is_waited_for(bench: Bench) -> None:
+async def test_a_cooldown_that_ends_in_time_is_waited_for(bench: Bench) -> None:
     pool = bench.pool(keys(1))
-    await rest(pool, judge(RateLimited(retry_after_s=0.2)))
+    await cool(pool, judge(RateLimited(retry_after_s=0.2)))
 
     assert isinstance(await pool.lease(LeaseRequest("Echo"), wait_s=10), Lease)
 
@@ -482,7 +482,7 @@ async def test_a_full_line_is_told_the_true_time(bench: Bench) -> None:
     store = RedisStore(bench.url, bench.namespace)
     bench.stack.push_async_callback(store.close)
     pool = KeyPool(keys(1), store, limits=PoolLimits(), cooldown=Cooldown(5, 300), queue_length=1)
-    await rest(pool, judge(RateLimited(retry_after_s=8)))
+    await cool(pool, judge(RateLimited(retry_after_s=8)))
     first = asyncio.create_task(pool.lease(LeaseRequest("Echo"), wait_s=10))
     await wait_until(lambda: pool.waiting == 1, "one waits")
 
@@ -497,8 +497,8 @@ async def test_a_full_line_is_told_the_true_time(bench: Bench) -> None:
 async def test_a_request_that_may_not_use_every_key_holds_nobody_up(bench: Bench) -> None:
     """It waits for the key it has not tried; others take the one that is ready."""
     pool = bench.pool(keys(2))
-    rested = await rest(pool, judge(RateLimited(retry_after_s=8)))
-    ready = next(key.key_id for key in keys(2) if key.key_id != rested)
+    cooled = await cool(pool, judge(RateLimited(retry_after_s=8)))
+    ready = next(key.key_id for key in keys(2) if key.key_id != cooled)
     choosy = asyncio.create_task(pool.lease(LeaseRequest("Echo", [ready]), wait_s=10))
     await wait_until(lambda: pool.waiting == 1, "it waits")
 
@@ -510,12 +510,12 @@ async def test_a_request_that_may_not_use_every_key_holds_nobody_up(bench: Bench
     assert lease.key.key_id == ready
 
 
-async def test_a_bot_that_rests_on_every_account_delays_no_other_bot(bench: Bench) -> None:
+async def test_a_bot_that_cools_down_on_every_account_delays_no_other_bot(bench: Bench) -> None:
     """Anyone can make a bot whose error says "rate limit", and call it once a minute."""
     pool = bench.pool(keys(2))
     for _ in keys(2):
         lease = await leased(pool, bot="Own")
-        await pool.settle(lease, Verdict("rate_limit_exceeded", "rest account for bot", stated_s=8))
+        await pool.settle(lease, Verdict("rate_limit_exceeded", "cool account for bot", stated_s=8))
     waits = asyncio.create_task(pool.lease(LeaseRequest("Own"), wait_s=10))
     await wait_until(lambda: pool.waiting == 1, "it waits")
 
@@ -527,19 +527,19 @@ async def test_a_bot_that_rests_on_every_account_delays_no_other_bot(bench: Benc
     assert pool.waiting == 1
 
 
-async def test_a_key_that_rests_for_a_bot_hides_no_key_that_is_ready_sooner(bench: Bench) -> None:
+async def test_a_key_that_cools_down_for_a_bot_hides_no_key_that_is_ready_sooner(bench: Bench) -> None:
     pool = bench.pool(keys(2))
     soonest, later = await leased(pool), await leased(pool)
-    await pool.settle(soonest, Verdict("x", "rest account for bot", stated_s=600))
-    await pool.settle(soonest, Verdict("x", "rest key", stated_s=20))
-    await pool.settle(later, Verdict("x", "rest key", stated_s=30))
+    await pool.settle(soonest, Verdict("x", "cool account for bot", stated_s=600))
+    await pool.settle(soonest, Verdict("x", "cool key", stated_s=20))
+    await pool.settle(later, Verdict("x", "cool key", stated_s=30))
 
     none = await pool.lease(LeaseRequest("Echo"))
 
     assert isinstance(none, NoneReady)
     assert none.ready_in_s is not None
     assert 29 < none.ready_in_s <= 30
-    assert none.bot_rests
+    assert none.bot_cooldowns
 
 
 async def test_a_settlement_does_not_undo_that_an_operator_retired_a_key(bench: Bench) -> None:
@@ -576,16 +576,16 @@ async def test_the_first_text_of_the_request_that_tries_a_bot_opens_it_to_everyb
     assert not (await leased(pool)).tries_bot
 
 
-async def test_a_redis_that_lost_everything_learns_the_rests_again(bench: Bench) -> None:
+async def test_a_redis_that_lost_everything_learns_the_cooldowns_again(bench: Bench) -> None:
     pool = bench.pool([*keys(3), PoeKey("spent", "spent")])
     lease = await leased(pool, tried=[key.key_id for key in keys(3)])
     await pool.record_probe(lease.key, "points", 0, next_s=60)
-    rested = await rest(pool, judge(RateLimited(retry_after_s=60)))
+    cooled = await cool(pool, judge(RateLimited(retry_after_s=60)))
     for name in await bench.redis.keys(f"{bench.namespace}:*"):
         await bench.redis.delete(name)
 
     used = {(await leased(pool)).key.key_id for _ in range(6)}
     count = await pool.count()
 
-    assert used == {key.key_id for key in keys(3)} - {rested}
+    assert used == {key.key_id for key in keys(3)} - {cooled}
     assert (count.ready, count.cooling, count.parked) == (2, 1, 1)

@@ -25,21 +25,21 @@ class Pool:
 
     Attributes:
         busy: for all, whatever they ask for.
-        resting: bots that rest on every account.
+        cooling: bots for which every account cools down.
         lacking: keys; who has tried all the others waits for these.
         asked: the bots that were asked for, in order.
     """
 
     busy: NoneReady | None = None
-    resting: set[str] = field(default_factory=set)
+    cooling: set[str] = field(default_factory=set)
     lacking: set[str] = field(default_factory=set)
     asked: list[str] = field(default_factory=list)
 
     async def ask(self, wanted: LeaseRequest) -> LeaseReply:
         self.asked.append(wanted.bot)
         await asyncio.sleep(0)
-        if wanted.bot in self.resting:
-            return NoneReady(LONG_S / 2, LONG_S / 2, bot_rests="x")
+        if wanted.bot in self.cooling:
+            return NoneReady(LONG_S / 2, LONG_S / 2, bot_cooldowns="x")
         if wanted.tried and self.lacking:
             return NoneReady(LONG_S / 2, 0.0)
         return self.busy or Lease("lease", KEY, wanted.bot)
@@ -87,7 +87,7 @@ async def make_crowd() -> AsyncIterator[Callable[[int], Crowd]]:
 
 
 SPECIAL = {
-    "a bot that rests": LeaseRequest("Own"),
+    "a bot that cools down": LeaseRequest("Own"),
     "keys that were tried": LeaseRequest("Echo", ["a", "b"]),
     "an account left out": LeaseRequest("Echo", ["a"], ["account"]),
 }
@@ -98,7 +98,7 @@ async def test_nobody_stands_behind_a_request_that_waits_for_something_else(
     make_crowd: Callable[..., Crowd], kind: str
 ) -> None:
     crowd = make_crowd()
-    crowd.pool.resting, crowd.pool.lacking = {"Own"}, {"c"}
+    crowd.pool.cooling, crowd.pool.lacking = {"Own"}, {"c"}
     waits = await crowd.come("first", SPECIAL[kind])
 
     other = await crowd.come("other")
@@ -108,12 +108,12 @@ async def test_nobody_stands_behind_a_request_that_waits_for_something_else(
     assert not waits.done()
 
 
-async def test_a_bot_that_rests_does_not_delay_another_bot_that_rests(make_crowd: Callable[..., Crowd]) -> None:
+async def test_a_bot_that_cools_down_does_not_delay_another_bot_that_does(make_crowd: Callable[..., Crowd]) -> None:
     crowd = make_crowd()
-    crowd.pool.resting = {"Own", "Other"}
+    crowd.pool.cooling = {"Own", "Other"}
     await crowd.come("own", LeaseRequest("Own"))
     await crowd.come("other", LeaseRequest("Other"))
-    crowd.pool.resting = {"Own"}
+    crowd.pool.cooling = {"Own"}
     crowd.queue.wake()
 
     await wait_until(lambda: crowd.served == ["other"], "the other bot is served")
@@ -123,12 +123,12 @@ async def test_requests_that_wait_for_the_same_are_served_in_the_order_in_which_
     make_crowd: Callable[..., Crowd],
 ) -> None:
     crowd = make_crowd()
-    crowd.pool.resting, crowd.pool.busy, crowd.pool.lacking = {"Own"}, NoneReady(LONG_S / 2), {"c"}
+    crowd.pool.cooling, crowd.pool.busy, crowd.pool.lacking = {"Own"}, NoneReady(LONG_S / 2), {"c"}
     for number in range(3):
         await crowd.come(f"any {number}")
         await crowd.come(f"own {number}", LeaseRequest("Own"))
         await crowd.come(f"tried {number}", LeaseRequest("Echo", ["a", "b"]))
-    crowd.pool.resting, crowd.pool.busy, crowd.pool.lacking = set(), None, set()
+    crowd.pool.cooling, crowd.pool.busy, crowd.pool.lacking = set(), None, set()
     crowd.queue.wake()
     await wait_until(lambda: len(crowd.served) == 9, "all are served")
 
@@ -167,7 +167,7 @@ async def test_a_head_looks_again_although_nothing_woke_it(make_crowd: Callable[
 async def test_a_head_that_waits_for_something_else_by_now_makes_room_for_the_next(
     make_crowd: Callable[..., Crowd],
 ) -> None:
-    """Its bot began to rest while it waited for any key."""
+    """Its bot began to cool down while it waited for any key."""
     crowd = make_crowd()
     crowd.pool.busy = NoneReady(LONG_S / 2)
     for name, wanted in (
@@ -177,11 +177,11 @@ async def test_a_head_that_waits_for_something_else_by_now_makes_room_for_the_ne
         ("any 1", None),
     ):
         await crowd.come(name, wanted)
-    crowd.pool.resting, crowd.pool.busy = {"Own"}, None
+    crowd.pool.cooling, crowd.pool.busy = {"Own"}, None
     crowd.queue.wake()
     await wait_until(lambda: len(crowd.served) == 2, "the others are served")
     served_first = list(crowd.served)
-    crowd.pool.resting = set()
+    crowd.pool.cooling = set()
     crowd.queue.wake()
     await wait_until(lambda: len(crowd.served) == 4, "all are served")
 
@@ -223,9 +223,9 @@ async def test_who_cannot_be_served_in_time_does_not_wait(make_crowd: Callable[.
 
 
 async def test_special_queues_leave_places_to_others(make_crowd: Callable[..., Crowd]) -> None:
-    """A client with many bots of its own that rest would otherwise fill the waiting room."""
+    """A client with many bots of its own that cool down would otherwise fill the waiting room."""
     crowd = make_crowd(20)
-    crowd.pool.resting, crowd.pool.busy = {f"own-{number}" for number in range(50)}, NoneReady(LONG_S / 2)
+    crowd.pool.cooling, crowd.pool.busy = {f"own-{number}" for number in range(50)}, NoneReady(LONG_S / 2)
     of_one_bot = [await crowd.come(f"one {number}", LeaseRequest("own-0")) for number in range(10)]
     of_many = [await crowd.come(f"many {number}", LeaseRequest(f"own-{number}")) for number in range(1, 30)]
     general = [await crowd.come(f"any {number}") for number in range(20)]
@@ -239,7 +239,7 @@ async def test_special_queues_leave_places_to_others(make_crowd: Callable[..., C
 async def test_many_special_queues_ask_no_more_often_than_few(make_crowd: Callable[..., Crowd]) -> None:
     """Forty heads that are woken all the time ask at most 200 times a second together."""
     crowd = make_crowd(1000)
-    crowd.pool.resting = {f"own-{number}" for number in range(40)}
+    crowd.pool.cooling = {f"own-{number}" for number in range(40)}
     for number in range(40):
         await crowd.come(f"own {number}", LeaseRequest(f"own-{number}"))
     crowd.pool.asked.clear()

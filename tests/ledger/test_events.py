@@ -73,7 +73,7 @@ async def leases(pool: KeyPool, count: int, bot: str = "Echo") -> list[Lease]:
     ],
     ids=lambda value: value.effect if isinstance(value, Verdict) else "",
 )
-async def test_a_rest_is_noted_once_however_many_find_it_out(
+async def test_a_cooldown_is_noted_once_however_many_find_it_out(
     pools: Pools, verdict: Verdict, event: dict[str, str]
 ) -> None:
     """Many requests are under way with a key that Poe limits, in several workers; each is told so."""
@@ -118,7 +118,7 @@ async def test_a_key_that_poe_refuses_is_noted_when_retired_and_when_back(pools:
 async def test_what_an_operator_does_is_noted_as_the_operators(pools: Pools) -> None:
     await leases(pools.pool(), 1)
     admin = KeyAdmin(pools.store)
-    await admin.move(KEYS[0].key_id, "cool", rest_s=9)
+    await admin.move(KEYS[0].key_id, "cool", cooldown_s=9)
     await admin.move(KEYS[0].key_id, "retire")
     await admin.move(KEYS[0].key_id, "probe")
     await admin.move(KEYS[0].key_id, "restore")
@@ -130,7 +130,7 @@ async def test_what_an_operator_does_is_noted_as_the_operators(pools: Pools) -> 
     assert events[0]["rest_ms"] == 9000
 
 
-async def test_a_bot_that_rests_is_noted_once(pools: Pools) -> None:
+async def test_a_bot_that_cools_down_is_noted_once(pools: Pools) -> None:
     pool = pools.pool()
     for lease in await leases(pool, 6, bot="Broken"):
         await pool.settle(lease, BOT_FAILED)

@@ -145,8 +145,8 @@ async def test_an_empty_answer_costs_neither_key_nor_bot_anything(settings: Sett
 
         assert (await world.chat()).text == "Hello"
         assert await world.counts() == (2, 0, 0, 0)
-        assert await world.rest_s(ONE) < 0
-        assert await world.rest_s(TWO) < 0
+        assert await world.cooldown_s(ONE) < 0
+        assert await world.cooldown_s(TWO) < 0
 
 
 @pytest.mark.parametrize("stream", [True, False])

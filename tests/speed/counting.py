@@ -63,7 +63,7 @@ class Counter:
     def counting(self) -> Iterator[None]:
         """Counts in this thread, beginning with functions that are called or go on within.
 
-        The garbage collector rests meanwhile: what it frees may have Python to run, and it is of any test before.
+        The garbage collector is off meanwhile: what it frees may have Python to run, and it is of any test before.
         """
         collects = gc.isenabled()
         gc.disable()

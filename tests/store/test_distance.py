@@ -58,7 +58,7 @@ def run(store: RedisStore, script: Script = COUNT_KEYS) -> "asyncio.Future[Any]"
     keys = store.keys
     if script is OTHER:
         return store.run(OTHER, [keys.probes], [])
-    return store.run(COUNT_KEYS, [keys.resting, keys.out, keys.keyset("none")], [])
+    return store.run(COUNT_KEYS, [keys.cooling, keys.out, keys.keyset("none")], [])
 
 
 async def took_s(answer: "asyncio.Future[Any]") -> float:

@@ -49,7 +49,7 @@ def mute_address() -> Iterator[str]:
 
 def run(store: RedisStore, *, may_wait: bool = False) -> "asyncio.Future[list[int]]":
     keys = store.keys
-    return store.run(COUNT_KEYS, [keys.resting, keys.out, keys.keyset("none")], [], may_wait=may_wait)
+    return store.run(COUNT_KEYS, [keys.cooling, keys.out, keys.keyset("none")], [], may_wait=may_wait)
 
 
 async def test_the_first_sentinel_may_be_silent(open_store: Open, tmp_path: Path, mute_address: str) -> None:

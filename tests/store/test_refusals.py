@@ -64,7 +64,7 @@ async def opened(url: str) -> AsyncIterator[RedisStore]:
 
 async def count_keys(store: RedisStore) -> Any:
     keys = store.keys
-    return await store.run(COUNT_KEYS, [keys.resting, keys.out, keys.keyset("none")], [])
+    return await store.run(COUNT_KEYS, [keys.cooling, keys.out, keys.keyset("none")], [])
 
 
 async def test_the_store_says_what_redis_said(refused: tuple[str, str], caplog: pytest.LogCaptureFixture) -> None:

@@ -4,7 +4,7 @@
 --
 -- KEYS 1 turn       counter of leases, shared by the whole fleet
 --      2 ring       zset key id -> turn of its last lease: the keys that are ready
---      3 resting    zset key id -> time it is ready again
+--      3 cooling    zset key id -> time it is ready again
 --      4 out        hash key id -> 'retired' or 'parked': the keys that wait for a probe
 --      5 keyset     set of the key ids this instance has
 -- ARGV 1 prefix     of the keys named after a key id, an account or a bot
@@ -24,17 +24,17 @@
 --                                                 room: of the client: limit, left, ms to reset of its requests (a minute,
 --                                                       or else a day), and the same of its tokens a day; 0 = no limit;
 --                                                       requests left of the day, -1 = no limit
---      or {"none", ms until a key not tried is ready, ms until any key is ready, parked, retired, skipped, bot rests}
+--      or {"none", ms until a key not tried is ready, ms until any key is ready, parked, retired, skipped, bot cooldowns}
 --                                                 -1 = no such key; parked, retired: how many of this instance's keys;
---                                                 bot rests: where rests for this bot are part of the reason, the outcome that
---                                                 began the first of them; else ''
+--                                                 bot cooldowns: where they are part of the reason, the outcome that began the
+--                                                 first of them; else ''
 --      or {"client", why, ms, limit, used, held, wanted, waits, ahead}
 --                                                 the client has no room ('requests_per_minute', 'streams',
 --                                                 'requests_per_day', 'tokens_per_day'; ms until it has, -1 = never; waits: 1 if
 --                                                 it stands in line, behind so many), or is 'gone'
 --      or {"bot", ms}                             the bot failed for several keys; nobody is to try before
 --      or {"unannounced"}                         Redis does not know this instance's keys; announce them, ask again
-local turn_name, ring, resting, out, keyset = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local turn_name, ring, cooling, out, keyset = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local prefix, lease_id, lease_ms, bot = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
 local rpm, window_ms, in_flight_cap = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
 local client, wants, tried_count = ARGV[8], ARGV[9], tonumber(ARGV[10])
@@ -51,10 +51,10 @@ local function number(value) return tonumber(value or 0) or 0 end
 -- A lease that is sent again, because the connection was cut before the answer came, is the same lease: nothing counts twice.
 -- The usual answer, of nothing but a key, is kept as 'key turn tries-bot', which is quicker than JSON.
 local NO_ROOM = {0, 0, 0, 0, 0, 0, -1}
-local answer_name, bot_hash, bot_rests = prefix .. 'lease:' .. lease_id, prefix .. 'bot:' .. bot, prefix .. 'bot_rests:' .. bot
+local answer_name, bot_hash, bot_cooldowns = prefix .. 'lease:' .. lease_id, prefix .. 'bot:' .. bot, prefix .. 'bot_rests:' .. bot
 
 -- Nearly always there is the keyset and none of four others, which one call tells: the keyset counts five times.
-local found = redis.call('EXISTS', keyset, keyset, keyset, keyset, keyset, answer_name, bot_hash, bot_rests, resting)
+local found = redis.call('EXISTS', keyset, keyset, keyset, keyset, keyset, answer_name, bot_hash, bot_cooldowns, cooling)
 local has_keyset, is_usual = found >= 5, found == 5
 
 local answer = not is_usual and redis.call('GET', answer_name)
@@ -92,14 +92,14 @@ local open_until, probing_until = number(breaker[1]), number(breaker[2])
 if open_until > now then return {'bot', open_until - now} end
 if open_until > 0 and probing_until > now then return {'bot', math.min(1000, probing_until - now)} end
 
--- Keys that have rested return to the ring with the turn they left it with.
-for _, key_id in ipairs(is_usual and {} or redis.call('ZRANGEBYSCORE', resting, '-inf', now, 'LIMIT', 0, 1000)) do
-  redis.call('ZREM', resting, key_id)
+-- Keys that have cooled down return to the ring with the turn they left it with.
+for _, key_id in ipairs(is_usual and {} or redis.call('ZRANGEBYSCORE', cooling, '-inf', now, 'LIMIT', 0, 1000)) do
+  redis.call('ZREM', cooling, key_id)
   redis.call('ZADD', ring, number(redis.call('HGET', prefix .. 'key:' .. key_id, 'turn')), key_id)
 end
 
-local has_bot_rests = not is_usual and redis.call('EXISTS', bot_rests) == 1
-local skipped, full, soonest, why_bot_rests = {}, {}, -1, ''
+local has_bot_cooldowns = not is_usual and redis.call('EXISTS', bot_cooldowns) == 1
+local skipped, full, soonest, why_bot_cooldowns = {}, {}, -1, ''
 local function sooner(ms)
   if soonest < 0 or ms < soonest then soonest = ms end
 end
@@ -109,18 +109,18 @@ local function skip(key_id, why)
     skipped[#skipped + 1] = why
   end
 end
--- When the key and its account may be asked for this bot again, and why they rest; 0 = now.
-local function bot_rest_of(key_id, account)
-  if not has_bot_rests then return 0, '' end
+-- When the key and its account may be asked for this bot again, and why they cool down; 0 = now.
+local function bot_cooldown_of(key_id, account)
+  if not has_bot_cooldowns then return 0, '' end
   local latest, why = 0, ''
-  for _, rest in ipairs(redis.call('HMGET', bot_rests, account, key_id)) do
-    local ready_at, outcome = string.match(rest or '', '^(%d+) %d+ (.*)$')
+  for _, cooldown in ipairs(redis.call('HMGET', bot_cooldowns, account, key_id)) do
+    local ready_at, outcome = string.match(cooldown or '', '^(%d+) %d+ (.*)$')
     if number(ready_at) > math.max(latest, now) then latest, why = number(ready_at), outcome end
   end
   return latest, why
 end
-local function note_bot_rests(why)
-  if why_bot_rests == '' then why_bot_rests = why end
+local function note_bot_cooldowns(why)
+  if why_bot_cooldowns == '' then why_bot_cooldowns = why end
 end
 -- When the account's window has room again; 0 = now.
 local function window_of(account)
@@ -151,11 +151,11 @@ repeat
       elseif left_out[account] then
         skip(key_id, 'account tried')
       else
-        local ready_at, why = bot_rest_of(key_id, account)
+        local ready_at, why = bot_cooldown_of(key_id, account)
         if ready_at > 0 then
-          skip(key_id, 'rests for this bot')
+          skip(key_id, 'cooling down for this bot')
           sooner(ready_at - now)
-          note_bot_rests(why)
+          note_bot_cooldowns(why)
         else
           full[account] = full[account] or window_of(account)
           if full[account] > 0 then
@@ -182,9 +182,9 @@ for account, ready_at in pairs(full) do
       if turn then
         redis.call('HSET', prefix .. 'key:' .. key_id, 'turn', turn)
         redis.call('ZREM', ring, key_id)
-        redis.call('ZADD', resting, ready_at, key_id)
-      elseif ready_at > number(redis.call('ZSCORE', resting, key_id)) and redis.call('HEXISTS', out, key_id) == 0 then
-        redis.call('ZADD', resting, ready_at, key_id)
+        redis.call('ZADD', cooling, ready_at, key_id)
+      elseif ready_at > number(redis.call('ZSCORE', cooling, key_id)) and redis.call('HEXISTS', out, key_id) == 0 then
+        redis.call('ZADD', cooling, ready_at, key_id)
       end
     end
   end
@@ -216,7 +216,7 @@ if chosen then
   return leased
 end
 
--- None: when is the soonest? Keys that were tried count for the caller's next request, not for this one. A key that rests
+-- None: when is the soonest? Keys that were tried count for the caller's next request, not for this one. A key that cools down
 -- for this bot longer than otherwise may stand before one that is ready sooner.
 if has_lost_keys(prefix, keyset) then return {'unannounced'} end
 local any = soonest
@@ -224,7 +224,7 @@ if #skipped > 0 and any < 0 then any = 0 end
 local page = 0
 local looking = true
 repeat
-  local sleepers = redis.call('ZRANGE', resting, page * PAGE, page * PAGE + PAGE - 1, 'WITHSCORES')
+  local sleepers = redis.call('ZRANGE', cooling, page * PAGE, page * PAGE + PAGE - 1, 'WITHSCORES')
   for i = 1, #sleepers, 2 do
     local key_id, wait = sleepers[i], math.max(0, tonumber(sleepers[i + 1]) - now)
     if looking and redis.call('SISMEMBER', keyset, key_id) == 1 then
@@ -233,8 +233,8 @@ repeat
       if soonest >= 0 and wait >= soonest then
         looking = false
       elseif not tried[key_id] and not left_out[account] then
-        local ready_at, why = bot_rest_of(key_id, account)
-        if ready_at - now > wait then note_bot_rests(why) end
+        local ready_at, why = bot_cooldown_of(key_id, account)
+        if ready_at - now > wait then note_bot_cooldowns(why) end
         sooner(math.max(wait, ready_at - now))
       end
     end
@@ -249,4 +249,4 @@ for i = 1, #states, 2 do
     if states[i + 1] == 'parked' then parked = parked + 1 else retired = retired + 1 end
   end
 end
-return {'none', soonest, any, parked, retired, skipped, why_bot_rests}
+return {'none', soonest, any, parked, retired, skipped, why_bot_cooldowns}

@@ -2,7 +2,7 @@
 -- milliseconds.
 --
 -- KEYS 1 ring       zset key id -> turn of its last lease: the keys that are ready
---      2 resting    zset key id -> time it is ready again
+--      2 cooling    zset key id -> time it is ready again
 --      3 out        hash key id -> 'retired' or 'parked': the keys that wait for a probe
 --      4 probes     zset key id -> time its balance is to be asked for
 -- ARGV 1 prefix     of the keys named after a key id or an account
@@ -13,7 +13,7 @@
 --      6 next ms    until the next probe of this key
 --      7 keep ms    how long what is known is kept
 -- Returns what became of the key: 'ready', 'parked', 'retired' or 'unchanged'
-local ring, resting, out, probes = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local ring, cooling, out, probes = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local prefix, key_id, account, said = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local points, next_ms, keep_ms = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
 
@@ -31,7 +31,7 @@ local function leave(id, state)
   local turn = redis.call('ZSCORE', ring, id)
   if turn then redis.call('HSET', prefix .. 'key:' .. id, 'turn', turn) end
   redis.call('ZREM', ring, id)
-  redis.call('ZREM', resting, id)
+  redis.call('ZREM', cooling, id)
   redis.call('HSET', out, id, state)
 end
 
@@ -41,7 +41,7 @@ local function come_back(id)
     number(redis.call('HGET', prefix .. 'key:' .. id, 'ready_at_ms')),
     number(redis.call('HGET', account_hash, 'ready_at_ms')))
   if ready_at > now then
-    redis.call('ZADD', resting, string.format('%.0f', ready_at), id)
+    redis.call('ZADD', cooling, string.format('%.0f', ready_at), id)
   else
     redis.call('ZADD', ring, number(redis.call('HGET', prefix .. 'key:' .. id, 'turn')), id)
   end

@@ -10,8 +10,8 @@ from proxy.server.admin.context import AdminContext, json_answer, not_found, ope
 
 blueprint = Blueprint("admin_keys")
 
-_DEFAULT_REST_S: Final = 300.0
-_LONGEST_REST_S: Final = 31_536_000.0
+_DEFAULT_COOLDOWN_S: Final = 300.0
+_LONGEST_COOLDOWN_S: Final = 31_536_000.0
 
 
 async def list_keys(request: Request) -> HTTPResponse:
@@ -21,12 +21,12 @@ async def list_keys(request: Request) -> HTTPResponse:
 
 
 async def cool_key(request: Request, key_id: str) -> HTTPResponse:
-    """Lets a key rest for so many seconds."""
+    """Lets a key cool down for so many seconds."""
     context = await open_admin_context(request)
     fields = await read_object(request)
     refuse_unknown(fields, ("seconds",))
-    rest_s = seconds_in(fields, "seconds", default=_DEFAULT_REST_S, least=0.001, most=_LONGEST_REST_S)
-    return await _move(context, key_id, "cool", rest_s=rest_s)
+    cooldown_s = seconds_in(fields, "seconds", default=_DEFAULT_COOLDOWN_S, least=0.001, most=_LONGEST_COOLDOWN_S)
+    return await _move(context, key_id, "cool", cooldown_s=cooldown_s)
 
 
 async def retire_key(request: Request, key_id: str) -> HTTPResponse:
@@ -35,7 +35,7 @@ async def retire_key(request: Request, key_id: str) -> HTTPResponse:
 
 
 async def restore_key(request: Request, key_id: str) -> HTTPResponse:
-    """Ends every rest of a key and its account."""
+    """Ends every cooldown of a key and its account."""
     return await _move(await _open_without_body(request), key_id, "restore")
 
 
@@ -50,9 +50,9 @@ async def _open_without_body(request: Request) -> AdminContext:
     return context
 
 
-async def _move(context: AdminContext, key_id: str, action: Action, *, rest_s: float = 0.0) -> HTTPResponse:
+async def _move(context: AdminContext, key_id: str, action: Action, *, cooldown_s: float = 0.0) -> HTTPResponse:
     """Answers with the key as it is afterwards."""
-    moved = await context.keys.move(key_id, action, rest_s=rest_s)
+    moved = await context.keys.move(key_id, action, cooldown_s=cooldown_s)
     states = await context.key_states([key_id])
     if not moved or not states:
         raise not_found("key", key_id)

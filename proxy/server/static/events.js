@@ -84,7 +84,7 @@ function line(event) {
     event.bot && event.key ? event.bot : null,
     event.reason ? codeWords(event.reason) : null,
     event.limit ? codeWords(event.limit) : null,
-    event.rest_ms ? t("events.rest", { time: milliseconds(event.rest_ms) }) : null,
+    event.rest_ms ? t("events.cooldown", { time: milliseconds(event.rest_ms) }) : null,
     event.away_ms ? t("events.away", { time: milliseconds(event.away_ms) }) : null,
     event.by === "operator" && event.reason !== "operator" ? t("code.operator") : null,
     event.version ?? null,

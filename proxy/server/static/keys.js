@@ -10,7 +10,7 @@ import { store } from "./store.js";
 import { errorWords, table } from "./table.js";
 
 const COLUMNS = ["key", "state", "left", "flight", "minute", "points", "outcomes", "actions"];
-const RESTS = [["60", "keys.rest.minute"], ["300", "keys.rest.five"], ["3600", "keys.rest.hour"], ["86400", "keys.rest.day"]];
+const COOLDOWNS = [["60", "keys.cool.minute"], ["300", "keys.cool.five"], ["3600", "keys.cool.hour"], ["86400", "keys.cool.day"]];
 
 export function keysPanel() {
   const rows = new Map();
@@ -155,13 +155,13 @@ async function move(id, action, body) {
 
 async function cool(id) {
   const seconds = await openDialog(t("keys.cool.title", { key: id }), (close) => {
-    const input = h("input", { id: "rest", type: "number", min: "1", max: "31536000", step: "1", value: "300", inputmode: "numeric", autofocus: true });
+    const input = h("input", { id: "cooldown", type: "number", min: "1", max: "31536000", step: "1", value: "300", inputmode: "numeric", autofocus: true });
     return {
       body: [
         h("p", { class: "muted" }, t("keys.cool.what")),
-        h("label", { for: "rest" }, t("keys.cool.seconds")),
+        h("label", { for: "cooldown" }, t("keys.cool.seconds")),
         input,
-        h("div", { class: "chips" }, RESTS.map(([value, words]) => h("button", { type: "button", class: "chip", onclick: () => { input.value = value; input.focus(); } }, t(words)))),
+        h("div", { class: "chips" }, COOLDOWNS.map(([value, words]) => h("button", { type: "button", class: "chip", onclick: () => { input.value = value; input.focus(); } }, t(words)))),
       ],
       actions: [
         h("button", { type: "button", onclick: () => close() }, t("cancel")),

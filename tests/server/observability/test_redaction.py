@@ -139,7 +139,7 @@ def test_what_looks_like_a_credential_never_comes_out(place: str, words: str, se
     "words",
     [
         "redis is away",
-        "rest account for 5.0 s",
+        "cool account for 5.0 s",
         "a worker died and is replaced",
         "the bearer of bad news",
         "disk-usage-report task-12345678-x app-name-and-more",
