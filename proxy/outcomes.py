@@ -1,15 +1,15 @@
 """How requests and attempts end, told apart by whose doing it was. Pure.
 
-An outcome is ``answered``, ``client_left`` or ``abandoned``, the code of an error (``errors.py``), or the name of the
-client's own limit that was reached. A *refusal* is an end that the caller brought about: a wrong request, a bot that
-does not exist, a limit of its token. It says nothing of keys, of Poe or of this proxy, so it is no failure of theirs.
+An outcome is ``answered``, ``client_left`` or ``abandoned``, the kind of a failure (``core/failures.py``), or the name
+of the client's own limit that was reached. A *refusal* is an end that the caller brought about: a wrong request, a bot
+that does not exist, a limit of its token. It says nothing of keys, Poe or this proxy, so it is no failure of theirs.
 """
 
 from collections import defaultdict
 from collections.abc import Mapping
 from typing import Final
 
-from proxy.errors import Blame, ProxyError
+from proxy.core.failures import Blame, ProxyError
 
 #: Outcomes that are neither failures nor refusals.
 SUCCESSES: Final = frozenset({"answered", "client_left", "abandoned"})
@@ -17,18 +17,18 @@ SUCCESSES: Final = frozenset({"answered", "client_left", "abandoned"})
 CLIENT_LIMITS: Final = frozenset({"requests_per_minute", "requests_per_day", "tokens_per_day", "streams"})
 
 
-def _codes_of_callers() -> frozenset[str]:
-    """The codes that only errors for which the caller is to blame have."""
+def _kinds_of_callers() -> frozenset[str]:
+    """The kinds of failures for which the caller alone is to blame."""
     blames: defaultdict[str, set[Blame]] = defaultdict(set)
-    kinds: list[type[ProxyError]] = [ProxyError]
-    while kinds:
-        kind = kinds.pop()
-        blames[kind.code].add(kind.blame)
-        kinds += kind.__subclasses__()
-    return frozenset(code for code, who in blames.items() if who == {Blame.CALLER})
+    classes: list[type[ProxyError]] = [ProxyError]
+    while classes:
+        failure = classes.pop()
+        blames[failure.kind].add(failure.blame)
+        classes += failure.__subclasses__()
+    return frozenset(kind for kind, who in blames.items() if who == {Blame.CALLER})
 
 
-REFUSALS: Final = CLIENT_LIMITS | _codes_of_callers()
+REFUSALS: Final = CLIENT_LIMITS | _kinds_of_callers()
 
 
 def is_refusal(outcome: str) -> bool:

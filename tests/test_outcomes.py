@@ -2,7 +2,7 @@
 
 import pytest
 
-from proxy import errors
+from proxy.core import failures
 from proxy.outcomes import CLIENT_LIMITS, is_failure, is_refusal, refusals_in
 from proxy.server.observability.call_log import Outcome
 from proxy.translator.bad_answers import AnswerTooLarge, EmptyAnswer, NotTheJsonAskedFor
@@ -11,20 +11,20 @@ from proxy.translator.bad_answers import AnswerTooLarge, EmptyAnswer, NotTheJson
 @pytest.mark.parametrize(
     "error",
     [
-        errors.InvalidRequest(),
-        errors.UnsupportedFeature(),
-        errors.BodyTooLarge(),
-        errors.ModelNotFound(),
-        errors.PromptTooLong(),
-        errors.RefusedByPolicy(),
-        errors.RefusedByBot(),
-        errors.FeatureRefused(),
-        errors.NoPicture(),
-        *(errors.ClientLimited(limit, retry_after_s=1) for limit in sorted(CLIENT_LIMITS)),
+        failures.InvalidRequest(),
+        failures.UnsupportedFeature(),
+        failures.BodyTooLarge(),
+        failures.ModelNotFound(),
+        failures.PromptTooLong(),
+        failures.RefusedByPolicy(),
+        failures.RefusedByBot(),
+        failures.FeatureRefused(),
+        failures.NoPicture(),
+        *(failures.ClientLimited(limit, retry_after_s=1) for limit in sorted(CLIENT_LIMITS)),
     ],
     ids=lambda error: f"{type(error).__name__} {getattr(error, 'limit', '')}",
 )
-def test_what_the_caller_brought_about_is_a_refusal(error: errors.ProxyError) -> None:
+def test_what_the_caller_brought_about_is_a_refusal(error: failures.ProxyError) -> None:
     outcome = Outcome()
     outcome.fail(error)
 
@@ -35,24 +35,24 @@ def test_what_the_caller_brought_about_is_a_refusal(error: errors.ProxyError) ->
 @pytest.mark.parametrize(
     "error",
     [
-        errors.ProxyError(),
-        errors.NoKeyReady(),
-        errors.StoreUnavailable(),
-        errors.Draining(),
+        failures.ProxyError(),
+        failures.NoKeyReady(),
+        failures.StoreUnavailable(),
+        failures.Draining(),
         NotTheJsonAskedFor(),
         AnswerTooLarge(),
         EmptyAnswer(),
-        errors.RateLimited(),
-        errors.OutOfPoints(),
-        errors.SubscriptionRequired(),
-        errors.KeyRefused(),
-        errors.PoeFailed(),
-        errors.StreamCut(),
-        errors.PoeTimeout(),
+        failures.RateLimited(),
+        failures.OutOfPoints(),
+        failures.SubscriptionRequired(),
+        failures.KeyRefused(),
+        failures.PoeFailed(),
+        failures.StreamCut(),
+        failures.PoeTimeout(),
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_what_it_did_not_is_a_failure(error: errors.ProxyError) -> None:
+def test_what_it_did_not_is_a_failure(error: failures.ProxyError) -> None:
     """Also a 429 of the pool, which has the code of a client's own limits."""
     outcome = Outcome()
     outcome.fail(error)

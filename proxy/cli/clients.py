@@ -14,7 +14,7 @@ from proxy.cli.shared_state import on_redis, print_json
 from proxy.cli.tables import print_table, whole_column
 from proxy.clients.admin import GRACE_S, MAX_LIMIT, ClientAdmin, ClientState
 from proxy.clients.record import LIMIT_NAMES, ClientRecord, Token
-from proxy.errors import InvalidRequest
+from proxy.core.failures import InvalidRequest
 
 _LIMIT = click.IntRange(0, MAX_LIMIT)
 _LIMITS = (

@@ -9,7 +9,7 @@ import click
 import orjson
 
 from proxy.cli.configuration import report, settings_or_exit
-from proxy.errors import StoreUnavailable
+from proxy.core.failures import StoreUnavailable
 from proxy.settings import Settings
 from proxy.store.embedded import embedded_url
 from proxy.store.keyspace import KeySpace

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from proxy.clients.record import LIMIT_NAMES, ClientRecord, Token, digest_of, new_token, record_of
-from proxy.errors import InvalidRequest
+from proxy.core.failures import InvalidRequest
 from proxy.store.reports import ScriptRunner
 from proxy.store.script import Script, pairs
 

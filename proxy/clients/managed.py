@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Final
 
 from proxy.clients.record import ClientRecord, record_of
-from proxy.errors import StoreUnavailable
+from proxy.core.failures import StoreUnavailable
 from proxy.store.redis import RedisStore
 
 #: How long a record is gone by, in seconds; under the second in which a change is to be obeyed.

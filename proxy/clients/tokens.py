@@ -8,8 +8,8 @@ from typing import Final
 
 from proxy.clients.managed import ManagedClients
 from proxy.clients.record import ClientRecord, Token, parse_token
+from proxy.core.failures import InvalidToken
 from proxy.credentials import AccessToken, PoeKey
-from proxy.errors import InvalidToken
 from proxy.tokens import TokenGuard
 
 #: Keys of callers that are remembered as no token of ours, so many.

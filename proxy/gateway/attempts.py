@@ -12,8 +12,7 @@ from typing import Final, NamedTuple
 
 from proxy.clients.limits import ClientRefused
 from proxy.core.deltas import Batch, ContentDeltas, Delta
-from proxy.credentials import PoeKey
-from proxy.errors import (
+from proxy.core.failures import (
     FeatureRefused,
     PoeError,
     PoeTimeout,
@@ -21,6 +20,7 @@ from proxy.errors import (
     RefusedByPolicy,
     StreamCut,
 )
+from proxy.credentials import PoeKey
 from proxy.gateway.call import AttemptRecord, ChatCall, Push, Show
 from proxy.gateway.evidence import Evidence
 from proxy.gateway.key_source import KeySource, PoolKeySource

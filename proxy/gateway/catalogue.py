@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any, Final
 
-from proxy.errors import ModelNotFound, PoeError, StoreUnavailable
+from proxy.core.failures import ModelNotFound, PoeError, StoreUnavailable
 from proxy.gateway.similar_names import similar_names
 from proxy.openai_api.response import ModelCard
 from proxy.poe_api.bots import Bot, parse_bot
@@ -199,7 +199,7 @@ class Catalogue:
             self._due_at = time.monotonic() + fresh_for_s
         except PoeError as error:
             self._due_at = time.monotonic() + (_UNREACHED_S if isinstance(error, PoeUnreachable) else _RETRY_S)
-            _log.warning("the list of models could not be fetched", extra={"reason": error.said or error.code})
+            _log.warning("the list of models could not be fetched", extra={"reason": error.said or error.kind})
         if bots:
             self._bots = {bot.name.lower(): bot for bot in bots}
             self._resolved = {}

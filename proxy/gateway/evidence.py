@@ -5,7 +5,7 @@ A failure says something about somebody, and often only the next attempt tells a
 
 from typing import Any, Final, NamedTuple
 
-from proxy.errors import Blame, PoeError, PoeFailed
+from proxy.core.failures import Blame, PoeError, PoeFailed
 from proxy.keypool.lease import Lease
 from proxy.keypool.verdict import (
     BOT_FAILED,

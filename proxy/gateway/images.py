@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from proxy.clients.tokens import Client
+from proxy.core.failures import NoPicture
 from proxy.core.usage import Usage
-from proxy.errors import NoPicture
 from proxy.gateway.call import ChatCall
 from proxy.gateway.catalogue import Catalogue
 from proxy.gateway.relay import Relay

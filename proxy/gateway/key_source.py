@@ -5,8 +5,8 @@ from collections.abc import Awaitable
 from typing import Protocol
 
 from proxy.clients.limits import Caller, ClientRefused, Demand, RateLimitStatus
+from proxy.core.failures import InvalidToken, KeyRefused, PoeError
 from proxy.credentials import PoeKey
-from proxy.errors import InvalidToken, KeyRefused, PoeError
 from proxy.keypool.lease import Lease, LeaseReply, LeaseRequest, NoneReady
 from proxy.keypool.pool import KeyPool
 from proxy.keypool.verdict import Verdict

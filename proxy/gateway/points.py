@@ -10,8 +10,8 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
+from proxy.core.failures import KeyRefused, PoeError, StoreUnavailable
 from proxy.credentials import PoeKey
-from proxy.errors import KeyRefused, PoeError, StoreUnavailable
 from proxy.ledger.points import PointsLedger, QueryCost
 from proxy.poe_api.client import PoeClient
 
@@ -58,7 +58,7 @@ class PointsReader:
             except PoeError as error:
                 _log.warning(
                     "the points of an account could not be read",
-                    extra={"account": account, "reason": error.said or error.code},
+                    extra={"account": account, "reason": error.said or error.kind},
                 )
 
     async def _read(self, account: str, keys: Sequence[PoeKey]) -> None:

@@ -7,8 +7,8 @@ finding out whether a key works; it is also the way back of every retired or par
 import asyncio
 import contextlib
 
+from proxy.core.failures import KeyRefused, PoeError, StoreUnavailable
 from proxy.credentials import PoeKey
-from proxy.errors import KeyRefused, PoeError, StoreUnavailable
 from proxy.keypool.pool import KeyPool
 from proxy.keypool.shared import ProbeAnswer
 from proxy.poe_api.client import PoeClient

@@ -6,8 +6,7 @@ Callers may be guests, who know nothing of keys: they are told what it means for
 from typing import Final
 
 from proxy.clients.limits import ClientRefused
-from proxy.durations import in_words
-from proxy.errors import (
+from proxy.core.failures import (
     ClientLimited,
     InvalidToken,
     KeyRefused,
@@ -18,6 +17,7 @@ from proxy.errors import (
     StoreUnavailable,
     SubscriptionRequired,
 )
+from proxy.durations import in_words
 from proxy.keypool.lease import COOLING_FOR_BOT, BotCooldown, NoneReady
 
 _LIMITS: Final = {
@@ -87,9 +87,9 @@ def _none_ready(reply: NoneReady) -> ProxyError:
 
 def _cooling_for_bot(reply: NoneReady) -> ProxyError:
     """Why no account may be asked for this bot, by what began that."""
-    if reply.bot_cooldowns == SubscriptionRequired.code:
+    if reply.bot_cooldowns == SubscriptionRequired.kind:
         message = "No account of this proxy may use this model now."
         return SubscriptionRequired(message, retry_after_s=reply.any_ready_in_s)
-    if reply.bot_cooldowns == OutOfPoints.code:
+    if reply.bot_cooldowns == OutOfPoints.kind:
         return OutOfPoints(retry_after_s=reply.any_ready_in_s)
     return NoKeyReady(retry_after_s=reply.any_ready_in_s)

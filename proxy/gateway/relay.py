@@ -16,8 +16,8 @@ from proxy.core.deltas import (
     Delta,
     Finish,
 )
+from proxy.core.failures import ModelNotFound
 from proxy.core.usage import Usage
-from proxy.errors import ModelNotFound
 from proxy.gateway.attempts import Attempts, Failover, OptionalTools, Upstream
 from proxy.gateway.call import ChatCall, Push, Show
 from proxy.gateway.catalogue import Catalogue

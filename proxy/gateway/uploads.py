@@ -20,8 +20,8 @@ from pathlib import PurePosixPath
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
+from proxy.core.failures import InvalidRequest, StoreUnavailable
 from proxy.credentials import PoeKey
-from proxy.errors import InvalidRequest, StoreUnavailable
 from proxy.poe_api.attachments import Attachment, EmbeddedFile, FileToAttach, RemoteFile
 from proxy.poe_api.embedded import Inspected, inspect_embedded
 from proxy.poe_api.upload import UploadClient

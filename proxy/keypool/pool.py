@@ -19,8 +19,8 @@ from typing import Any, Final
 
 from proxy.clients.limits import Caller, ClientRefused, LocalLimits
 from proxy.clients.wait_queue import ClientWaitQueues
+from proxy.core.failures import StoreUnavailable
 from proxy.credentials import PoeKey
-from proxy.errors import StoreUnavailable
 from proxy.keypool.clock_watch import ClockWatch
 from proxy.keypool.fleet import SIGN_OF_LIFE_S, Fleet, Instance
 from proxy.keypool.lease import KeyCount, Lease, LeaseReply, LeaseRequest, NoneReady, PoolLimits

@@ -30,7 +30,7 @@ So a bot's outage costs no key and no other bot anything, and neither does a cal
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from proxy.errors import Blame, KeyRefused, OutOfPoints, PoeError, RateLimited, SubscriptionRequired
+from proxy.core.failures import Blame, KeyRefused, OutOfPoints, PoeError, RateLimited, SubscriptionRequired
 
 Effect = Literal[
     "clear",
@@ -94,16 +94,16 @@ def judge(error: PoeError) -> Verdict:
     """The verdict on the key whose attempt ended with ``error``."""
     match error:
         case RateLimited() if error.blame is Blame.ACCOUNT_BOT:  # by its provider
-            return Verdict(error.code, "cool account for bot")
+            return Verdict(error.kind, "cool account for bot")
         case RateLimited():
-            return Verdict(error.code, "cool account", stated_s=error.retry_after_s)
+            return Verdict(error.kind, "cool account", stated_s=error.retry_after_s)
         case OutOfPoints():
-            return Verdict(error.code, "doubt account", guess=Cooldown(_DOUBT_S, _REFUSED_CAP_S))
+            return Verdict(error.kind, "doubt account", guess=Cooldown(_DOUBT_S, _REFUSED_CAP_S))
         case SubscriptionRequired():
-            return Verdict(error.code, "cool account for bot", guess=_fixed(_SUBSCRIPTION_COOLDOWN_S))
+            return Verdict(error.kind, "cool account for bot", guess=_fixed(_SUBSCRIPTION_COOLDOWN_S))
         case KeyRefused():
-            return Verdict(error.code, "doubt key", guess=_fixed(_DOUBT_S))
-    return Verdict(error.code)
+            return Verdict(error.kind, "doubt key", guess=_fixed(_DOUBT_S))
+    return Verdict(error.kind)
 
 
 def judge_words(error: PoeError) -> Verdict:
@@ -112,7 +112,7 @@ def judge_words(error: PoeError) -> Verdict:
     A provider that refuses the bot's own key must not take ours from other bots, so a look at the balance decides.
     """
     if isinstance(error, KeyRefused):
-        return Verdict(error.code, "doubt account", guess=Cooldown(_DOUBT_S, _REFUSED_CAP_S))
+        return Verdict(error.kind, "doubt account", guess=Cooldown(_DOUBT_S, _REFUSED_CAP_S))
     return judge(error)
 
 
@@ -122,7 +122,7 @@ def judge_hearsay(error: PoeError) -> Verdict:
     A server bot's author writes its error texts. So the account cools down for this bot alone, whatever they say:
     nobody can take keys from others with a bot of their own.
     """
-    return Verdict(error.code, "cool account for bot", guess=_fixed(_HEARSAY_COOLDOWN_S))
+    return Verdict(error.kind, "cool account for bot", guess=_fixed(_HEARSAY_COOLDOWN_S))
 
 
 def _fixed(cooldown_s: float) -> Cooldown:

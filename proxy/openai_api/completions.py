@@ -12,11 +12,12 @@ from proxy.core.deltas import (
     Finish,
     RefusalDelta,
 )
+from proxy.core.failures import ProxyError
 from proxy.core.usage import Usage
-from proxy.errors import ProxyError
+from proxy.openai_api.errors import error_body
 from proxy.openai_api.lines import pieces_of, short, with_whole_lines
 from proxy.openai_api.request import LogitBias, StopSequence, StreamOptions
-from proxy.openai_api.response import DONE, Gathered, error_body, usage_json
+from proxy.openai_api.response import DONE, Gathered, usage_json
 from proxy.openai_api.validation import Strict, parse_body
 
 

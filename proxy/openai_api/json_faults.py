@@ -3,7 +3,7 @@
 import re
 from typing import Final
 
-from proxy.errors import InvalidRequest
+from proxy.core.failures import InvalidRequest
 
 #: Most levels of objects and arrays; the parser's own.
 MAX_DEPTH: Final = 200

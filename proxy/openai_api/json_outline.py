@@ -12,7 +12,7 @@ from typing import Any, Final
 import orjson
 from pydantic_core import from_json
 
-from proxy.errors import InvalidRequest
+from proxy.core.failures import InvalidRequest
 from proxy.openai_api.json_faults import json_fault, not_json, place_in
 
 #: Most values (members of objects and items of arrays) of one body. 10,000 messages of two fields each have 40,000.

@@ -22,8 +22,9 @@ from proxy.core.deltas import (
     RefusalDelta,
     ToolCallDelta,
 )
+from proxy.core.failures import ProxyError
 from proxy.core.usage import Usage
-from proxy.errors import ProxyError
+from proxy.openai_api.errors import error_body
 from proxy.openai_api.lines import MAX_DELTA_CHARACTERS, short, with_whole_lines
 
 PING: Final = b": ping\n\n"
@@ -258,13 +259,6 @@ def completion_body(*, completion_id: str, created: int, model: str, answer: Gat
             "choices": [choice.as_json(index) for index, choice in answer.in_order()],
             "usage": usage_json(answer.usage),
         }
-    )
-
-
-def error_body(error: ProxyError) -> bytes:
-    """OpenAI's error object."""
-    return orjson.dumps(
-        {"error": {"message": error.message, "type": error.type, "param": error.param, "code": error.code}}
     )
 
 

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import Final, TypeVar
 
-from proxy.errors import PoeError, StreamCut
+from proxy.core.failures import PoeError, StreamCut
 from proxy.poe_api.events import Event, EventDecoder, Failure
 from proxy.poe_api.faults import RateLimits, fault_of_event, parse_rate_limits
 from proxy.poe_api.http1 import Connection

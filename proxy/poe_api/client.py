@@ -17,7 +17,7 @@ from urllib.parse import quote
 import aiohttp
 from yarl import URL
 
-from proxy.errors import KeyRefused, ModelNotFound, PoeError, PoeFailed
+from proxy.core.failures import KeyRefused, ModelNotFound, PoeError, PoeFailed
 from proxy.poe_api.answer import Answer
 from proxy.poe_api.connections import ConnectionPool
 from proxy.poe_api.events import EventDecoder

@@ -3,7 +3,7 @@
 What becomes of the next attempt tells: see ``gateway/attempts.py``.
 """
 
-from proxy.errors import Blame, PoeError, RateLimited
+from proxy.core.failures import Blame, PoeError, RateLimited
 
 
 class ProviderLimited(RateLimited):
@@ -16,9 +16,7 @@ class ProviderLimited(RateLimited):
 class RefusedHere(PoeError):
     """Poe or the bot refused the request in words about the key or its account: another account may be answered."""
 
-    status = 403
-    type = "invalid_request_error"
-    code = "access_denied"
+    kind = "access_denied"
     blame = Blame.ACCOUNT_BOT
     default_message = "No account of this proxy that was tried may make this request with this model."
 

@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from proxy.errors import InvalidRequest
+from proxy.core.failures import InvalidRequest
 from proxy.poe_api.attachments import EmbeddedFile
 
 _SLICE_CHARACTERS: Final = 64 * 1024

@@ -15,7 +15,7 @@ from typing import Final
 
 import orjson
 
-from proxy.errors import (
+from proxy.core.failures import (
     FeatureRefused,
     KeyRefused,
     ModelNotFound,

@@ -14,7 +14,7 @@ from typing import Final, cast
 
 import httptools
 
-from proxy.errors import PoeFailed, PoeTimeout, StreamCut
+from proxy.core.failures import PoeFailed, PoeTimeout, StreamCut
 from proxy.poe_api.turns import TurnQueue
 from proxy.poe_api.unreached import Dropped
 from proxy.poe_api.unread import has_unread

@@ -11,7 +11,7 @@ import aiohttp
 import orjson
 
 from proxy import __version__
-from proxy.errors import PoeError, PoeFailed, PoeTimeout, StreamCut
+from proxy.core.failures import PoeError, PoeFailed, PoeTimeout, StreamCut
 from proxy.poe_api.connections import reason_of
 from proxy.poe_api.dialing import PAUSES_S
 from proxy.poe_api.faults import fault_of_response

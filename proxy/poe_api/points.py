@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from proxy.errors import PoeFailed
+from proxy.core.failures import PoeFailed
 
 #: Beyond it Lua's numbers are no longer exact; as microseconds it is the year 2255.
 _MOST: Final = 2**53

@@ -5,7 +5,7 @@ See ADR 17.
 
 from typing import Final
 
-from proxy.errors import Blame, PoeFailed, StreamCut
+from proxy.core.failures import Blame, PoeFailed, StreamCut
 
 #: Nobody knows when a way out is back; each worker looks every two seconds.
 _RETRY_AFTER_S: Final = 5.0
@@ -24,7 +24,7 @@ class PoeUnreachable(PoeFailed):
         reason: ``refused``, ``dns``, ``tls``, ``timeout`` or ``other``; what it is counted under.
     """
 
-    code = "upstream_unreachable"
+    kind = "upstream_unreachable"
     blame = Blame.NOBODY
     default_message = "Connection error: Poe cannot be reached from this server now (server error)."
 

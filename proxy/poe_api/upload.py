@@ -15,7 +15,7 @@ from urllib.parse import urlencode
 import aiohttp
 from yarl import URL
 
-from proxy.errors import InvalidRequest, PoeError, PoeFailed
+from proxy.core.failures import InvalidRequest, PoeError, PoeFailed
 from proxy.poe_api.attachments import Attachment, EmbeddedFile, RemoteFile
 from proxy.poe_api.connections import ConnectionPool
 from proxy.poe_api.embedded import decoded_slices

@@ -7,7 +7,7 @@ reader is told who said it, and words that quote a part of the key are not passe
 import re
 from typing import Final
 
-from proxy.errors import FeatureRefused, PoeError, PromptTooLong, RefusedByBot, RefusedByPolicy
+from proxy.core.failures import FeatureRefused, PoeError, PromptTooLong, RefusedByBot, RefusedByPolicy
 from proxy.poe_api.doubtful import RefusedWithoutReason
 
 #: Longest text that is passed on, and longest that is looked at.

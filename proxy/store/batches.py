@@ -22,7 +22,7 @@ import hiredis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import MovedError, ReadOnlyError, RedisError
 
-from proxy.errors import StoreUnavailable
+from proxy.core.failures import StoreUnavailable
 from proxy.store.deadline import Clock, RoundTrip
 from proxy.store.redis_socket import RedisSocket
 from proxy.store.script import COMMANDS, Call, Command, deliver, raise_first

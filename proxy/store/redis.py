@@ -17,7 +17,7 @@ from typing import Any, Final
 import hiredis
 from redis.exceptions import RedisError, ResponseError
 
-from proxy.errors import StoreUnavailable
+from proxy.core.failures import StoreUnavailable
 from proxy.store.batches import Batches
 from proxy.store.connection import open_client
 from proxy.store.deadline import FLOOR_S, NEAR_S, Clock, RoundTrip

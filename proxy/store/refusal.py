@@ -8,7 +8,7 @@ from typing import Final
 
 from redis.exceptions import AuthenticationError, AuthorizationError, BusyLoadingError, RedisError, ResponseError
 
-from proxy.errors import StoreUnavailable
+from proxy.core.failures import StoreUnavailable
 
 
 class StoreRefused(StoreUnavailable):

@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol
 
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 
-from proxy.errors import StoreUnavailable
+from proxy.core.failures import StoreUnavailable
 from proxy.store.connection import open_client
 from proxy.store.keyspace import KeySpace
 from proxy.store.refusal import refusal_of

@@ -6,7 +6,7 @@ They are set aside under another name, where they are kept for a week, and count
 import logging
 from typing import Final
 
-from proxy.errors import StoreUnavailable
+from proxy.core.failures import StoreUnavailable
 from proxy.store.reports import Reports
 from proxy.store.script import Script
 

@@ -1,21 +1,19 @@
-"""Answers that are none, though Poe said that they are complete: see the tree in ``errors.py``."""
+"""Answers that are none, though Poe said that they are complete: see the tree in ``core/failures.py``."""
 
-from proxy.errors import Blame, PoeFailed, ProxyError
+from proxy.core.failures import Blame, PoeFailed, ProxyError
 
 
 class AnswerTooLarge(ProxyError):
     """The answer is larger than ``MAX_ANSWER_BYTES`` allows, or has more parts than any answer should."""
 
-    status = 502
-    code = "answer_too_large"
+    kind = "answer_too_large"
     default_message = "The answer of the model is larger than this proxy relays (MAX_ANSWER_BYTES)."
 
 
 class TooManyAnswers(ProxyError):
     """The answers that a worker keeps take all the room there is for them, and this was the largest."""
 
-    status = 503
-    code = "too_many_large_answers"
+    kind = "too_many_large_answers"
     default_message = "Too many large answers are under way here."
 
     def __init__(self) -> None:
@@ -25,14 +23,13 @@ class TooManyAnswers(ProxyError):
 class EmptyAnswer(PoeFailed):
     """There was nothing in the answer. The prompt may be why: no key and no bot is blamed."""
 
-    code = "empty_answer"
+    kind = "empty_answer"
     default_message = "The model gave an empty answer. Please try again, or ask in another way."
 
 
 class NotTheJsonAskedFor(ProxyError):
     """The bot was asked for JSON twice and gave something else."""
 
-    status = 502
-    code = "invalid_json_answer"
+    kind = "invalid_json_answer"
     blame = Blame.NOBODY
     default_message = "The model did not answer with the JSON that 'response_format' asks for, even when told again."

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 from proxy.core.deltas import FinishReason
-from proxy.errors import PoeFailed
+from proxy.core.failures import PoeFailed
 
 #: What backends call an end that was not the model's own, in lower case.
 _REASONS: Final[Mapping[str, FinishReason]] = {

@@ -4,7 +4,7 @@ import math
 import re
 from typing import Any, Final
 
-from proxy.errors import UnsupportedFeature
+from proxy.core.failures import UnsupportedFeature
 from proxy.openai_api.completions import CompletionRequest
 from proxy.openai_api.images import ImageRequest
 from proxy.openai_api.request import ChatCompletionRequest

@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-from proxy.errors import InvalidRequest
+from proxy.core.failures import InvalidRequest
 from proxy.openai_api.request import ChatCompletionRequest
 from proxy.translator.json_schema import BadSchema, is_longer_than, problem_of
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Final, NamedTuple, TypeVar
 from urllib.parse import unquote, unquote_to_bytes, urlsplit
 
-from proxy.errors import InvalidRequest, UnsupportedFeature
+from proxy.core.failures import InvalidRequest, UnsupportedFeature
 from proxy.openai_api.request import ContentPart, ImageUrl
 from proxy.poe_api.attachments import EmbeddedFile, FileToAttach, RemoteFile
 from proxy.translator.file_types import UNNAMED, extension_of, type_of

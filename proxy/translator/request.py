@@ -3,7 +3,7 @@
 import re
 from typing import Final, Literal, NamedTuple
 
-from proxy.errors import InvalidRequest, UnsupportedFeature
+from proxy.core.failures import InvalidRequest, UnsupportedFeature
 from proxy.openai_api.request import ChatCompletionRequest, ChatMessage
 from proxy.poe_api.attachments import FileToAttach, RemoteFile
 from proxy.poe_api.query import Message, Query

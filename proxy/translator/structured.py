@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, Final
 
-from proxy.errors import InvalidRequest
+from proxy.core.failures import InvalidRequest
 from proxy.openai_api.request import ResponseFormat
 from proxy.translator.json_schema import BadSchema, check_schema, problem_of
 

@@ -10,7 +10,7 @@ from typing import Final
 import httpx
 import pytest
 
-from proxy.errors import ProxyError
+from proxy.core.failures import ProxyError
 from proxy.keypool import verdict
 from proxy.outcomes import CLIENT_LIMITS, SUCCESSES
 from proxy.server.admin.page import assets
@@ -157,11 +157,11 @@ def test_one_word_for_one_thing_in_chinese() -> None:
 
 def all_codes() -> set[str]:
     """Whatever the page may have to name: how requests and attempts end, limits, and what happens."""
-    kinds, codes = [ProxyError], set()
-    while kinds:
-        kind = kinds.pop()
-        codes.add(kind.code)
-        kinds += kind.__subclasses__()
+    classes, codes = [ProxyError], set()
+    while classes:
+        failure = classes.pop()
+        codes.add(failure.kind)
+        classes += failure.__subclasses__()
     codes |= {value.outcome for value in vars(verdict).values() if isinstance(value, verdict.Verdict)}
     scripts = [path.read_text() for path in Path(str(files("proxy.keypool") / "lua")).glob("*.lua")]
     events = {name for script in scripts for name in re.findall(r"\bnote\('(\w+)'", script)}

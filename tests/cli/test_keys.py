@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.table import Table
 
 from proxy.cli.tables import whole_column
+from proxy.core.failures import KeyRefused, RateLimited, StoreUnavailable
 from proxy.credentials import PoeKey
-from proxy.errors import KeyRefused, RateLimited, StoreUnavailable
 from proxy.keypool.admin import KeyAdmin
 from proxy.keypool.lease import KeyCount, Lease, LeaseRequest, NoneReady, PoolLimits
 from proxy.keypool.pool import KeyPool

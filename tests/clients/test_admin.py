@@ -9,7 +9,7 @@ import pytest
 from proxy.clients.admin import ClientAdmin
 from proxy.clients.limits import ClientLimits
 from proxy.clients.record import digest_of, parse_token
-from proxy.errors import InvalidRequest
+from proxy.core.failures import InvalidRequest
 from proxy.store.redis import RedisStore
 from proxy.store.script import Script
 

@@ -8,7 +8,7 @@ from proxy.clients import managed
 from proxy.clients.admin import ClientAdmin
 from proxy.clients.managed import ManagedClients
 from proxy.clients.record import ClientRecord
-from proxy.errors import StoreUnavailable
+from proxy.core.failures import StoreUnavailable
 from proxy.store.redis import RedisStore
 
 

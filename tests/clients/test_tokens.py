@@ -4,8 +4,8 @@ import pytest
 
 from proxy.clients.managed import ManagedClients
 from proxy.clients.tokens import ClientRegistry
+from proxy.core.failures import InvalidToken
 from proxy.credentials import fingerprint, parse_access_tokens
-from proxy.errors import InvalidToken
 from proxy.store.redis import RedisStore
 
 #: Nobody's token.

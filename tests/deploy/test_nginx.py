@@ -13,8 +13,9 @@ import pytest
 
 from cluster.front import CONFIGURATION, build_configuration, nginx_command, running_front
 from cluster.processes import MissingProgramError, find_program, free_port
-from proxy import errors
+from proxy.core import failures
 from proxy.credentials import parse_access_tokens
+from proxy.openai_api.errors import FORMS
 from proxy.settings import Settings
 from tests.support.scripted_poe import DONE, Reply, ScriptedPoe, text
 from tests.support.serving import make_settings, serving
@@ -292,10 +293,10 @@ async def test_a_body_over_the_limit_gets_the_proxys_own_error(front: Front, poe
     assert response.status_code == 413
     assert response.headers["content-type"] == "application/json"
     assert response.json()["error"] == {
-        "message": errors.BodyTooLarge.default_message,
-        "type": errors.BodyTooLarge.type,
+        "message": failures.BodyTooLarge.default_message,
+        "type": FORMS[failures.BodyTooLarge.kind].type,
         "param": None,
-        "code": errors.BodyTooLarge.code,
+        "code": failures.BodyTooLarge.kind,
     }
     assert poe.queries == []
 

@@ -4,8 +4,8 @@ import re
 from contextlib import AsyncExitStack
 from typing import Final
 
+from proxy.core.failures import RateLimited
 from proxy.credentials import PoeKey
-from proxy.errors import RateLimited
 from proxy.keypool.admin import KeyAdmin
 from proxy.keypool.lease import Lease, LeaseRequest, PoolLimits
 from proxy.keypool.pool import KeyPool

@@ -3,7 +3,7 @@
 import pytest
 
 from proxy.clients.limits import ClientRefused
-from proxy.errors import ProxyError
+from proxy.core.failures import ProxyError
 from proxy.gateway.refusals import refusal_of
 from proxy.keypool.lease import COOLING_FOR_BOT, BotCooldown, NoneReady
 
@@ -84,6 +84,6 @@ def test_a_client_is_told_limit_use_and_reset(refused: ClientRefused, words: str
 def test_every_refusal_that_ends_says_when_and_speaks_of_no_key(reply: NoneReady | BotCooldown, code: str) -> None:
     error: ProxyError = refusal_of(reply)
 
-    assert error.code == code
+    assert error.kind == code
     assert error.message.endswith("Try again in 12 s.")
     assert "key" not in error.message

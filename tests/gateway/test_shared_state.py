@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from proxy.errors import RateLimited
+from proxy.core.failures import RateLimited
 from proxy.keypool.lease import Lease, LeaseRequest
 from proxy.keypool.verdict import judge
 from proxy.settings import Settings

@@ -14,8 +14,8 @@ from typing import Any, Final
 import pytest
 import redis.asyncio
 
+from proxy.core.failures import InvalidRequest, KeyRefused, PoeFailed
 from proxy.credentials import PoeKey
-from proxy.errors import InvalidRequest, KeyRefused, PoeFailed
 from proxy.gateway import uploads as uploads_module
 from proxy.gateway.uploads import Uploads
 from proxy.poe_api.attachments import Attachment, EmbeddedFile, FileToAttach, RemoteFile

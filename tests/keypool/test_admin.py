@@ -4,8 +4,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from proxy.core.failures import KeyRefused, OutOfPoints, RateLimited, SubscriptionRequired
 from proxy.credentials import PoeKey
-from proxy.errors import KeyRefused, OutOfPoints, RateLimited, SubscriptionRequired
 from proxy.keypool.admin import KeyAdmin, KeyState
 from proxy.keypool.lease import Lease, LeaseRequest, PoolLimits
 from proxy.keypool.pool import KeyPool

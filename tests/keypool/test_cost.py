@@ -18,8 +18,8 @@ import redis.asyncio
 
 from proxy.clients.admin import ClientAdmin
 from proxy.clients.limits import Caller, ClientLimits, Demand
+from proxy.core.failures import RateLimited
 from proxy.credentials import PoeKey
-from proxy.errors import RateLimited
 from proxy.keypool.lease import Lease, LeaseRequest, NoneReady, PoolLimits
 from proxy.keypool.pool import KeyPool
 from proxy.keypool.verdict import ANSWERED, Cooldown, Verdict, judge

@@ -9,8 +9,8 @@ from typing import Any, Final
 import pytest
 import redis.asyncio
 
+from proxy.core.failures import RateLimited, SubscriptionRequired
 from proxy.credentials import PoeKey
-from proxy.errors import RateLimited, SubscriptionRequired
 from proxy.keypool import pool as pool_module
 from proxy.keypool.admin import KeyAdmin
 from proxy.keypool.lease import Lease, LeaseRequest, PoolLimits

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
+from proxy.core.failures import KeyRefused, OutOfPoints, PoeFailed, RateLimited, SubscriptionRequired
 from proxy.credentials import PoeKey
-from proxy.errors import KeyRefused, OutOfPoints, PoeFailed, RateLimited, SubscriptionRequired
 from proxy.keypool.lease import BotCooldown, Lease, LeaseReply, LeaseRequest, NoneReady, PoolLimits
 from proxy.keypool.model import ModelPool
 from proxy.keypool.shared import Settlement, SharedPool, seconds

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import redis.asyncio
 
+from proxy.core.failures import KeyRefused, OutOfPoints, PoeFailed, RateLimited, SubscriptionRequired
 from proxy.credentials import PoeKey
-from proxy.errors import KeyRefused, OutOfPoints, PoeFailed, RateLimited, SubscriptionRequired
 from proxy.keypool.admin import KeyAdmin
 from proxy.keypool.lease import BotCooldown, Lease, LeaseRequest, NoneReady, PoolLimits
 from proxy.keypool.pool import KeyPool

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from proxy.core.failures import KeyRefused, OutOfPoints, PoeFailed, RateLimited, SubscriptionRequired
 from proxy.credentials import PoeKey
-from proxy.errors import KeyRefused, OutOfPoints, PoeFailed, RateLimited, SubscriptionRequired
 from proxy.keypool.admin import KeyAdmin
 from proxy.keypool.lease import Lease, LeaseRequest, PoolLimits
 from proxy.keypool.pool import KeyPool

@@ -12,8 +12,8 @@ from hypothesis import example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from proxy.core.failures import PoeFailed
 from proxy.credentials import PoeKey
-from proxy.errors import PoeFailed
 from proxy.gateway.points import PointsReader
 from proxy.ledger.points import LATE_MS, PointsLedger, QueryCost
 from proxy.poe_api.client import PoeClient, Timeouts

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from proxy.errors import StoreUnavailable
+from proxy.core.failures import StoreUnavailable
 from proxy.ledger import recorder as recorder_module
 from proxy.ledger.entry import Entry
 from proxy.ledger.recorder import Recorder

@@ -17,8 +17,8 @@ from proxy.core.deltas import (
     Finish,
     ReasoningDelta,
 )
+from proxy.core.failures import InvalidRequest, RateLimited
 from proxy.core.usage import Usage
-from proxy.errors import InvalidRequest, RateLimited
 from proxy.openai_api.completions import CompletionWriter, parse_completion_request, text_completion_body
 from proxy.openai_api.response import Gathered, usage_json
 

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from openai.types import ImagesResponse
 
+from proxy.core.failures import InvalidRequest
 from proxy.core.usage import Usage
-from proxy.errors import InvalidRequest
 from proxy.openai_api.images import ImageRequest, images_body, parse_image_request
 
 USAGE = Usage(prompt_tokens=7, completion_tokens=11, reasoning_tokens=3)

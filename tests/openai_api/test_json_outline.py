@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic_core import from_json
 
-from proxy.errors import InvalidRequest
+from proxy.core.failures import InvalidRequest
 from proxy.openai_api import json_outline
 from proxy.openai_api.json_faults import place_in
 from proxy.openai_api.json_outline import MAX_VALUES, may_have_many_values, read_large_json

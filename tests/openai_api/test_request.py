@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from proxy.errors import InvalidRequest
+from proxy.core.failures import InvalidRequest
+from proxy.openai_api.errors import status_of
 from proxy.openai_api.request import ChatCompletionRequest, parse_chat_request
 
 HELLO: list[Any] = [{"role": "user", "content": "Hello"}]
@@ -298,7 +299,7 @@ def test_any_body_is_a_request_or_a_named_fault(body: bytes) -> None:
         fault = error
 
     if fault:
-        assert fault.status == 400
+        assert status_of(fault) == 400
         assert fault.param is None or fault.param.split("[")[0].split(".")[0] in ChatCompletionRequest.model_fields
         assert fault.message
 

@@ -13,7 +13,6 @@ from openai.lib.streaming.chat import ChatCompletionStreamState
 from openai.types import Model
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
-from proxy import errors
 from proxy.core.deltas import (
     Batch,
     ContentDelta,
@@ -24,15 +23,15 @@ from proxy.core.deltas import (
     ReasoningDelta,
     ToolCallDelta,
 )
+from proxy.core.failures import ProxyError, RateLimited
 from proxy.core.usage import Usage
-from proxy.errors import ProxyError, RateLimited
+from proxy.openai_api.errors import error_body
 from proxy.openai_api.response import (
     PING,
     ChunkWriter,
     Gathered,
     ModelCard,
     completion_body,
-    error_body,
     model_list_body,
     usage_json,
 )
@@ -348,20 +347,6 @@ def test_a_failed_stream_ends_with_an_error_and_without_done() -> None:
     (payload,) = payloads(writer().error(RateLimited()))
 
     assert json.loads(payload)["error"]["code"] == "rate_limit_exceeded"
-
-
-def all_errors(of: type[ProxyError] = ProxyError) -> list[type[ProxyError]]:
-    return [of, *(one for kind in of.__subclasses__() for one in all_errors(kind))]
-
-
-@pytest.mark.parametrize("kind", [kind for kind in all_errors() if kind.__module__ == errors.__name__])
-def test_every_error_is_openais_object(kind: type[ProxyError]) -> None:
-    error = kind.__new__(kind)
-    ProxyError.__init__(error, param="messages[0]")  # whatever facts the class itself takes
-
-    assert json.loads(error_body(error)) == {
-        "error": {"message": kind.default_message, "type": kind.type, "param": "messages[0]", "code": kind.code}
-    }
 
 
 @given(message=st.text(min_size=1), param=st.none() | st.text())

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.errors import InvalidRequest
+from proxy.core.failures import InvalidRequest
 from proxy.openai_api.completions import parse_completion_request
 from proxy.openai_api.images import parse_image_request
 from proxy.openai_api.request import ChatCompletionRequest, parse_chat_request

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy import __version__
-from proxy.errors import (
+from proxy.core.failures import (
     KeyRefused,
     ModelNotFound,
     OutOfPoints,

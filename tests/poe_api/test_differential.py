@@ -19,7 +19,7 @@ from fastapi_poe.types import MetaResponse, PartialResponse, QueryRequest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.errors import PoeError
+from proxy.core.failures import PoeError
 from proxy.poe_api.client import PoeClient, Timeouts
 from proxy.poe_api.events import Done, Event, Failure, File, Json, Replace, Text, Texts
 from tests.poe_api.streams import AGREED, agreed_streams, decoded, one_by_one, splits

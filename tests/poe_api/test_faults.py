@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.errors import (
+from proxy.core.failures import (
     FeatureRefused,
     KeyRefused,
     ModelNotFound,

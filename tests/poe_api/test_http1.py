@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proxy.errors import PoeFailed, PoeTimeout, StreamCut
+from proxy.core.failures import PoeFailed, PoeTimeout, StreamCut
 from proxy.poe_api import connections, http1
 from proxy.poe_api.connections import ConnectionPool
 from proxy.poe_api.http1 import Connection

@@ -23,8 +23,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy import __version__
-from proxy.demo.local_poe import build_local_poe
-from proxy.errors import (
+from proxy.core.failures import (
     InvalidRequest,
     KeyRefused,
     OutOfPoints,
@@ -35,6 +34,7 @@ from proxy.errors import (
     RateLimited,
     StreamCut,
 )
+from proxy.demo.local_poe import build_local_poe
 from proxy.poe_api import embedded, upload
 from proxy.poe_api.attachments import Attachment, EmbeddedFile, RemoteFile
 from proxy.poe_api.embedded import Inspected, decoded_slices, inspect_embedded

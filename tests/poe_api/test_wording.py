@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy import errors
-from proxy.errors import PoeError
+from proxy.core import failures
+from proxy.core.failures import PoeError
 from proxy.poe_api.events import Failure
 from proxy.poe_api.faults import fault_of_event, fault_of_response
 from proxy.poe_api.unreached import Dropped, PoeUnreachable
@@ -61,7 +61,7 @@ def of_body(words: object, *, status: int = 400, key: str = KEY, **more: str) ->
 )
 def test_the_callers_own_fault_comes_with_the_words(error: PoeError, message: str) -> None:
     assert error.message == message
-    assert error.blame is errors.Blame.CALLER
+    assert error.blame is failures.Blame.CALLER
 
 
 @pytest.mark.parametrize(
@@ -107,9 +107,9 @@ def test_the_words_are_one_bounded_printable_line(words: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", [errors.StreamCut, Dropped, errors.PoeTimeout, errors.PoeFailed, errors.Draining, PoeUnreachable]
+    "kind", [failures.StreamCut, Dropped, failures.PoeTimeout, failures.PoeFailed, failures.Draining, PoeUnreachable]
 )
-def test_what_may_be_tried_again_says_so_in_words_that_are_known(kind: Callable[[], errors.ProxyError]) -> None:
+def test_what_may_be_tried_again_says_so_in_words_that_are_known(kind: Callable[[], failures.ProxyError]) -> None:
     error = kind()
 
     assert RETRIED.search(error.message)
@@ -117,7 +117,7 @@ def test_what_may_be_tried_again_says_so_in_words_that_are_known(kind: Callable[
 
 
 def test_a_prompt_that_is_too_long_has_words_that_agents_compact_by() -> None:
-    message = errors.PromptTooLong().message
+    message = failures.PromptTooLong().message
 
     assert "maximum context length" in message
     assert "reduce the length of the messages" in message
@@ -166,5 +166,5 @@ async def test_the_words_come_as_an_event_once_the_stream_is_open(settings: Sett
                 go_on.set()
 
     [error] = [json.loads(line[6:])["error"] for line in lines if '"error"' in line]
-    assert error["message"] == errors.RefusedByBot.default_message, "it quotes the key"
+    assert error["message"] == failures.RefusedByBot.default_message, "it quotes the key"
     assert "data: [DONE]" not in lines

@@ -9,8 +9,8 @@ from typing import Final
 import httpx
 import pytest
 
+from proxy.core.failures import StoreUnavailable
 from proxy.credentials import parse_access_tokens
-from proxy.errors import StoreUnavailable
 from proxy.ledger.usage import UsageReader
 from proxy.settings import Settings
 from proxy.store.keyspace import KeySpace

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from proxy.errors import AdminLimited, InvalidToken
+from proxy.core.failures import AdminLimited, InvalidToken
 from proxy.server.admin.sign_in import (
     FREE_FAILURES,
     FREE_FAILURES_OVERALL,

@@ -9,7 +9,7 @@ from typing import Any, Final
 import pytest
 import redis as sync_redis
 
-from proxy.errors import StoreUnavailable
+from proxy.core.failures import StoreUnavailable
 from proxy.store.connection import open_client
 from proxy.store.redis import RedisStore
 from proxy.store.script import Script

@@ -12,7 +12,7 @@ import redis
 from redis.crc import key_slot
 
 from cluster.processes import free_port
-from proxy.errors import StoreUnavailable
+from proxy.core.failures import StoreUnavailable
 from proxy.store import redis as store_module
 from proxy.store.redis import RedisStore
 from proxy.store.script import Script, is_of_the_call

@@ -8,7 +8,7 @@ from typing import Any, Final
 import pytest
 
 from cluster.processes import free_port
-from proxy.errors import StoreUnavailable
+from proxy.core.failures import StoreUnavailable
 from proxy.store import redis as store_module
 from proxy.store.keyspace import KeySpace
 from proxy.store.redis import RedisStore

@@ -16,8 +16,8 @@ from openai.lib.streaming.chat import ChatCompletionStreamState
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from proxy.core.deltas import Batch, Delta, Finish
+from proxy.core.failures import PoeFailed
 from proxy.core.usage import Usage
-from proxy.errors import PoeFailed
 from proxy.openai_api.response import ChunkWriter, Gathered, completion_body
 from proxy.poe_api.events import Event, File, Json, Replace, Text
 from proxy.poe_api.query import Message, Query

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.errors import InvalidRequest, UnsupportedFeature
+from proxy.core.failures import InvalidRequest, UnsupportedFeature
 from proxy.openai_api.completions import parse_completion_request
 from proxy.openai_api.images import parse_image_request
 from proxy.openai_api.request import ChatCompletionRequest

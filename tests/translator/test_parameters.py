@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.errors import InvalidRequest
+from proxy.core.failures import InvalidRequest
 from proxy.openai_api.request import ChatCompletionRequest, parse_chat_request
 from proxy.poe_api.query import build_query_body
 from proxy.translator.parameters import Schemas, build_parameters

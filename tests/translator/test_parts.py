@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.errors import InvalidRequest, UnsupportedFeature
+from proxy.core.failures import InvalidRequest, UnsupportedFeature
 from proxy.openai_api.request import parse_chat_request
 from proxy.poe_api.attachments import EmbeddedFile, FileToAttach, RemoteFile
 from proxy.poe_api.query import Message

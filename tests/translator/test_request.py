@@ -8,7 +8,7 @@ from fastapi_poe.types import QueryRequest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.errors import InvalidRequest, UnsupportedFeature
+from proxy.core.failures import InvalidRequest, UnsupportedFeature
 from proxy.openai_api.request import ChatCompletionRequest, parse_chat_request
 from proxy.poe_api.attachments import Attachment, RemoteFile
 from proxy.poe_api.query import Query, build_query_body

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.errors import InvalidRequest
+from proxy.core.failures import InvalidRequest
 from proxy.openai_api.request import parse_chat_request
 from proxy.poe_api.query import Message, build_query_body
 from proxy.translator.request import Plan, build_plan

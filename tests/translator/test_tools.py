@@ -6,7 +6,7 @@ from typing import Any, Final
 import pytest
 from fastapi_poe.types import ProtocolMessage, QueryRequest
 
-from proxy.errors import InvalidRequest, UnsupportedFeature
+from proxy.core.failures import InvalidRequest, UnsupportedFeature
 from proxy.openai_api.request import parse_chat_request
 from proxy.poe_api.query import Message, build_query_body
 from proxy.translator.request import Plan, build_plan

@@ -67,7 +67,9 @@ def test_every_special_token_is_known_by_its_name() -> None:
 def test_ordinary_pages_have_the_tokens_of_openais_own_library(openais: tiktoken.Encoding) -> None:
     """Prose, Chinese, code, names of special tokens, and texts cut anywhere."""
     root = Path(__file__).parents[2]
-    pages = [(root / name).read_text() for name in ("README.md", "README.zh-CN.md", "proxy/errors.py", "Makefile")]
+    pages = [
+        (root / name).read_text() for name in ("README.md", "README.zh-CN.md", "proxy/core/failures.py", "Makefile")
+    ]
     cuts = random.Random(1)
     texts = [page[cuts.randrange(len(page)) :] for page in pages for _ in range(20)]
     encoder = Encoder(load_encoding())

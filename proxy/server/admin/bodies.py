@@ -8,7 +8,7 @@ from typing import Any, Final
 import orjson
 from sanic import Request
 
-from proxy.errors import InvalidRequest
+from proxy.core.failures import InvalidRequest
 from proxy.server.http.body_reader import read_body
 
 _MAX_BODY_BYTES: Final = 65_536

@@ -9,7 +9,7 @@ import orjson
 from sanic import HTTPResponse, Request
 
 from proxy.clients.admin import ClientAdmin
-from proxy.errors import AdminLimited, RouteNotFound, StoreUnavailable
+from proxy.core.failures import AdminLimited, RouteNotFound, StoreUnavailable
 from proxy.keypool.admin import KeyAdmin
 from proxy.ledger.steps import made_in_steps
 from proxy.ledger.streams import StreamReader

@@ -6,7 +6,7 @@ from typing import Final
 
 from sanic import Blueprint, HTTPResponse, Request
 
-from proxy.errors import InvalidRequest
+from proxy.core.failures import InvalidRequest
 from proxy.server.admin.bodies import choice_in, count_in, query_of
 from proxy.server.admin.context import json_answer, open_admin_context
 from proxy.server.admin.shapes import request_json, told_json

@@ -10,7 +10,7 @@ from typing import Final
 
 from sanic import Blueprint, HTTPResponse, Request
 
-from proxy.errors import RouteNotFound
+from proxy.core.failures import RouteNotFound
 
 blueprint = Blueprint("admin_page")
 

@@ -17,7 +17,7 @@ from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Collection
 from typing import Final
 
-from proxy.errors import AdminLimited, InvalidToken
+from proxy.core.failures import AdminLimited, InvalidToken
 
 #: Wrong tokens of one address within the window that are answered at once.
 FREE_FAILURES: Final = 5

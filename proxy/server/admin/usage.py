@@ -5,7 +5,7 @@ from typing import Final, cast, get_args
 
 from sanic import Blueprint, HTTPResponse, Request
 
-from proxy.errors import InvalidRequest
+from proxy.core.failures import InvalidRequest
 from proxy.ledger.periods import Per
 from proxy.ledger.row import UsageRow
 from proxy.ledger.steps import made_in_steps

@@ -4,7 +4,7 @@ import logging
 
 from sanic import Request
 
-from proxy.errors import ProxyError
+from proxy.core.failures import ProxyError
 from proxy.gateway.call import ChatCall
 from proxy.openai_api.response import Gathered
 from proxy.server.context import Worker

@@ -8,7 +8,7 @@ space that large ones cannot take. No caller takes more than half.
 import asyncio
 from typing import Final, NamedTuple
 
-from proxy.errors import TooManyBodies
+from proxy.core.failures import TooManyBodies
 
 #: A body up to this size is short.
 _SHORT_BYTES: Final = 256 * 1024

@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from sanic import Request
 
-from proxy.errors import BodyTooLarge
+from proxy.core.failures import BodyTooLarge
 from proxy.server.http.body_budget import BodyShare
 
 #: While a body comes it has room for so many times what has come, and for so many bytes more.

@@ -4,7 +4,7 @@ import zlib
 from collections.abc import Iterator
 from typing import Final
 
-from proxy.errors import InvalidRequest, UnsupportedEncoding
+from proxy.core.failures import InvalidRequest, UnsupportedEncoding
 
 #: At most so much is made at once.
 _STEP_BYTES: Final = 1024 * 1024

@@ -14,8 +14,8 @@ from sanic.exceptions import (
     ServiceUnavailable,
 )
 
-from proxy import errors
-from proxy.openai_api.response import error_body
+from proxy.core import failures
+from proxy.openai_api.errors import error_body, status_of
 from proxy.server.context import App
 from proxy.server.http.content_encoding import ACCEPTED
 from proxy.server.http.rate_limit_headers import note_refusal
@@ -31,7 +31,7 @@ def install_error_handlers(app: App) -> None:
     app.error_handler.add(Exception, _answer_error)
 
 
-def error_response(error: errors.ProxyError) -> HTTPResponse:
+def error_response(error: failures.ProxyError) -> HTTPResponse:
     """The error as an HTTP answer, with Retry-After where waiting helps."""
     headers = {}
     if error.retry_after_s is not None:
@@ -39,17 +39,17 @@ def error_response(error: errors.ProxyError) -> HTTPResponse:
         headers["retry-after-ms"] = str(max(1, math.ceil(error.retry_after_s * 1000)))
     if _is_hopeless(error):
         headers["x-should-retry"] = "false"
-    if isinstance(error, errors.InvalidToken):
+    if isinstance(error, failures.InvalidToken):
         headers["www-authenticate"] = "Bearer"
-    if isinstance(error, errors.UnsupportedEncoding):
+    if isinstance(error, failures.UnsupportedEncoding):
         headers["accept-encoding"] = ACCEPTED
-    return HTTPResponse(error_body(error), status=error.status, headers=headers, content_type="application/json")
+    return HTTPResponse(error_body(error), status=status_of(error), headers=headers, content_type="application/json")
 
 
-def _is_hopeless(error: errors.ProxyError) -> bool:
+def _is_hopeless(error: failures.ProxyError) -> bool:
     """Whether no program should try again by itself: OpenAI's libraries, which obey this, would sleep for hours."""
     if error.retry_after_s is None:
-        return isinstance(error, errors.ClientLimited)
+        return isinstance(error, failures.ClientLimited)
     return error.retry_after_s > _LONGEST_RETRY_S
 
 
@@ -57,10 +57,10 @@ def _answer_error(request: Request, error: Exception) -> HTTPResponse:
     known = _in_our_terms(request, error)
     if known is None:
         _log.exception("unexpected error", exc_info=error, extra={"request_id": getattr(request.ctx, "request_id", "")})
-        known = errors.ProxyError()
+        known = failures.ProxyError()
     else:
         request.app.ctx.refusals.note(request, known)
-    if isinstance(known, errors.ClientLimited):
+    if isinstance(known, failures.ClientLimited):
         note_refusal(request, known)
     response = error_response(known)
     if isinstance(error, MethodNotAllowed):
@@ -68,22 +68,22 @@ def _answer_error(request: Request, error: Exception) -> HTTPResponse:
     return response
 
 
-def _in_our_terms(request: Request, error: Exception) -> errors.ProxyError | None:
+def _in_our_terms(request: Request, error: Exception) -> failures.ProxyError | None:
     """Sanic's own errors, in a table; None for what nobody expected."""
-    known: errors.ProxyError | None = None
+    known: failures.ProxyError | None = None
     match error:
-        case errors.ProxyError():
+        case failures.ProxyError():
             known = error
         case NotFound():
-            known = errors.RouteNotFound(f"Unknown request URL: {request.method} {request.path[:200]}.")
+            known = failures.RouteNotFound(f"Unknown request URL: {request.method} {request.path[:200]}.")
         case MethodNotAllowed():
-            known = errors.MethodNotAllowed(f"Not allowed to {request.method} on {request.path[:200]}.")
+            known = failures.MethodNotAllowed(f"Not allowed to {request.method} on {request.path[:200]}.")
         case PayloadTooLarge():
-            known = errors.BodyTooLarge()
+            known = failures.BodyTooLarge()
         case RequestTimeout():
-            known = errors.RequestTimeout()
+            known = failures.RequestTimeout()
         case ServiceUnavailable():
-            known = errors.PoeTimeout()
+            known = failures.PoeTimeout()
         case SanicException() if error.status_code < 500:
-            known = errors.InvalidRequest("The HTTP request is malformed.")
+            known = failures.InvalidRequest("The HTTP request is malformed.")
     return known

@@ -7,7 +7,7 @@ RFC 9112 lets a server repair much. A proxy in front may repair it otherwise, an
 import re
 from typing import Final, NamedTuple
 
-from proxy.errors import HeadTooLarge, InvalidRequest
+from proxy.core.failures import HeadTooLarge, InvalidRequest
 
 #: Longest head, and most header fields in it.
 MAX_HEAD_BYTES: Final = 16 * 1024

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from sanic.exceptions import PayloadTooLarge
 
-from proxy.errors import HeadTooLarge, InvalidRequest, ProxyError, RequestTimeout
+from proxy.core.failures import HeadTooLarge, InvalidRequest, ProxyError, RequestTimeout
 from proxy.server.http.head import MAX_HEAD_BYTES, parse_head, refuse_bare_line_ends
 from proxy.server.sanic_internals import (
     HTTP_CONTINUE,

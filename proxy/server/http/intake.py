@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar
 from sanic import Request
 
 from proxy.clients.tokens import Client
-from proxy.errors import BodyTooLarge
+from proxy.core.failures import BodyTooLarge
 from proxy.gateway.call import ChatCall
 from proxy.openai_api.validation import is_large
 from proxy.server.context import Worker

@@ -8,7 +8,7 @@ from sanic import Request
 from sanic.response import BaseHTTPResponse
 
 from proxy.clients.limits import RateLimitStatus
-from proxy.errors import ClientLimited
+from proxy.core.failures import ClientLimited
 from proxy.gateway.call import ChatCall
 
 _DAY_S: Final = 86_400.0

@@ -13,7 +13,7 @@ from typing import Final, Protocol, Self
 from sanic import HTTPResponse, Request
 
 from proxy.core.deltas import Batch
-from proxy.errors import ProxyError
+from proxy.core.failures import ProxyError
 from proxy.openai_api.batches import parts_of, pieces_of_small
 from proxy.openai_api.response import PING
 from proxy.server.http.headers import let_go_if_draining

@@ -11,11 +11,12 @@ import logging
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-from proxy.errors import ClientLimited, ProxyError
+from proxy.core.failures import ClientLimited, ProxyError
 from proxy.gateway.call import ChatCall, RelayRecord
 from proxy.gateway.catalogue import Catalogue
 from proxy.ledger.entry import Entry
 from proxy.ledger.recorder import Recorder
+from proxy.openai_api.errors import status_of
 from proxy.server.observability.log_facts import FactsRecord
 from proxy.server.observability.metrics import OTHER_MODEL, Metrics
 
@@ -38,8 +39,8 @@ class Outcome:
 
     def fail(self, error: ProxyError) -> None:
         """The client was told of ``error``. A limit of its own goes by the limit's name: other 429s are the pool's."""
-        self.status = error.status
-        self.outcome = error.limit if isinstance(error, ClientLimited) else error.code
+        self.status = status_of(error)
+        self.outcome = error.limit if isinstance(error, ClientLimited) else error.kind
 
 
 class Ended(NamedTuple):

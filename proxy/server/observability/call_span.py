@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from sanic import Request
 
-from proxy.errors import ClientLimited, ProxyError
+from proxy.core.failures import ClientLimited, ProxyError
 from proxy.gateway.call import ChatCall
 from proxy.server.context import Worker
 from proxy.server.observability.call_log import Ended, Outcome

@@ -11,7 +11,8 @@ from typing import Any, Final
 
 from sanic import Request
 
-from proxy.errors import MethodNotAllowed, ProxyError, RouteNotFound
+from proxy.core.failures import MethodNotAllowed, ProxyError, RouteNotFound
+from proxy.openai_api.errors import status_of
 from proxy.server.observability.request_count import is_call, route_of
 
 _log = logging.getLogger("proxy.request")
@@ -46,7 +47,7 @@ class RefusalLog:
         if request.route is None or is_call(request) or isinstance(error, _NO_SUCH_URL) or _was_given_up(request):
             return
         route = route_of(request)
-        left_out = self._take(route, error.code)
+        left_out = self._take(route, error.kind)
         if left_out is None:
             return
         share = getattr(request.ctx, "body_share", None)
@@ -55,8 +56,8 @@ class RefusalLog:
             "route": route,
             "client": share.caller if share is not None else None,
             "model": None,
-            "status": error.status,
-            "outcome": error.code,
+            "status": status_of(error),
+            "outcome": error.kind,
             **({"left_out": left_out} if left_out else {}),
         }
         _log.info("%s", request.path[:200], extra=facts)

@@ -7,7 +7,7 @@ import asyncio
 from types import TracebackType
 from typing import Any, Final
 
-from proxy.errors import Draining, ProxyError
+from proxy.core.failures import Draining, ProxyError
 from proxy.gateway.call import ChatCall
 
 _LOOK_EVERY_S: Final = 0.2

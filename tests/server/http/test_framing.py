@@ -9,7 +9,7 @@ import httpx
 import pytest
 import uvloop
 
-from proxy.errors import HeadTooLarge, InvalidRequest
+from proxy.core.failures import HeadTooLarge, InvalidRequest
 from proxy.server.http import connection as client_connection
 from proxy.server.http import http1
 from proxy.server.http.head import MAX_FIELDS, MAX_HEAD_BYTES, parse_head

@@ -15,7 +15,7 @@ import orjson
 import pytest
 from openai import AsyncOpenAI
 
-from proxy.errors import InvalidRequest, TooManyBodies, UnsupportedEncoding
+from proxy.core.failures import InvalidRequest, TooManyBodies, UnsupportedEncoding
 from proxy.openai_api import validation
 from proxy.openai_api.request import ChatMessage, parse_chat_request
 from proxy.poe_api.query import build_query_body

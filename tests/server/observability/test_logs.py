@@ -15,8 +15,8 @@ from typing import Any, Final
 import httpx
 import pytest
 
+from proxy.core.failures import InvalidToken
 from proxy.credentials import fingerprint
-from proxy.errors import InvalidToken
 from proxy.server.observability.log_facts import FactsRecord, facts_of
 from proxy.server.observability.logs import JsonFormatter
 from proxy.server.observability.redaction import Redaction

@@ -1,49 +1,55 @@
-"""Every way a request can fail, as one tree. Knows the wire, knows nothing of who raises what.
+"""Every way a request can fail, as one tree. Knows no wire format: each dialect has a table from kinds to its own.
 
-====================== ====== ====================== ======================= =========== ==============
-class                  status type                   code                    blame       another key?
-====================== ====== ====================== ======================= =========== ==============
-ProxyError             500    server_error           internal_error          nobody      no
-├─ InvalidRequest      400    invalid_request_error  invalid_value           caller      no
-├─ UnsupportedFeature  400    invalid_request_error  unsupported_feature     caller      no
-├─ InvalidToken        401    invalid_request_error  invalid_api_key         caller      no
-├─ RouteNotFound       404    invalid_request_error  unknown_url             caller      no
-├─ MethodNotAllowed    405    invalid_request_error  method_not_allowed      caller      no
-├─ RequestTimeout      408    invalid_request_error  request_timeout         caller      no
-├─ BodyTooLarge        413    invalid_request_error  request_too_large       caller      no
-├─ UnsupportedEncoding 415    invalid_request_error  unsupported_encoding    caller      no
-├─ HeadTooLarge        431    invalid_request_error  request_head_too_large  caller      no
-├─ ClientLimited       429    requests               rate_limit_exceeded     caller      no
-├─ AdminLimited        429    requests               rate_limit_exceeded     caller      no
-├─ NoKeyReady          429    requests               rate_limit_exceeded     nobody      no
-├─ NotTheJsonAskedFor  502    server_error           invalid_json_answer     nobody      no   (translator: bad_answers)
-├─ AnswerTooLarge      502    server_error           answer_too_large        nobody      no   (translator: bad_answers)
-├─ TooManyAnswers      503    server_error           too_many_large_answers  nobody      no   (translator: bad_answers)
-├─ NoPicture           400    invalid_request_error  no_image_generated      caller      no
-├─ StoreUnavailable    503    server_error           store_unavailable       nobody      no
-├─ TooManyBodies       503    server_error           too_many_large_requests nobody      no
-├─ Draining            503    server_error           draining                nobody      no
-└─ PoeError            the answer of Poe, read by ``poe_api.faults``
-   ├─ RateLimited      429    requests               rate_limit_exceeded     account     yes
-   │  └─ ProviderLimited 429  requests               rate_limit_exceeded     acc.×bot    yes   (poe_api/doubtful.py)
-   ├─ OutOfPoints      429    insufficient_quota     insufficient_quota      account     yes
-   ├─ SubscriptionRequired 403 invalid_request_error model_not_available     account×bot yes
-   ├─ RefusedHere      403    invalid_request_error  access_denied           acc.×bot    yes   (poe_api/doubtful.py)
-   ├─ KeyRefused       502    server_error           upstream_auth           key         yes
-   ├─ ModelNotFound    404    invalid_request_error  model_not_found         caller      no
-   ├─ PromptTooLong    400    invalid_request_error  context_length_exceeded caller      no
-   ├─ RefusedByPolicy  403    invalid_request_error  content_policy_violation caller     no
-   ├─ RefusedByBot     400    invalid_request_error  invalid_value           caller      no
-   └─ PoeFailed        502    server_error           upstream_error          upstream    yes
-      ├─ EmptyAnswer   502    server_error           empty_answer            upstream    yes  (translator: bad_answers)
-      ├─ StreamCut     502    server_error           upstream_error          upstream    yes
-      │  └─ Dropped    502    server_error           upstream_error          upstream    yes   (poe_api/unreached.py)
-      ├─ PoeTimeout    504    server_error           upstream_timeout        upstream    yes
-      └─ PoeUnreachable 502   server_error           upstream_unreachable    nobody      no    (poe_api/unreached.py)
-====================== ====== ====================== ======================= =========== ==============
+========================= ======================= ============= ===========
+class                     kind                    blame         another key
+========================= ======================= ============= ===========
+ProxyError                internal_error          nobody        no
+├─ InvalidRequest         invalid_value           caller        no
+│  └─ UnsupportedFeature  unsupported_feature     caller        no
+├─ InvalidToken           invalid_api_key         caller        no
+├─ RouteNotFound          unknown_url             caller        no
+├─ MethodNotAllowed       method_not_allowed      caller        no
+├─ RequestTimeout         request_timeout         caller        no
+├─ BodyTooLarge           request_too_large       caller        no
+├─ UnsupportedEncoding    unsupported_encoding    caller        no
+├─ HeadTooLarge           request_head_too_large  caller        no
+├─ ClientLimited          rate_limit_exceeded     caller        no
+├─ AdminLimited           rate_limit_exceeded     caller        no
+├─ NoKeyReady             rate_limit_exceeded     nobody        no
+├─ StoreUnavailable       store_unavailable       nobody        no
+│  └─ StoreRefused        store_unavailable       nobody        no
+├─ TooManyBodies          too_many_large_requests nobody        no
+├─ Draining               draining                nobody        no
+├─ NoPicture              no_image_generated      caller        no
+├─ AnswerTooLarge         answer_too_large        nobody        no
+├─ TooManyAnswers         too_many_large_answers  nobody        no
+├─ NotTheJsonAskedFor     invalid_json_answer     nobody        no
+└─ PoeError               internal_error          nobody        no
+   ├─ RateLimited         rate_limit_exceeded     account       yes
+   │  └─ ProviderLimited  rate_limit_exceeded     account_bot   yes
+   ├─ OutOfPoints         insufficient_quota      account       yes
+   ├─ SubscriptionRequired model_not_available    account_bot   yes
+   ├─ RefusedHere         access_denied           account_bot   yes
+   │  └─ RefusedWithoutReason access_denied       account_bot   yes
+   ├─ KeyRefused          upstream_auth           key           yes
+   ├─ ModelNotFound       model_not_found         caller        no
+   ├─ PromptTooLong       context_length_exceeded caller        no
+   ├─ RefusedByPolicy     content_policy_violation caller       no
+   ├─ RefusedByBot        invalid_value           caller        no
+   ├─ FeatureRefused      unsupported_feature     caller        no
+   └─ PoeFailed           upstream_error          upstream      yes
+      ├─ EmptyAnswer      empty_answer            upstream      yes
+      ├─ StreamCut        upstream_error          upstream      yes
+      │  └─ Dropped       upstream_error          upstream      yes
+      ├─ PoeTimeout       upstream_timeout        upstream      yes
+      └─ PoeUnreachable   upstream_unreachable    nobody        no
+========================= ======================= ============= ===========
 
-Blame becomes a rest in ``keypool/verdict.py``. No key or token is ever part of a message; ``poe_api/wording.py`` puts
-Poe's words into some. Agents go by words such as "connection lost", "timed out", "server error".
+``tests/core/test_failures.py`` holds this tree to the classes. Failures of one layer stand there: ``store/refusal.py``,
+``poe_api/doubtful.py``, ``poe_api/unreached.py``, ``translator/bad_answers.py``. PoeError itself is never raised; ``poe_api/faults.py`` reads
+Poe's answer as one of its kinds. Blame becomes a cooldown in ``keypool/verdict.py``. No key or token is ever part of a
+message; ``poe_api/wording.py`` puts Poe's words into some. Agents go by words such as "connection lost", "timed out",
+"server error".
 """
 
 from enum import StrEnum
@@ -66,9 +72,8 @@ class Blame(StrEnum):
 class ProxyError(Exception):
     """The proxy itself failed, or could not say better what happened."""
 
-    status: ClassVar[int] = 500
-    type: ClassVar[str] = "server_error"
-    code: ClassVar[str] = "internal_error"
+    #: What it is, for logs, books and each dialect's table.
+    kind: ClassVar[str] = "internal_error"
     blame: ClassVar[Blame] = Blame.NOBODY
     default_message: ClassVar[str] = "The proxy failed to handle this request."
     #: When waiting helps, in other words than its duration.
@@ -103,9 +108,7 @@ class ProxyError(Exception):
 class InvalidRequest(ProxyError):
     """A known field of the request has a wrong type or value."""
 
-    status = 400
-    type = "invalid_request_error"
-    code = "invalid_value"
+    kind = "invalid_value"
     blame = Blame.CALLER
     default_message = "The request is not valid."
 
@@ -113,16 +116,14 @@ class InvalidRequest(ProxyError):
 class UnsupportedFeature(InvalidRequest):
     """The request asks for something that this proxy, or this bot, cannot do."""
 
-    code = "unsupported_feature"
+    kind = "unsupported_feature"
     default_message = "This is not supported."
 
 
 class InvalidToken(ProxyError):
     """No token, or one that is not known here."""
 
-    status = 401
-    type = "invalid_request_error"
-    code = "invalid_api_key"
+    kind = "invalid_api_key"
     blame = Blame.CALLER
     default_message = "Incorrect API key provided."
 
@@ -130,9 +131,7 @@ class InvalidToken(ProxyError):
 class RouteNotFound(ProxyError):
     """No such URL."""
 
-    status = 404
-    type = "invalid_request_error"
-    code = "unknown_url"
+    kind = "unknown_url"
     blame = Blame.CALLER
     default_message = "Unknown request URL."
 
@@ -140,9 +139,7 @@ class RouteNotFound(ProxyError):
 class MethodNotAllowed(ProxyError):
     """The URL exists, for another method."""
 
-    status = 405
-    type = "invalid_request_error"
-    code = "method_not_allowed"
+    kind = "method_not_allowed"
     blame = Blame.CALLER
     default_message = "Method not allowed for this URL."
 
@@ -150,9 +147,7 @@ class MethodNotAllowed(ProxyError):
 class RequestTimeout(ProxyError):
     """The client did not send its whole request in time."""
 
-    status = 408
-    type = "invalid_request_error"
-    code = "request_timeout"
+    kind = "request_timeout"
     blame = Blame.CALLER
     default_message = "The request did not arrive in time."
 
@@ -160,9 +155,7 @@ class RequestTimeout(ProxyError):
 class BodyTooLarge(ProxyError):
     """The request body is over ``MAX_BODY_BYTES``."""
 
-    status = 413
-    type = "invalid_request_error"
-    code = "request_too_large"
+    kind = "request_too_large"
     blame = Blame.CALLER
     default_message = "The request body is too large."
 
@@ -170,9 +163,7 @@ class BodyTooLarge(ProxyError):
 class UnsupportedEncoding(ProxyError):
     """The body is encoded in a way that is not known here."""
 
-    status = 415
-    type = "invalid_request_error"
-    code = "unsupported_encoding"
+    kind = "unsupported_encoding"
     blame = Blame.CALLER
     default_message = "This Content-Encoding is not supported."
 
@@ -180,9 +171,7 @@ class UnsupportedEncoding(ProxyError):
 class HeadTooLarge(ProxyError):
     """The request line and headers are too long, or too many."""
 
-    status = 431
-    type = "invalid_request_error"
-    code = "request_head_too_large"
+    kind = "request_head_too_large"
     blame = Blame.CALLER
     default_message = "The request's headers are too large."
 
@@ -190,9 +179,7 @@ class HeadTooLarge(ProxyError):
 class ClientLimited(ProxyError):
     """The client has used what its token allows; ``retry_after_s`` is when it may go on, None when it never may."""
 
-    status = 429
-    type = "requests"
-    code = "rate_limit_exceeded"
+    kind = "rate_limit_exceeded"
     blame = Blame.CALLER
 
     def __init__(
@@ -206,27 +193,22 @@ class ClientLimited(ProxyError):
 class AdminLimited(ProxyError):
     """Too many wrong admin tokens came lately, or too many pages watch; waiting helps."""
 
-    status = 429
-    type = "requests"
-    code = "rate_limit_exceeded"
+    kind = "rate_limit_exceeded"
     blame = Blame.CALLER
     default_message = "Too many at once."
 
 
 class NoKeyReady(ProxyError):
-    """Every Poe key that could serve this is resting; ``retry_after_s`` is the true remaining time."""
+    """Every Poe key that could serve this is cooling down; ``retry_after_s`` is the true remaining time."""
 
-    status = 429
-    type = "requests"
-    code = "rate_limit_exceeded"
+    kind = "rate_limit_exceeded"
     default_message = "All Poe accounts of this proxy that could serve this request are busy or cooling down."
 
 
 class StoreUnavailable(ProxyError):
     """Redis did not answer, or not in time, or refused; ``reason``, for operators alone, has what it said."""
 
-    status = 503
-    code = "store_unavailable"
+    kind = "store_unavailable"
     default_message = "The shared state of the proxy is unavailable."
 
     def __init__(self, message: str | None = None, *, reason: str = "", retry_after_s: float = 1.0) -> None:
@@ -237,8 +219,7 @@ class StoreUnavailable(ProxyError):
 class TooManyBodies(ProxyError):
     """The bodies of the requests under way take all the room there is for them (``MAX_BODIES_BYTES``)."""
 
-    status = 503
-    code = "too_many_large_requests"
+    kind = "too_many_large_requests"
     default_message = "Too many large requests are under way here."
 
     def __init__(self) -> None:
@@ -248,8 +229,7 @@ class TooManyBodies(ProxyError):
 class Draining(ProxyError):
     """This worker ends, and the time for answers under way is over. Another one, or the next, will serve."""
 
-    status = 503
-    code = "draining"
+    kind = "draining"
     default_message = "Connection lost: this instance is shutting down (server error)."
 
     def __init__(self) -> None:
@@ -259,9 +239,7 @@ class Draining(ProxyError):
 class NoPicture(ProxyError):
     """The bot was asked for a picture and gave none."""
 
-    status = 400
-    type = "invalid_request_error"
-    code = "no_image_generated"
+    kind = "no_image_generated"
     blame = Blame.CALLER
     default_message = "The model answered without an image. Is it one that makes images?"
 
@@ -287,9 +265,7 @@ class PoeError(ProxyError):
 class RateLimited(PoeError):
     """Poe asks to slow down. ``retry_after_s`` is None when Poe did not say for how long."""
 
-    status = 429
-    type = "requests"
-    code = "rate_limit_exceeded"
+    kind = "rate_limit_exceeded"
     blame = Blame.ACCOUNT
     default_message = "Poe's rate limit is reached."
 
@@ -297,9 +273,7 @@ class RateLimited(PoeError):
 class OutOfPoints(PoeError):
     """The account has not enough points for this bot."""
 
-    status = 429
-    type = "insufficient_quota"
-    code = "insufficient_quota"
+    kind = "insufficient_quota"
     blame = Blame.ACCOUNT
     default_message = "This proxy has no Poe points left for this model. Its operator has to add some."
 
@@ -307,9 +281,7 @@ class OutOfPoints(PoeError):
 class SubscriptionRequired(PoeError):
     """This bot needs a Poe subscription that the account does not have."""
 
-    status = 403
-    type = "invalid_request_error"
-    code = "model_not_available"
+    kind = "model_not_available"
     blame = Blame.ACCOUNT_BOT
     default_message = "This model needs a Poe subscription that no available account has."
 
@@ -317,8 +289,7 @@ class SubscriptionRequired(PoeError):
 class KeyRefused(PoeError):
     """Poe does not accept the key."""
 
-    status = 502
-    code = "upstream_auth"
+    kind = "upstream_auth"
     blame = Blame.KEY
     default_message = "Poe refused the proxy's key."
 
@@ -326,9 +297,7 @@ class KeyRefused(PoeError):
 class ModelNotFound(PoeError):
     """The bot does not exist, is private, is not for the API, or is not allowed here."""
 
-    status = 404
-    type = "invalid_request_error"
-    code = "model_not_found"
+    kind = "model_not_found"
     blame = Blame.CALLER
     default_message = "The model does not exist or you do not have access to it."
 
@@ -336,9 +305,7 @@ class ModelNotFound(PoeError):
 class PromptTooLong(PoeError):
     """The conversation does not fit the bot's context window."""
 
-    status = 400
-    type = "invalid_request_error"
-    code = "context_length_exceeded"
+    kind = "context_length_exceeded"
     blame = Blame.CALLER
     default_message = "This model's maximum context length is exceeded. Please reduce the length of the messages."
 
@@ -346,9 +313,7 @@ class PromptTooLong(PoeError):
 class RefusedByPolicy(PoeError):
     """Poe or the bot refused the content."""
 
-    status = 403
-    type = "invalid_request_error"
-    code = "content_policy_violation"
+    kind = "content_policy_violation"
     blame = Blame.CALLER
     default_message = "Poe refused this request on policy grounds."
 
@@ -356,9 +321,7 @@ class RefusedByPolicy(PoeError):
 class RefusedByBot(PoeError):
     """The bot called the request invalid."""
 
-    status = 400
-    type = "invalid_request_error"
-    code = "invalid_value"
+    kind = "invalid_value"
     blame = Blame.CALLER
     default_message = "The bot refused this request as invalid."
 
@@ -366,9 +329,7 @@ class RefusedByBot(PoeError):
 class FeatureRefused(PoeError):
     """The bot cannot do what the request asks for, such as calling tools."""
 
-    status = 400
-    type = "invalid_request_error"
-    code = "unsupported_feature"
+    kind = "unsupported_feature"
     blame = Blame.CALLER
     default_message = "This model does not support something that the request needs, such as tools."
 
@@ -376,8 +337,7 @@ class FeatureRefused(PoeError):
 class PoeFailed(PoeError):
     """Poe or the bot failed: a 5xx, an internal error, an answer that makes no sense."""
 
-    status = 502
-    code = "upstream_error"
+    kind = "upstream_error"
     blame = Blame.UPSTREAM
     default_message = "Poe failed to answer this request (server error)."
 
@@ -391,6 +351,5 @@ class StreamCut(PoeFailed):
 class PoeTimeout(PoeFailed):
     """Poe was connected and did not answer in time."""
 
-    status = 504
-    code = "upstream_timeout"
+    kind = "upstream_timeout"
     default_message = "Request timed out: Poe did not answer in time (server error)."
