@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import Awaitable, Callable
+from types import SimpleNamespace
 from typing import Any, Final
 
 import httpx
@@ -279,16 +280,16 @@ async def test_a_head_that_drips_in_is_not_looked_through_again_for_each_byte(mo
     buffer, coming = _Watched(), iter(head)
     line_ends = 0
 
-    async def receive_more(_: StrictHttp) -> None:
+    async def receive_more() -> None:
         buffer.append(next(coming))
 
     def refuse(part: bytearray, start: int = 0) -> None:
         nonlocal line_ends
         line_ends += len(part) - start
 
-    monkeypatch.setattr(StrictHttp, "_receive_more", receive_more, raising=False)
     monkeypatch.setattr("proxy.server.http.http1.refuse_bare_line_ends", refuse)
     reader: Any = StrictHttp.__new__(StrictHttp)
+    reader.protocol = SimpleNamespace(receive_more=receive_more)
     end = await reader._end_of_head(buffer)  # noqa: SLF001 - how it is read
 
     assert end == len(head) - 4

@@ -119,7 +119,7 @@ async def test_a_caller_takes_half_of_the_room_at_most_and_stands_in_nobodys_way
 async def test_two_callers_with_keys_of_their_own_have_a_share_each(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("proxy.server.context.Bodies", lambda _: BodyBudget(1_000_000, wait_s=0.05))
+    monkeypatch.setattr("proxy.server.context.BodyBudget", lambda _: BodyBudget(1_000_000, wait_s=0.05))
     changed = settings.model_copy(update={"poe_api_keys": (), "access_tokens": (), "allow_caller_keys": True})
     async with (
         serving(changed) as base_url,
@@ -162,7 +162,7 @@ async def test_what_a_body_took_is_free_again_however_its_call_ends(
         kept.append(BodyBudget(size))
         return kept[-1]
 
-    monkeypatch.setattr("proxy.server.context.Bodies", bodies)
+    monkeypatch.setattr("proxy.server.context.BodyBudget", bodies)
     async with serving(settings) as base_url, http(base_url) as raw:
         padded = {**CHAT, "x": "x" * 400_000}
         for body in (json.dumps(CHAT), json.dumps(padded), "{", json.dumps({**padded, "n": 0}), " " * 300_000):
@@ -185,7 +185,7 @@ async def test_what_a_body_took_is_free_again_however_its_call_ends(
 async def test_a_large_body_beyond_all_room_is_a_503_and_a_short_one_is_served(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("proxy.server.context.Bodies", lambda _: BodyBudget(400_000, wait_s=0.05))
+    monkeypatch.setattr("proxy.server.context.BodyBudget", lambda _: BodyBudget(400_000, wait_s=0.05))
     async with serving(settings) as base_url, http(base_url) as raw:
         large = await raw.post("/v1/chat/completions", json={**CHAT, "x": "x" * 400_000})
         short = await raw.post("/v1/chat/completions", json=CHAT)
@@ -372,7 +372,7 @@ async def test_one_that_gave_up_waiting_stands_in_nobodys_way() -> None:
 async def test_who_announces_much_and_sends_little_takes_no_room_from_others(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("proxy.server.context.Bodies", lambda _: BodyBudget(8_000_000, wait_s=0.2))
+    monkeypatch.setattr("proxy.server.context.BodyBudget", lambda _: BodyBudget(8_000_000, wait_s=0.2))
     async with serving(settings) as base_url, http(base_url) as raw:
         token = raw.headers["authorization"]
         writers = []
