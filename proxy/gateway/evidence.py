@@ -15,7 +15,7 @@ from proxy.keypool.verdict import (
     UPLOAD_FAILED,
     Verdict,
     judge,
-    judge_hearsay,
+    judge_untrusted,
     judge_words,
 )
 from proxy.poe_api.dialing import Dialer
@@ -71,7 +71,7 @@ class Evidence:
             return BOT_FAILED if len(self._suspects) == _KEYS_TO_BLAME_A_BOT else judge(error)
         if uploading or error.http_status is not None or error.blame is Blame.CALLER:  # Poe's own word
             return judge(error)
-        return judge_words(error) if self._trusted else judge_hearsay(error)
+        return judge_words(error) if self._trusted else judge_untrusted(error)
 
     def is_conclusive(self, failure: PoeError) -> bool:
         """Whether enough accounts were refused without a reason to know that it is the request."""

@@ -180,7 +180,7 @@ class KeyPool:
                 if verdict.effect in HARMLESS:
                     self._send(settlement, age_s=0.0)
                 else:
-                    await self._tell(settlement)
+                    await self._settle_now(settlement)
         finally:  # a caller who leaves now has freed the key all the same
             self._queue.wake()
 
@@ -329,11 +329,11 @@ class KeyPool:
             if not self._behind.is_set():
                 self._send(settlement, age_s=0.0)
 
-    async def _tell(self, settlement: Settlement) -> None:
-        """Tells Redis of a settlement; when it is away the worker is behind until it has caught up."""
-        telling = self._send(settlement, age_s=0.0)
+    async def _settle_now(self, settlement: Settlement) -> None:
+        """Sends a settlement to Redis; when it is away the worker is behind until it has caught up."""
+        reply = self._send(settlement, age_s=0.0)
         try:
-            cooldown_ms = await reply_of(telling)
+            cooldown_ms = await reply_of(reply)
         except StoreUnavailable:
             return
         if cooldown_ms:
@@ -341,16 +341,16 @@ class KeyPool:
             _log.warning("%s for %.1f s", settlement.verdict.effect, int(cooldown_ms) / 1000, extra=facts)
 
     def _send(self, settlement: Settlement, *, age_s: float) -> Reply:
-        """Tells Redis. What fails at once makes the worker behind at once, before another settlement overtakes it."""
-        telling = self._shared.settle(settlement, age_s=age_s)
-        if telling.done():
-            self._note_told(settlement, telling)
+        """Sends it to Redis. If that fails at once, the worker is behind before another settlement overtakes it."""
+        reply = self._shared.settle(settlement, age_s=age_s)
+        if reply.done():
+            self._note_sent(settlement, reply)
         else:
-            telling.add_done_callback(partial(self._note_told, settlement))
-        return telling
+            reply.add_done_callback(partial(self._note_sent, settlement))
+        return reply
 
-    def _note_told(self, settlement: Settlement, telling: "asyncio.Future[int]") -> None:
-        error = StoreUnavailable() if telling.cancelled() else telling.exception()
+    def _note_sent(self, settlement: Settlement, reply: "asyncio.Future[int]") -> None:
+        error = StoreUnavailable() if reply.cancelled() else reply.exception()
         if error is not None:
             if is_absence(error):
                 self._behind.set()
@@ -374,8 +374,8 @@ class KeyPool:
                 self._behind.clear()
                 break
             now = time.monotonic()
-            tellings = [self._send(settlement, age_s=now - settlement.at_s) for settlement in missed]
-            for outcome in await asyncio.gather(*tellings, return_exceptions=True):
+            sent = [self._send(settlement, age_s=now - settlement.at_s) for settlement in missed]
+            for outcome in await asyncio.gather(*sent, return_exceptions=True):
                 if isinstance(outcome, StoreUnavailable) and is_absence(outcome):
                     raise outcome
         self._alone = False

@@ -18,7 +18,7 @@ PoeFailed, StreamCut, PoeTimeout none                  until it is known who was
 – it failed to take the files    none                  neither key nor bot had a part in it (``UPLOAD_FAILED``)
 ProviderLimited                  cool account for bot  a guess that doubles
 KeyRefused, said by a bot        doubt account         as for OutOfPoints (``judge_words``)
-any of these, said by a bot that cool account for bot  1 minute (``judge_hearsay``)
+any of these, said by a bot that cool account for bot  1 minute (``judge_untrusted``)
 Poe does not list
 PoeUnreachable, Dropped          none                  nothing was answered, so nothing is known (``UNREACHED``)
 anything else                    none
@@ -79,7 +79,7 @@ _SUBSCRIPTION_COOLDOWN_S: Final = 3600.0
 _DOUBT_S: Final = 25.0
 #: Longest cooldown of an account for a bot that goes on to refuse it, whatever the balance or other accounts say.
 _REFUSED_CAP_S: Final = 3600.0
-_HEARSAY_COOLDOWN_S: Final = 60.0
+_UNTRUSTED_COOLDOWN_S: Final = 60.0
 
 ANSWERED: Final = Verdict("answered", "clear")
 ABANDONED: Final = Verdict("abandoned")
@@ -116,13 +116,13 @@ def judge_words(error: PoeError) -> Verdict:
     return judge(error)
 
 
-def judge_hearsay(error: PoeError) -> Verdict:
+def judge_untrusted(error: PoeError) -> Verdict:
     """The verdict when a bot that Poe does not list says something about the key or its account.
 
     A server bot's author writes its error texts. So the account cools down for this bot alone, whatever they say:
     nobody can take keys from others with a bot of their own.
     """
-    return Verdict(error.kind, "cool account for bot", guess=_fixed(_HEARSAY_COOLDOWN_S))
+    return Verdict(error.kind, "cool account for bot", guess=_fixed(_UNTRUSTED_COOLDOWN_S))
 
 
 def _fixed(cooldown_s: float) -> Cooldown:

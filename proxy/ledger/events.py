@@ -80,7 +80,7 @@ class EventLog:
         flat = tuple(str(part) for pair in {"kind": kind, **where, **facts}.items() for part in pair)
         if once_in_s and self._is_repeated(flat, once_in_s):
             return
-        self._tell(_Event(flat, self._clock()))
+        self._send(_Event(flat, self._clock()))
 
     def _is_repeated(self, flat: tuple[str, ...], once_in_s: float) -> bool:
         now = self._clock()
@@ -92,21 +92,21 @@ class EventLog:
         self._noted_at[flat] = now
         return False
 
-    def _tell(self, event: _Event) -> None:
+    def _send(self, event: _Event) -> None:
         late_ms = round((self._clock() - event.at_s) * 1000)
         late = ("late_ms", str(late_ms)) if late_ms >= 1 else ()
-        telling = self._store.run(_NOTE_EVENT, [self._store.keys.events], [*event.facts, *late])
-        telling.add_done_callback(lambda told: self._keep_if_untold(event, told))
+        sending = self._store.run(_NOTE_EVENT, [self._store.keys.events], [*event.facts, *late])
+        sending.add_done_callback(lambda reply: self._keep_if_unsent(event, reply))
 
-    def _keep_if_untold(self, event: _Event, told: "asyncio.Future[Any]") -> None:
-        if told.cancelled() or is_absence(told.exception()):
+    def _keep_if_unsent(self, event: _Event, reply: "asyncio.Future[Any]") -> None:
+        if reply.cancelled() or is_absence(reply.exception()):
             self._unsent.append(event)
-        elif told.exception() is not None:
-            _log.error("an event is lost", exc_info=told.exception())
+        elif reply.exception() is not None:
+            _log.error("an event is lost", exc_info=reply.exception())
 
     def _note_outage(self, away_s: float) -> None:
         unsent, self._unsent = self._unsent, deque(maxlen=_MAX_UNSENT)
-        self._tell(_Event(("kind", "redis_lost", "where", self._where), self._clock() - away_s))
+        self._send(_Event(("kind", "redis_lost", "where", self._where), self._clock() - away_s))
         for event in unsent:
-            self._tell(event)
+            self._send(event)
         self.note("redis_back", here=True, away_ms=round(away_s * 1000))

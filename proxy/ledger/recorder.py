@@ -29,7 +29,7 @@ _MAX_BATCH: Final = 32
 #: How long entries gather for a call, in seconds: one of 32 costs Redis 45 µs an entry, one of a single entry 135 µs.
 _GATHER_S: Final = 0.02
 #: Entries kept while Redis is away; about 150 MB. Beyond it the oldest are lost.
-MAX_UNTOLD: Final = 100_000
+MAX_UNSENT: Final = 100_000
 #: How soon entries that could not be told are tried again, in seconds.
 _TRY_AGAIN_S: Final = 0.2
 #: How long a worker that ends goes on telling, in seconds.
@@ -59,7 +59,7 @@ class Recorder:
         self._worker = secrets.token_hex(6)
         self._number = 0
         self._unsent: deque[_Numbered] = deque()
-        self._telling: asyncio.Task[None] | None = None
+        self._sending: asyncio.Task[None] | None = None
         self._is_losing = False
         self._is_closed = False
 
@@ -69,20 +69,20 @@ class Recorder:
             _log.error("requests are missing from the ledger", extra={"requests": 1, "request_id": entry.request_id})
             return
         self._number += 1
-        if len(self._unsent) >= MAX_UNTOLD:
+        if len(self._unsent) >= MAX_UNSENT:
             self._lose_oldest()
         self._unsent.append(_Numbered(self._number, entry, self._clock()))
-        if self._telling is None or self._telling.done():
-            self._telling = asyncio.get_running_loop().create_task(self._tell_all())
+        if self._sending is None or self._sending.done():
+            self._sending = asyncio.get_running_loop().create_task(self._send_all())
 
     async def close(self) -> None:
-        """Tells what is left, for a second at most."""
+        """Sends what is left, for a second at most."""
         self._is_closed = True
-        if self._telling is None:
+        if self._sending is None:
             return
-        await asyncio.wait({self._telling}, timeout=_CLOSE_S)
-        self._telling.cancel()
-        await asyncio.gather(self._telling, return_exceptions=True)
+        await asyncio.wait({self._sending}, timeout=_CLOSE_S)
+        self._sending.cancel()
+        await asyncio.gather(self._sending, return_exceptions=True)
         if self._unsent:
             _log.error("requests are missing from the ledger", extra={"requests": len(self._unsent)})
 
@@ -90,19 +90,19 @@ class Recorder:
         self._unsent.popleft()
         if not self._is_losing:
             self._is_losing = True
-            _log.error("the ledger loses its oldest requests until redis is back", extra={"kept": MAX_UNTOLD})
+            _log.error("the ledger loses its oldest requests until redis is back", extra={"kept": MAX_UNSENT})
 
-    async def _tell_all(self) -> None:
+    async def _send_all(self) -> None:
         while self._unsent:
             if len(self._unsent) < _MAX_BATCH:
                 await asyncio.sleep(_GATHER_S)
             batch = list(islice(self._unsent, _MAX_BATCH))
-            told = self._send(batch)
-            await asyncio.wait({told})
-            if told.cancelled() or is_absence(told.exception()):
+            reply = self._send(batch)
+            await asyncio.wait({reply})
+            if reply.cancelled() or is_absence(reply.exception()):
                 await asyncio.sleep(_TRY_AGAIN_S)
             else:
-                self._forget(batch, told)
+                self._forget(batch, reply)
 
     def _send(self, batch: Sequence[_Numbered]) -> "asyncio.Future[int]":
         names, now = self._store.keys, self._clock()
@@ -113,11 +113,11 @@ class Recorder:
             [names.prefix, self._worker, batch[-1].number, *values],
         )
 
-    def _forget(self, batch: Sequence[_Numbered], told: "asyncio.Future[int]") -> None:
+    def _forget(self, batch: Sequence[_Numbered], reply: "asyncio.Future[int]") -> None:
         """Redis has recorded the batch, or what it could of it."""
-        if (error := told.exception()) is not None:  # the script failed, and would again
+        if (error := reply.exception()) is not None:  # the script failed, and would again
             _log.error("requests are missing from the ledger", exc_info=error, extra={"requests": len(batch)})
-        elif told.result():
+        elif reply.result():
             _log.error("counts are missing from the ledger: something else stands in their place in redis")
             self._store.mend()
         while self._unsent and self._unsent[0].number <= batch[-1].number:

@@ -45,10 +45,10 @@ class StreamReader:
 
     async def _read(self, stream: str, count: int, before: str) -> list[StreamEntry]:
         found = await self._reports.get_newest(stream, count, before=f"({before}" if before else "+")
-        return [_told(entry_id, facts) for entry_id, facts in found]
+        return [_entry(entry_id, facts) for entry_id, facts in found]
 
 
-def _told(entry_id: str, fields: Mapping[str, str]) -> StreamEntry:
+def _entry(entry_id: str, fields: Mapping[str, str]) -> StreamEntry:
     facts = {name: _value(name, text) for name, text in fields.items()}
     late_ms = facts.pop("late_ms", 0)
     at_ms = int(entry_id.partition("-")[0]) - (late_ms if isinstance(late_ms, int) else 0)

@@ -82,9 +82,9 @@ class EventTranslator:
         "_reasoning",
         "_refusal",
         "_room",
+        "_stated_reason",
         "_thinking",
         "_thinks_anew",
-        "_told",
         "_told_thoughts",
         "held_bytes",
     )
@@ -111,7 +111,7 @@ class EventTranslator:
         self._links = FileLinks(limit)
         self._files: list[File] = []
         self._calls = calls
-        self._told: FinishReason = "stop"
+        self._stated_reason: FinishReason = "stop"
         #: Whether text without a bracket is answer, goes out as it is, and need not be looked at before it has.
         self._is_plain = False
         self._passed: list[str] = []
@@ -131,14 +131,14 @@ class EventTranslator:
     @property
     def finish_reason(self) -> FinishReason:
         """Why the answer ended, if it ended now."""
-        if self._told == "stop" and self._calls:
+        if self._stated_reason == "stop" and self._calls:
             return "tool_calls"
-        return self._told
+        return self._stated_reason
 
     @property
     def is_empty(self) -> bool:
         """Whether nothing came that a caller could do anything with, and no reason why."""
-        return not self.held_bytes and not self._passed and not self._calls and self._told == "stop"
+        return not self.held_bytes and not self._passed and not self._calls and self._stated_reason == "stop"
 
     def pass_on(self, texts: list[str]) -> bool:
         """Takes in texts that came together if they go out as they are; they are to be fed if not.
@@ -212,7 +212,7 @@ class EventTranslator:
         if not self._thinking.in_answer:
             deltas += self._let(self._thinking.finish())
         deltas += self._content_delta(self._links.finish())
-        if self._calls and self._told == "stop":  # what was cut off is not made whole
+        if self._calls and self._stated_reason == "stop":  # what was cut off is not made whole
             deltas += self._calls.finish()
         return deltas
 
@@ -341,7 +341,7 @@ class EventTranslator:
 
     def _read(self, chunk: PoeChunk) -> list[Delta]:
         """An OpenAI chunk: text, thoughts, a refusal, calls, and why it ended."""
-        self._told = chunk.finish_reason or self._told
+        self._stated_reason = chunk.finish_reason or self._stated_reason
         deltas: list[Delta] = []
         if chunk.reasoning:
             if self._told_thoughts is None:

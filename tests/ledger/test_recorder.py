@@ -254,7 +254,7 @@ async def test_what_waited_for_redis_tells_how_late_it_is(ledger: Ledger) -> Non
 async def test_beyond_the_bound_the_oldest_are_lost_with_one_line(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(recorder_module, "MAX_UNTOLD", 10)
+    monkeypatch.setattr(recorder_module, "MAX_UNSENT", 10)
     recorder, store = ledger.recorder()
     store.available = False
     with caplog.at_level(logging.ERROR, logger=recorder_module.__name__):

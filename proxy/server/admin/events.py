@@ -9,7 +9,7 @@ from sanic import Blueprint, HTTPResponse, Request
 from proxy.core.failures import InvalidRequest
 from proxy.server.admin.bodies import choice_in, count_in, query_of
 from proxy.server.admin.context import json_answer, open_admin_context
-from proxy.server.admin.shapes import request_json, told_json
+from proxy.server.admin.shapes import request_json, stream_entry_json
 
 blueprint = Blueprint("admin_events")
 
@@ -32,7 +32,7 @@ async def read_events(request: Request) -> HTTPResponse:
     context = await open_admin_context(request)
     query = query_of(request, ("count", "before"))
     events = await context.streams.events(count_in(query, default=50, most=_MOST), before=_before_in(query))
-    return json_answer({"events": [told_json(told) for told in events]})
+    return json_answer({"events": [stream_entry_json(told) for told in events]})
 
 
 def _before_in(query: Mapping[str, str]) -> str:

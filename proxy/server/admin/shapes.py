@@ -34,14 +34,14 @@ def client_json(state: ClientState, *, now_ms: int) -> dict[str, Any]:
     }
 
 
-def told_json(told: StreamEntry) -> dict[str, Any]:
+def stream_entry_json(entry: StreamEntry) -> dict[str, Any]:
     """One entry of the trail or of the events."""
-    return {"id": told.entry_id, "at_ms": told.at_ms, **told.facts}
+    return {"id": entry.entry_id, "at_ms": entry.at_ms, **entry.facts}
 
 
-def request_json(told: StreamEntry) -> dict[str, Any]:
+def request_json(entry: StreamEntry) -> dict[str, Any]:
     """One request of the trail, with whether its caller brought its end about."""
-    return {**told_json(told), "refused": is_refusal(str(told.facts.get("outcome", "")))}
+    return {**stream_entry_json(entry), "refused": is_refusal(str(entry.facts.get("outcome", "")))}
 
 
 def _client_state(record: ClientRecord, now_ms: int) -> str:
