@@ -13,7 +13,16 @@ from bench.measure import Upstream
 from bench.peers import Peer, RunningPeer
 from bench.processes import NotStartedError
 from bench.results import Results
-from bench.themes import DIRECT, THEMES, Plan, Round, measure_ceiling, measure_stream_memory, warm_up
+from bench.themes import (
+    DIRECT,
+    THEMES,
+    Plan,
+    Round,
+    measure_ceiling,
+    measure_long_prompt_memory,
+    measure_stream_memory,
+    warm_up,
+)
 
 FULL: Final = Plan(
     rounds=5,
@@ -47,6 +56,12 @@ QUICK: Final = Plan(
 )
 
 Start = Callable[[Peer], AbstractContextManager[RunningPeer]]
+
+#: What is measured of a process that has done nothing before.
+_ON_FRESH_PEERS: Final[dict[str, Callable[[Round], Awaitable[None]]]] = {
+    "memory of a stream": measure_stream_memory,
+    "memory of a long prompt": measure_long_prompt_memory,
+}
 
 
 async def measure_all(
@@ -93,11 +108,12 @@ async def _measure_round(peer: Peer, turn: Round, number: int, say: Callable[[st
 
 
 async def _measure_fresh(peer: Peer, start: Start, upstream: Upstream, plan: Plan, results: Results) -> None:
-    try:
-        with start(peer) as running:
-            await _attempt(peer, "memory of a stream", measure_stream_memory, Round(running, upstream, plan, results))
-    except NotStartedError as error:
-        results.gaps[peer.name]["memory of a stream"] = str(error)
+    for what, measure in _ON_FRESH_PEERS.items():
+        try:
+            with start(peer) as running:
+                await _attempt(peer, what, measure, Round(running, upstream, plan, results))
+        except NotStartedError as error:
+            results.gaps[peer.name][what] = str(error)
 
 
 async def _attempt(peer: Peer, what: str, measure: Callable[[Round], Awaitable[None]], turn: Round) -> None:

@@ -23,7 +23,8 @@ event in a write of its own, without pause. Tools: pieces of a call's arguments.
 Open streams: an event every 20 ms in each, and with more than 50 streams so much slower that all together say no \
 more than 2,500 a second; 2,000 at 20 ms would be 100,000, more than a core can relay. Their events are spread evenly.
 A silent stream: growth of a fresh process's memory by {SILENT_STREAMS} streams that said one event (as many as were \
-open in time), shared pages split between processes; the kernel's buffers are not in it.
+open in time), shared pages split between processes; the kernel's buffers are not in it. The same with \
+long prompts, and what the process keeps of it when these streams have ended.
 First text: percentiles over the answers of all rounds, less the same percentile of the upstream's own."""
 
 #: With less of what the upstream sent meanwhile, a peer did not keep up.

@@ -76,15 +76,29 @@ async def drip_cost(peer: RunningPeer, upstream: Upstream, *, streams: int, for_
     return DripCost(chunks, after["events"] - before["events"], spent)
 
 
-async def bytes_per_stream(
+@dataclass(frozen=True, slots=True)
+class StreamMemory:
+    """What open streams take of a peer's memory, in bytes.
+
+    Attributes:
+        each: growth while they are open, by stream.
+        kept: growth that is left when all have ended, of all of them.
+    """
+
+    each: float
+    kept: int
+
+
+async def stream_memory(
     peer: RunningPeer,
     upstream: Upstream,
     *,
     streams: int,
     within_s: float,
+    prompt_kb: int = 1,
     resident: Callable[[RunningPeer], int] = memory,
-) -> float:
-    """Growth of the peer's memory while streams are open that said one event and are silent since, by stream.
+) -> StreamMemory:
+    """Growth of the peer's memory by streams that said one event and are silent since, and when they have ended.
 
     Takes as many of ``streams`` as were open within ``within_s``. The peer must be fresh: a process keeps what it once
     had and gives it to its next streams, whose growth is nearly nothing then.
@@ -95,10 +109,11 @@ async def bytes_per_stream(
     async with open_streams(peer, upstream, "silent", min(_WARM_UP, streams), within_s):
         pass
     before = resident(peer)
-    async with open_streams(peer, upstream, "silent", streams, within_s) as tally:
+    async with open_streams(peer, upstream, "silent", streams, within_s, prompt_kb=prompt_kb) as tally:
         if tally.opened < min(_FEWEST, streams):
             raise TooSlowError(f"opened {tally.opened} of {streams} streams in {within_s:.0f} s")
-        return (resident(peer) - before) / tally.opened
+        each = (resident(peer) - before) / tally.opened
+    return StreamMemory(each, resident(peer) - before)
 
 
 @dataclass(slots=True)
@@ -110,14 +125,14 @@ class OpenTally(Tally):
 
 @asynccontextmanager
 async def open_streams(
-    peer: RunningPeer, upstream: Upstream, bot: str, count: int, within_s: float
+    peer: RunningPeer, upstream: Upstream, bot: str, count: int, within_s: float, *, prompt_kb: int = 1
 ) -> AsyncIterator[OpenTally]:
     """Up to ``count`` streams that said their first event, open until the context ends; then all must end whole.
 
     After ``within_s`` no more are opened. Raises WrongAnswerError, also when not every event arrived once.
     """
     tally = OpenTally()
-    query = build_query(peer.endpoint, bot, 1)
+    query = build_query(peer.endpoint, bot, prompt_kb)
     streams: list[Connection] = []
     before = await upstream.counts()
     ended = False

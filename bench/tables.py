@@ -7,7 +7,7 @@ from rich.table import Table
 
 from bench.results import Results
 from bench.streams import drip_ms
-from bench.themes import AT_ONCE, PROMPTS_KB
+from bench.themes import AT_ONCE, LONG_PROMPT_KB, LONG_PROMPT_STREAMS, PROMPTS_KB
 
 #: Numbers of open streams that have a column.
 STREAMS: Final = (1, 50, 500, 2000)
@@ -40,6 +40,8 @@ TABLES: Final[dict[str, dict[str, tuple[str, int]]]] = {
             for streams in STREAMS
         },
         "stream_memory_kb": ("a silent\nstream, KB", 1),
+        "long_prompt_stream_memory_kb": (f"the same,\n{LONG_PROMPT_KB} KB prompt", 1),
+        "long_prompt_kept_mb": (f"{LONG_PROMPT_STREAMS} of these,\nended, MB", 1),
         "memory_mb": ("the program\nafter it all, MB", 0),
     },
     "First text: added to the upstream's own wait, ms": {

@@ -10,13 +10,16 @@ from bench.peers import RunningPeer, Theme
 from bench.redis_stats import read_redis_stats
 from bench.results import Results
 from bench.shapes import BURST
-from bench.streams import TooSlowError, bytes_per_stream, drip_cost
+from bench.streams import StreamMemory, TooSlowError, drip_cost, stream_memory
 
 PROMPTS_KB: Final = (1, 20, 200)
 #: A request with the largest prompt may cost more than its chunks: their slope needs more answers to show.
 _LONGER: Final = 2
 AT_ONCE: Final = 50
 SILENT_STREAMS: Final = 400
+#: Streams whose prompts are as long as a coding agent's.
+LONG_PROMPT_STREAMS: Final = 200
+LONG_PROMPT_KB: Final = 400
 #: The name under which the upstream itself stands in the results, asked by the load generator with nobody between.
 DIRECT: Final = "direct"
 
@@ -169,13 +172,26 @@ async def measure_resident(turn: Round) -> None:
 
 async def measure_stream_memory(turn: Round) -> None:
     """Memory of a silent stream; ``turn.peer`` is fresh."""
+    if grown := await _grown(turn, "memory of a stream", SILENT_STREAMS, prompt_kb=1):
+        turn.add("stream_memory_kb", grown.each / 1e3)
+
+
+async def measure_long_prompt_memory(turn: Round) -> None:
+    """The same of streams with long prompts, and what is left of it when they have ended; ``turn.peer`` is fresh."""
+    if grown := await _grown(turn, "memory of a long prompt", LONG_PROMPT_STREAMS, prompt_kb=LONG_PROMPT_KB):
+        turn.add("long_prompt_stream_memory_kb", grown.each / 1e3)
+        turn.add("long_prompt_kept_mb", grown.kept / 1e6)
+
+
+async def _grown(turn: Round, what: str, streams: int, *, prompt_kb: int) -> StreamMemory | None:
     await warm_up(turn)
     try:
-        size = await bytes_per_stream(turn.peer, turn.upstream, streams=SILENT_STREAMS, within_s=turn.plan.opening_s)
+        return await stream_memory(
+            turn.peer, turn.upstream, streams=streams, within_s=turn.plan.opening_s, prompt_kb=prompt_kb
+        )
     except TooSlowError as error:
-        turn.results.gaps[turn.peer.name]["memory of a stream"] = str(error)
-        return
-    turn.add("stream_memory_kb", size / 1e3)
+        turn.results.gaps[turn.peer.name][what] = str(error)
+        return None
 
 
 #: In this order, all on the peer that was started first; ``memory`` has a part of its own on a fresh one.

@@ -12,7 +12,7 @@ from bench.load import WrongAnswerError
 from bench.measure import Upstream, throughput
 from bench.peers import POE_END, Endpoint, RunningPeer
 from bench.shapes import MARK
-from bench.streams import TooSlowError, bytes_per_stream, drip_cost, drip_ms, open_streams
+from bench.streams import TooSlowError, drip_cost, drip_ms, open_streams, stream_memory
 from bench.upstream import Upstream as UpstreamProtocol
 
 
@@ -82,23 +82,23 @@ async def relaying(relay: Relay) -> AsyncIterator[Relay]:
 
 async def test_memory_of_a_stream_is_the_growth_by_all_that_are_open(upstream: Upstream) -> None:
     async with relaying(Relay(upstream.port)) as relay:
-        size = await bytes_per_stream(relay.peer, upstream, streams=120, within_s=60, resident=relay.resident)
+        grown = await stream_memory(relay.peer, upstream, streams=120, within_s=60, resident=relay.resident)
 
-    assert size == 300
+    assert (grown.each, grown.kept) == (300, 0)
     assert relay.most_open == 120
 
 
 async def test_memory_is_told_of_those_streams_that_could_be_opened(upstream: Upstream) -> None:
     async with relaying(Relay(upstream.port, most=70)) as relay:
-        size = await bytes_per_stream(relay.peer, upstream, streams=120, within_s=1.5, resident=relay.resident)
+        grown = await stream_memory(relay.peer, upstream, streams=120, within_s=1.5, resident=relay.resident)
 
-    assert size == 300
+    assert grown.each == 300
 
 
 async def test_memory_of_a_few_streams_is_not_told(upstream: Upstream) -> None:
     async with relaying(Relay(upstream.port, most=45)) as relay:
         with pytest.raises(TooSlowError, match="opened 45 of 120 streams"):
-            await bytes_per_stream(relay.peer, upstream, streams=120, within_s=1.5, resident=relay.resident)
+            await stream_memory(relay.peer, upstream, streams=120, within_s=1.5, resident=relay.resident)
 
 
 async def test_every_stream_ends_when_it_was_measured(upstream: Upstream) -> None:
