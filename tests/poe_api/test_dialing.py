@@ -80,7 +80,7 @@ async def test_a_lone_request_dials_again_after_longer_and_longer_pauses(dialer:
 
     assert await waiting == 1
     for pause_s, least_s in zip(network.pauses_s(), (0.2, 0.4, 0.8), strict=False):
-        assert least_s <= pause_s < least_s + 0.35
+        assert least_s - 0.002 <= pause_s < least_s + 0.35  # uvloop counts in whole milliseconds
     assert dialer.is_up
 
 
