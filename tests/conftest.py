@@ -33,8 +33,9 @@ hypothesis_settings.load_profile("ci")
 gc.disable()
 
 
-def pytest_collection_finish() -> None:
-    """Switches the garbage collector on again, for what the tests make."""
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop() -> None:
+    """Switches the garbage collector on again, for what the tests make; also in the process that collects nothing."""
     gc.collect()
     gc.freeze()
     gc.enable()

@@ -1,1 +1,1 @@
-"""The vocabulary between clients and Poe, without a wire format: deltas of an answer, and its usage. Pure."""
+"""The vocabulary between clients and Poe, without a wire format: deltas of an answer, its usage, and failures. Pure."""

@@ -16,8 +16,8 @@ import httptools
 
 from proxy.core.failures import PoeFailed, PoeTimeout, StreamCut
 from proxy.poe_api.turns import TurnQueue
+from proxy.poe_api.unacknowledged import has_unacknowledged
 from proxy.poe_api.unreached import Dropped
-from proxy.poe_api.unread import has_unread
 
 #: The head of an answer may be so large.
 _MAX_HEAD_BYTES: Final = 64 * 1024
@@ -340,7 +340,7 @@ class Connection(asyncio.Protocol):
 
     def eof_received(self) -> None:
         """There will be no answer any more, so what is not sent yet needs no sending."""
-        if not self._has_head and has_unread(self._transport):
+        if not self._has_head and has_unacknowledged(self._transport):
             self._was_taken = False
         if self._transport.get_write_buffer_size():
             self.close()

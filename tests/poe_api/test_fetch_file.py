@@ -75,6 +75,7 @@ async def test_a_file_that_is_not_surely_at_poe_is_not_asked_for(client: PoeClie
     with pytest.raises(PoeFailed) as caught:
         await client.fetch_file(url, max_bytes=10)
 
+    assert caught.value.kind == "upstream_error"
     assert "not at Poe" in caught.value.message
 
 

@@ -17,7 +17,7 @@ from proxy.clients.admin import ClientAdmin, ClientState
 from proxy.ledger.streams import StreamReader
 from proxy.settings import Settings
 from proxy.store.redis import RedisStore
-from tests.support.scripted_poe import CUT, DONE, Asked, Reply, ScriptedPoe, answer, error_event, failure, text
+from tests.support.scripted_poe import CUT, DONE, META, Asked, Reply, ScriptedPoe, answer, error_event, failure, text
 from tests.support.serving import http, sdk, serving
 from tests.support.waiting import wait_until
 
@@ -248,17 +248,20 @@ async def test_what_is_reserved_is_what_answers_usually_have(proxy: str, admin: 
 
 
 async def test_max_tokens_caps_what_is_reserved(proxy: str, admin: ClientAdmin, poe: ScriptedPoe) -> None:
+    """Of thirty at once as many are let in as fit with what they may use; all others are refused before one ends."""
     _, token = await admin.create("laptop", {"tokens_per_day": 200})
-    poe.script = counting = Counting(lambda _: answer("word " * 100))
+    may_answer, fit = asyncio.Event(), 200 // 17
+    poe.script = counting = Counting(lambda _: Reply([META, may_answer, text("word " * 100), DONE]))
 
     async with http(proxy, token.text) as client:
-        answers = await asyncio.gather(*(client.post(CHAT, json=BODY | {"max_tokens": 10}) for _ in range(30)))
+        asking = [asyncio.create_task(client.post(CHAT, json=BODY | {"max_tokens": 10})) for _ in range(30)]
+        await wait_until(lambda: sum(one.done() for one in asking) == 30 - fit, "those that do not fit are refused")
+        may_answer.set()
+        answers = await asyncio.gather(*asking)
 
     used = sum(one.json()["usage"]["total_tokens"] for one in answers if one.status_code == 200)
-    assert counting.most <= 200 // 17
-    assert (
-        used <= 200 + 17 - 13
-    )  # one that asks when all others have ended may have what is left, 13, though it wants 17
+    assert counting.came == fit
+    assert used <= 200
 
 
 async def test_each_choice_has_its_prompt_counted(proxy: str, admin: ClientAdmin, poe: ScriptedPoe) -> None:

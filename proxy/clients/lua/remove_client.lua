@@ -3,7 +3,7 @@
 -- KEYS 1 client     hash of the client
 --      2 clients    set of the public ids of all clients
 --      3 minute     zset of its newest requests
---      4 permits      zset of its requests under way
+--      4 permits    zset of its requests under way
 --      5 held       hash of what these hold
 --      6 waiting    hash of its requests that wait for a place
 -- ARGV 1 public id

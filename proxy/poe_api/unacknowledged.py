@@ -6,7 +6,7 @@ import termios
 from array import array
 
 
-def has_unread(transport: asyncio.Transport) -> bool:
+def has_unacknowledged(transport: asyncio.Transport) -> bool:
     """Whether a part of what was sent is still here, or not acknowledged by the server's system."""
     waiting = array("i", [0])
     fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, waiting)
