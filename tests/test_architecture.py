@@ -12,18 +12,21 @@ ROOT: Final = Path(__file__).parents[1]
 MODULES: Final = {str(path.relative_to(ROOT)): path for path in sorted((ROOT / "proxy").rglob("*.py"))}
 MAX_LINES: Final = 400
 
+#: Packages whose own packages are layers: none knows the inside of its siblings.
+HOUSES: Final = {"dialects", "upstreams"}
+UPSTREAMS: Final = {"upstreams.transport", "upstreams.poe_account", "upstreams.poe_bot"}
+DIALECTS: Final = {"dialects.openai_chat", "dialects.openai_completions", "dialects.openai_images"}
 BELOW_THE_GATEWAY: Final = {
     "durations",
     "core",
     "credentials",
     "settings",
-    "openai_api",
     "store",
-    "poe_api",
-    "translator",
+    "answer",
     "keypool",
     "clients",
     "ledger",
+    *UPSTREAMS,
 }
 
 #: layer → the layers it may import besides itself; each stands below it, so there are no circles.
@@ -39,15 +42,40 @@ LAYERS: Final[dict[str, set[str]]] = {
     "settings": {"urls", "credentials", "setting_names"},
     "pdeathsig": set(),
     "outcomes": {"core"},
-    "openai_api": {"core"},
+    "dialects": set(),
+    "dialects.bodies": {"core"},
+    "dialects.streams": {"core"},
+    "dialects.openai": {"core"},
+    "dialects.openai_chat": {"core", "dialects.bodies", "dialects.streams", "dialects.openai"},
+    "dialects.openai_completions": {
+        "core",
+        "dialects.bodies",
+        "dialects.streams",
+        "dialects.openai",
+        "dialects.openai_chat",
+    },
+    "dialects.openai_images": {"core", "dialects.bodies", "dialects.openai_chat"},
+    "answer": {"core"},
+    "upstreams": set(),
+    "upstreams.transport": {"proxy", "core"},
+    "upstreams.poe_account": {"core"},
+    "upstreams.poe_bot": {"core", "answer", "dialects.openai_chat", "upstreams.transport", "upstreams.poe_account"},
     "store": {"core", "pdeathsig"},
-    "poe_api": {"proxy", "core"},
-    "translator": {"core", "openai_api", "poe_api"},
     "clients": {"core", "credentials", "tokens", "store"},
     "keypool": {"core", "outcomes", "credentials", "store", "clients"},
     "ledger": {"core", "outcomes", "settings", "store"},
-    "gateway": BELOW_THE_GATEWAY,
-    "server": {"proxy", "urls", "outcomes", "gateway", *BELOW_THE_GATEWAY},
+    "gateway": {"dialects.openai_chat", "dialects.openai_images", *BELOW_THE_GATEWAY},
+    "server": {
+        "proxy",
+        "urls",
+        "outcomes",
+        "gateway",
+        "dialects.bodies",
+        "dialects.streams",
+        "dialects.openai",
+        *DIALECTS,
+        *BELOW_THE_GATEWAY,
+    },
     "demo": set(),
     "cli": {
         "proxy",
@@ -56,7 +84,7 @@ LAYERS: Final[dict[str, set[str]]] = {
         "credentials",
         "settings",
         "store",
-        "poe_api",
+        "upstreams.poe_bot",
         "keypool",
         "clients",
         "ledger",
@@ -68,10 +96,10 @@ LAYERS: Final[dict[str, set[str]]] = {
 
 #: third-party library → the layers that know it. The gateway knows none.
 OWNERS: Final[dict[str, set[str]]] = {
-    "aiohttp": {"poe_api"},
-    "yarl": {"poe_api"},
-    "httptools": {"poe_api"},
-    "aiohappyeyeballs": {"poe_api"},
+    "aiohttp": {"upstreams.transport", "upstreams.poe_bot"},
+    "yarl": {"upstreams.transport", "upstreams.poe_bot"},
+    "httptools": {"upstreams.transport"},
+    "aiohappyeyeballs": {"upstreams.transport"},
     "fastapi_poe": {"demo"},
     "fastapi": {"demo"},
     "sse_starlette": {"demo"},
@@ -82,17 +110,26 @@ OWNERS: Final[dict[str, set[str]]] = {
     "sanic": {"server"},
     "uvloop": {"server"},
     "prometheus_client": {"server"},
-    "splintr": {"translator"},
-    "filetype": {"translator"},
-    "jsonschema": {"translator"},
-    "referencing": {"translator"},
-    "regex": {"translator"},
+    "splintr": {"answer"},
+    "filetype": {"upstreams.poe_bot"},
+    "jsonschema": {"answer"},
+    "referencing": {"answer"},
+    "regex": {"answer"},
     "click": {"cli", "demo"},
     "rich": {"cli"},
-    "pydantic": {"openai_api", "settings"},
-    "pydantic_core": {"openai_api"},
+    "pydantic": {"dialects.bodies", *DIALECTS, "settings"},
+    "pydantic_core": {"dialects.bodies"},
     "pydantic_settings": {"settings"},
-    "orjson": {"openai_api", "poe_api", "ledger", "server", "cli"},
+    "orjson": {
+        "dialects.bodies",
+        "dialects.openai",
+        *DIALECTS,
+        "upstreams.transport",
+        "upstreams.poe_bot",
+        "ledger",
+        "server",
+        "cli",
+    },
 }
 
 
@@ -115,13 +152,17 @@ def _may_import(layer: str, name: str) -> bool:
     top, _, rest = name.partition(".")
     if top != "proxy":
         return top in sys.stdlib_module_names or layer in OWNERS.get(top, set())
-    imported = rest.partition(".")[0]
-    return imported == layer or (imported if imported in LAYERS else "proxy") in LAYERS[layer]
+    imported = _layer_among(rest.split("."))
+    return imported == layer or imported in LAYERS[layer]
 
 
 def _layer_of(module: str) -> str:
-    parts = Path(module).with_suffix("").parts[1:]
-    return "proxy" if parts == ("__init__",) else parts[0]
+    return _layer_among([part for part in Path(module).with_suffix("").parts[1:] if part != "__init__"])
+
+
+def _layer_among(parts: list[str]) -> str:
+    layer = ".".join(parts[:2] if parts and parts[0] in HOUSES else parts[:1])
+    return layer if layer in LAYERS else "proxy"
 
 
 @pytest.mark.parametrize("module", MODULES)
@@ -158,6 +199,7 @@ def test_a_module_says_what_it_is_for_and_stays_short(module: str) -> None:
         ("clients", "from proxy import gateway"),
         ("server", "from proxy.demo.bots import BOTS"),
         ("demo", "from proxy.settings import Settings"),
+        ("upstreams.transport", "from proxy.upstreams.poe_bot.faults import fault_of_event"),
         ("gateway", "def f():\n    import orjson"),
         ("cli", "if True:\n    from redis.asyncio import Redis"),
         ("server", "import a_library_that_nobody_owns"),

@@ -2,10 +2,10 @@
 
 import pytest
 
+from proxy.answer.bad_answers import AnswerTooLarge, EmptyAnswer, NotTheJsonAskedFor
 from proxy.core import failures
 from proxy.outcomes import CLIENT_LIMITS, is_failure, is_refusal, refusals_in
 from proxy.server.observability.call_log import Outcome
-from proxy.translator.bad_answers import AnswerTooLarge, EmptyAnswer, NotTheJsonAskedFor
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,9 @@ from proxy.cli.configuration import settings_or_exit
 from proxy.cli.shared_state import open_reports
 from proxy.core.failures import PoeError, StoreUnavailable
 from proxy.credentials import PoeKey
-from proxy.poe_api.client import PoeClient, Timeouts
 from proxy.server.process.startup import warnings_of
 from proxy.settings import Settings
+from proxy.upstreams.poe_bot.client import PoeClient, Timeouts
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final, NamedTuple
 
+from proxy.answer.bad_answers import EmptyAnswer
 from proxy.clients.limits import ClientRefused
 from proxy.core.deltas import Batch, ContentDeltas, Delta
 from proxy.core.failures import (
@@ -33,14 +34,13 @@ from proxy.keypool.verdict import (
     ABANDONED,
     ANSWERED,
 )
-from proxy.poe_api.answer import Answer
-from proxy.poe_api.client import PoeClient
-from proxy.poe_api.doubtful import RefusedWithoutReason
-from proxy.poe_api.events import Event, Text, Texts
-from proxy.poe_api.query import Query, build_query_body
-from proxy.translator.bad_answers import EmptyAnswer
-from proxy.translator.reply import ChoiceTranslator
-from proxy.translator.tools import without_tools
+from proxy.upstreams.poe_bot.answer_stream import Answer
+from proxy.upstreams.poe_bot.choice_translator import ChoiceTranslator
+from proxy.upstreams.poe_bot.client import PoeClient
+from proxy.upstreams.poe_bot.doubtful import RefusedWithoutReason
+from proxy.upstreams.poe_bot.events import Event, Text, Texts
+from proxy.upstreams.poe_bot.query import Query, build_query_body
+from proxy.upstreams.poe_bot.tools import without_tools
 
 #: What a client is told to wait when keys are ready again already, or nobody knows.
 _SOONEST_RETRY_S = 1.0

@@ -8,7 +8,7 @@ from proxy.clients.limits import RateLimitStatus
 from proxy.clients.tokens import Client
 from proxy.core.deltas import Batch
 from proxy.core.usage import Usage
-from proxy.openai_api.request import ChatCompletionRequest
+from proxy.dialects.openai_chat.request import ChatCompletionRequest
 
 #: Brings a batch to the client, and waits until it has gone out.
 Show = Callable[[Batch], Awaitable[None]]

@@ -15,12 +15,12 @@ from fnmatch import fnmatchcase
 from typing import Any, Final
 
 from proxy.core.failures import ModelNotFound, PoeError, StoreUnavailable
+from proxy.dialects.openai_chat.response import ModelCard
 from proxy.gateway.similar_names import similar_names
-from proxy.openai_api.response import ModelCard
-from proxy.poe_api.bots import Bot, parse_bot
-from proxy.poe_api.client import PoeClient, encode_bot_name
-from proxy.poe_api.unreached import PoeUnreachable
 from proxy.store.redis import RedisStore
+from proxy.upstreams.poe_account.models import Bot, parse_bot
+from proxy.upstreams.poe_bot.client import PoeClient, encode_bot_name
+from proxy.upstreams.transport.unreached import PoeUnreachable
 
 _log = logging.getLogger(__name__)
 

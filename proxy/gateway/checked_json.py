@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 
+from proxy.answer.bad_answers import NotTheJsonAskedFor
 from proxy.core.deltas import (
     Batch,
     ContentDelta,
@@ -12,10 +13,9 @@ from proxy.core.deltas import (
 )
 from proxy.gateway.attempts import Attempts
 from proxy.gateway.call import Show
-from proxy.poe_api.query import Message, Query
-from proxy.translator.bad_answers import NotTheJsonAskedFor
-from proxy.translator.reply import ChoiceTranslator
-from proxy.translator.structured import JsonFormat, NotAsAsked
+from proxy.upstreams.poe_bot.choice_translator import ChoiceTranslator
+from proxy.upstreams.poe_bot.query import Message, Query
+from proxy.upstreams.poe_bot.structured import JsonFormat, NotAsAsked
 
 
 class CheckedJson:

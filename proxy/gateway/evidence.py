@@ -5,6 +5,7 @@ A failure says something about somebody, and often only the next attempt tells a
 
 from typing import Any, Final, NamedTuple
 
+from proxy.answer.bad_answers import EmptyAnswer
 from proxy.core.failures import Blame, PoeError, PoeFailed
 from proxy.keypool.lease import Lease
 from proxy.keypool.verdict import (
@@ -18,10 +19,9 @@ from proxy.keypool.verdict import (
     judge_untrusted,
     judge_words,
 )
-from proxy.poe_api.dialing import Dialer
-from proxy.poe_api.doubtful import RefusedHere, RefusedWithoutReason
-from proxy.poe_api.unreached import Dropped, PoeUnreachable
-from proxy.translator.bad_answers import EmptyAnswer
+from proxy.upstreams.poe_bot.doubtful import RefusedHere, RefusedWithoutReason
+from proxy.upstreams.transport.dialing import Dialer
+from proxy.upstreams.transport.unreached import Dropped, PoeUnreachable
 
 #: How many keys must fail alike within one request for the bot to be blamed.
 _KEYS_TO_BLAME_A_BOT: Final = 2

@@ -8,14 +8,14 @@ from typing import Final
 from proxy.clients.tokens import Client
 from proxy.core.failures import NoPicture
 from proxy.core.usage import Usage
+from proxy.dialects.openai_chat.response import Gathered
+from proxy.dialects.openai_images.as_chat import chat_of_image
+from proxy.dialects.openai_images.request import ImageRequest
 from proxy.gateway.call import ChatCall
 from proxy.gateway.catalogue import Catalogue
 from proxy.gateway.relay import Relay
-from proxy.openai_api.images import ImageRequest
-from proxy.openai_api.response import Gathered
-from proxy.poe_api.client import PoeClient
-from proxy.translator.files import picture_urls
-from proxy.translator.legacy_completions import chat_of_image
+from proxy.upstreams.poe_bot.client import PoeClient
+from proxy.upstreams.poe_bot.file_links import picture_urls
 
 #: The bot that makes images when a request names none.
 _DEFAULT_BOT: Final = "GPT-Image-1"

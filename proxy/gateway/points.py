@@ -13,7 +13,7 @@ from typing import Final
 from proxy.core.failures import KeyRefused, PoeError, StoreUnavailable
 from proxy.credentials import PoeKey
 from proxy.ledger.points import PointsLedger, QueryCost
-from proxy.poe_api.client import PoeClient
+from proxy.upstreams.poe_bot.client import PoeClient
 
 _log = logging.getLogger(__name__)
 

@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from proxy.answer.token_counts import Encoder, TokenCounter
 from proxy.clients.limits import Caller, Demand
 from proxy.core.deltas import (
     Batch,
@@ -18,6 +19,7 @@ from proxy.core.deltas import (
 )
 from proxy.core.failures import ModelNotFound
 from proxy.core.usage import Usage
+from proxy.dialects.openai_chat.request import ChatCompletionRequest
 from proxy.gateway.attempts import Attempts, Failover, OptionalTools, Upstream
 from proxy.gateway.call import ChatCall, Push, Show
 from proxy.gateway.catalogue import Catalogue
@@ -27,12 +29,10 @@ from proxy.gateway.key_source import CallerKey, KeySource, PoolKeySource
 from proxy.gateway.usual_output import UsualOutput
 from proxy.keypool.pool import KeyPool
 from proxy.keypool.tool_refusals import ToolRefusals
-from proxy.openai_api.request import ChatCompletionRequest
-from proxy.poe_api.query import Query, build_query_body
-from proxy.translator.parameters import Schemas
-from proxy.translator.reply import ChoiceTranslator
-from proxy.translator.request import Plan, build_plan
-from proxy.translator.usage import Encoder, TokenCounter
+from proxy.upstreams.poe_bot.choice_translator import ChoiceTranslator
+from proxy.upstreams.poe_bot.parameters import Schemas
+from proxy.upstreams.poe_bot.plan import Plan, build_plan
+from proxy.upstreams.poe_bot.query import Query, build_query_body
 
 #: A short answer has so many characters at most, in so many pieces.
 _SHORT: Final = 2_000

@@ -22,10 +22,10 @@ from urllib.parse import urlsplit
 
 from proxy.core.failures import InvalidRequest, StoreUnavailable
 from proxy.credentials import PoeKey
-from proxy.poe_api.attachments import Attachment, EmbeddedFile, FileToAttach, RemoteFile
-from proxy.poe_api.embedded import Inspected, inspect_embedded
-from proxy.poe_api.upload import UploadClient
 from proxy.store.redis import RedisStore
+from proxy.upstreams.poe_bot.attachments import Attachment, EmbeddedFile, FileToAttach, RemoteFile
+from proxy.upstreams.poe_bot.embedded import Inspected, inspect_embedded
+from proxy.upstreams.poe_bot.upload import UploadClient
 
 _KEPT_S: Final = 3 * 24 * 3600
 #: How long a worker goes by what it read in Redis: an entry there does not tell its age.

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from sanic import Config, Sanic
 
+from proxy.answer.token_counts import TokenCounter
 from proxy.clients.managed import ManagedClients
 from proxy.clients.tokens import ClientRegistry
 from proxy.gateway.attempts import Failover, Upstream
@@ -29,10 +30,6 @@ from proxy.ledger.events import EventLog
 from proxy.ledger.points import PointsLedger
 from proxy.ledger.recorder import Recorder
 from proxy.ledger.usage import Month, UsageReader
-from proxy.poe_api.client import PoeClient, Timeouts
-from proxy.poe_api.dialing import Dialer
-from proxy.poe_api.http1 import Connection
-from proxy.poe_api.upload import UploadClient
 from proxy.server.http.answer_budget import AnswerBudget
 from proxy.server.http.body_budget import BodyBudget
 from proxy.server.observability.call_log import CallLog
@@ -42,7 +39,10 @@ from proxy.server.process.drain import Drain
 from proxy.server.single_flight import SingleFlight, SingleFlightByName
 from proxy.settings import Settings
 from proxy.store.redis import RedisStore
-from proxy.translator.usage import TokenCounter
+from proxy.upstreams.poe_bot.client import PoeClient, Timeouts
+from proxy.upstreams.poe_bot.upload import UploadClient
+from proxy.upstreams.transport.dialing import Dialer
+from proxy.upstreams.transport.http1 import Connection
 
 #: The Sanic application as this package types it.
 App = Sanic[Config, SimpleNamespace]

@@ -8,7 +8,7 @@ import pytest
 import proxy.gateway.relay  # noqa: F401 - loads the layers that have failures of their own
 from proxy.core import failures
 from proxy.core.failures import ProxyError
-from proxy.openai_api.errors import FORMS
+from proxy.dialects.openai.errors import FORMS
 
 _ROW: Final = re.compile(r"(?m)^([ │├└─]*)([A-Z]\w+) +([a-z]\w+) +([a-z_]+) +(yes|no)$")
 _INDENT: Final = len("├─ ")

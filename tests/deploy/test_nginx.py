@@ -15,7 +15,7 @@ from cluster.front import CONFIGURATION, build_configuration, nginx_command, run
 from cluster.processes import MissingProgramError, find_program, free_port
 from proxy.core import failures
 from proxy.credentials import parse_access_tokens
-from proxy.openai_api.errors import FORMS
+from proxy.dialects.openai.errors import FORMS
 from proxy.settings import Settings
 from tests.support.scripted_poe import DONE, Reply, ScriptedPoe, text
 from tests.support.serving import make_settings, serving

@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
+from proxy.answer.token_counts import Encoder, load_encoding
 from proxy.core.deltas import Batch, Delta
-from proxy.openai_api.response import ChunkWriter
-from proxy.poe_api.events import Event, EventDecoder
-from proxy.poe_api.query import Message, Query
-from proxy.translator.reply import ChoiceTranslator
-from proxy.translator.request import Plan
-from proxy.translator.tools import ToolSet
-from proxy.translator.usage import Encoder, load_encoding
+from proxy.dialects.openai_chat.response import ChunkWriter
+from proxy.upstreams.poe_bot.choice_translator import ChoiceTranslator
+from proxy.upstreams.poe_bot.events import Event, EventDecoder
+from proxy.upstreams.poe_bot.plan import Plan
+from proxy.upstreams.poe_bot.query import Message, Query
+from proxy.upstreams.poe_bot.tools import ToolSet
 from tests.support.scripted_poe import event, replace, text
 
 SLICES, COMPARED, SLICE = 24, 6, 1000

@@ -18,10 +18,10 @@ from proxy.core.failures import InvalidRequest, KeyRefused, PoeFailed
 from proxy.credentials import PoeKey
 from proxy.gateway import uploads as uploads_module
 from proxy.gateway.uploads import Uploads
-from proxy.poe_api.attachments import Attachment, EmbeddedFile, FileToAttach, RemoteFile
-from proxy.poe_api.embedded import Inspected, inspect_embedded
-from proxy.poe_api.upload import UploadClient
 from proxy.store.redis import RedisStore
+from proxy.upstreams.poe_bot.attachments import Attachment, EmbeddedFile, FileToAttach, RemoteFile
+from proxy.upstreams.poe_bot.embedded import Inspected, inspect_embedded
+from proxy.upstreams.poe_bot.upload import UploadClient
 from tests.support.scripted_poe import Asked, Reply, ScriptedPoe, accept_upload, failure
 from tests.support.waiting import wait_until
 

@@ -16,9 +16,9 @@ from proxy.core.failures import PoeFailed
 from proxy.credentials import PoeKey
 from proxy.gateway.points import PointsReader
 from proxy.ledger.points import LATE_MS, PointsLedger, QueryCost
-from proxy.poe_api.client import PoeClient, Timeouts
-from proxy.poe_api.points import parse_spent_page
 from proxy.store.redis import RedisStore
+from proxy.upstreams.poe_account.points import parse_spent_page
+from proxy.upstreams.poe_bot.client import PoeClient, Timeouts
 from tests.support.scripted_poe import ScriptedPoe
 
 KEYS = [PoeKey("one", "me"), PoeKey("two", "me"), PoeKey("three")]

@@ -19,8 +19,8 @@ from typing import Any, Final
 
 import pytest
 
-from proxy.poe_api.events import EventDecoder
-from proxy.translator.thinking import Parted, ThinkingSplitter
+from proxy.upstreams.poe_bot.events import EventDecoder
+from proxy.upstreams.poe_bot.thinking import Parted, ThinkingSplitter
 from tests.speed.counting import Count, Counter
 from tests.speed.measure import Counts, measure, table
 from tests.speed.reference import instructions, scale

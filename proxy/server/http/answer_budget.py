@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable, Collection
 from typing import Any, Final
 
+from proxy.answer.bad_answers import TooManyAnswers
 from proxy.server.process.drain import Drain
-from proxy.translator.bad_answers import TooManyAnswers
 
 _log = logging.getLogger(__name__)
 

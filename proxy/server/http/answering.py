@@ -5,8 +5,8 @@ import logging
 from sanic import Request
 
 from proxy.core.failures import ProxyError
+from proxy.dialects.openai_chat.response import Gathered
 from proxy.gateway.call import ChatCall
-from proxy.openai_api.response import Gathered
 from proxy.server.context import Worker
 from proxy.server.http.sse import EventStream, Writer
 from proxy.server.observability.call_log import Outcome

@@ -15,7 +15,7 @@ from sanic.exceptions import (
 )
 
 from proxy.core import failures
-from proxy.openai_api.errors import error_body, status_of
+from proxy.dialects.openai.errors import error_body, status_of
 from proxy.server.context import App
 from proxy.server.http.content_encoding import ACCEPTED
 from proxy.server.http.rate_limit_headers import note_refusal

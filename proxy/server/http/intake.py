@@ -11,8 +11,8 @@ from sanic import Request
 
 from proxy.clients.tokens import Client
 from proxy.core.failures import BodyTooLarge
+from proxy.dialects.bodies.validation import is_large
 from proxy.gateway.call import ChatCall
-from proxy.openai_api.validation import is_large
 from proxy.server.context import Worker
 from proxy.server.http.body_budget import BodyShare
 from proxy.server.http.body_reader import read_body

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from proxy.core.failures import ClientLimited, ProxyError
+from proxy.dialects.openai.errors import status_of
 from proxy.gateway.call import ChatCall, RelayRecord
 from proxy.gateway.catalogue import Catalogue
 from proxy.ledger.entry import Entry
 from proxy.ledger.recorder import Recorder
-from proxy.openai_api.errors import status_of
 from proxy.server.observability.log_facts import FactsRecord
 from proxy.server.observability.metrics import OTHER_MODEL, Metrics
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 from sanic import Request
 
 from proxy.core.failures import MethodNotAllowed, ProxyError, RouteNotFound
-from proxy.openai_api.errors import status_of
+from proxy.dialects.openai.errors import status_of
 from proxy.server.observability.request_count import is_call, route_of
 
 _log = logging.getLogger("proxy.request")

@@ -10,11 +10,11 @@ from typing import Final
 
 from proxy.gateway.uploads import Uploads
 from proxy.keypool.pool import KeyPool
-from proxy.poe_api.dialing import Dialer
-from proxy.poe_api.http1 import Connection
 from proxy.server.http.answer_budget import AnswerBudget
 from proxy.server.observability.metrics import Metrics
 from proxy.store.redis import RedisStore
+from proxy.upstreams.transport.dialing import Dialer
+from proxy.upstreams.transport.http1 import Connection
 
 _EVERY_S: Final = 0.5
 #: Every so many looks the keys are counted: that asks Redis, which some pay for by the command. Scrapes come as often.

@@ -9,10 +9,10 @@ import signal
 import socket
 from multiprocessing.connection import Connection
 
+from proxy.answer.token_counts import load_encoding
 from proxy.server.observability.metrics import WorkerFiles
 from proxy.server.process.worker import serve_worker
 from proxy.settings import Settings
-from proxy.translator.usage import load_encoding
 
 # Service managers send these to every process at once. They are not for the template, and a worker sees to them itself.
 signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})

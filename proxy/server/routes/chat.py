@@ -5,9 +5,9 @@ import time
 
 from sanic import Blueprint, HTTPResponse, Request
 
+from proxy.dialects.openai_chat.request import ChatCompletionRequest, parse_chat_request
+from proxy.dialects.openai_chat.response import ChunkWriter, completion_body
 from proxy.gateway.call import ChatCall
-from proxy.openai_api.request import ChatCompletionRequest, parse_chat_request
-from proxy.openai_api.response import ChunkWriter, completion_body
 from proxy.server.context import Worker
 from proxy.server.http.answering import gather, stream
 from proxy.server.http.auth import authenticate

@@ -5,15 +5,16 @@ import time
 
 from sanic import Blueprint, HTTPResponse, Request
 
+from proxy.dialects.openai_completions.as_chat import chat_of_completion
+from proxy.dialects.openai_completions.request import parse_completion_request
+from proxy.dialects.openai_completions.response import CompletionWriter, text_completion_body
 from proxy.gateway.call import ChatCall
-from proxy.openai_api.completions import CompletionWriter, parse_completion_request, text_completion_body
 from proxy.server.context import Worker
 from proxy.server.http.answering import gather, stream
 from proxy.server.http.auth import authenticate
 from proxy.server.http.intake import take_in
 from proxy.server.observability.call_span import call_span
 from proxy.server.routes import add_api_route
-from proxy.translator.legacy_completions import chat_of_completion
 
 blueprint = Blueprint("completions")
 

@@ -4,7 +4,8 @@ import time
 
 from sanic import Blueprint, HTTPResponse, Request
 
-from proxy.openai_api.images import ImageRequest, images_body, parse_image_request
+from proxy.dialects.openai_images.request import ImageRequest, parse_image_request
+from proxy.dialects.openai_images.response import images_body
 from proxy.server.context import Worker
 from proxy.server.http.auth import authenticate
 from proxy.server.http.intake import take_in

@@ -5,7 +5,7 @@ from urllib.parse import unquote
 import orjson
 from sanic import Blueprint, HTTPResponse, Request
 
-from proxy.openai_api.response import model_list_body
+from proxy.dialects.openai_chat.response import model_list_body
 from proxy.server.context import Worker
 from proxy.server.http.auth import authenticate
 from proxy.server.routes import add_api_route

@@ -10,8 +10,8 @@ import httpx
 import pytest
 
 from proxy.clients.tokens import Client as AuthenticatedClient
+from proxy.dialects.openai_chat.request import parse_chat_request
 from proxy.gateway.call import ChatCall
-from proxy.openai_api.request import parse_chat_request
 from proxy.server.http.answer_budget import UNREAD_BYTES, AnswerBudget
 from proxy.server.process.drain import Drain
 from proxy.settings import Settings

@@ -16,13 +16,13 @@ import pytest
 from openai import AsyncOpenAI
 
 from proxy.core.failures import InvalidRequest, TooManyBodies, UnsupportedEncoding
-from proxy.openai_api import validation
-from proxy.openai_api.request import ChatMessage, parse_chat_request
-from proxy.poe_api.query import build_query_body
+from proxy.dialects.bodies import validation
+from proxy.dialects.openai_chat.request import ChatMessage, parse_chat_request
 from proxy.server.http.body_budget import BodyBudget, BodyShare
 from proxy.server.http.content_encoding import decoded, encoding_of
 from proxy.settings import Settings
-from proxy.translator.request import build_plan
+from proxy.upstreams.poe_bot.plan import build_plan
+from proxy.upstreams.poe_bot.query import build_query_body
 from tests.support.scripted_poe import ScriptedPoe
 from tests.support.serving import http, serving
 from tests.support.waiting import wait_until
@@ -251,8 +251,8 @@ def test_much_text_is_written_in_pieces_wherever_it_is(monkeypatch: pytest.Monke
     asked = parse_chat_request(
         json.dumps({"messages": [*said, {"role": "assistant", "tool_calls": calls}, *results]}).encode()
     )
-    monkeypatch.setattr("proxy.poe_api.query._LONG_CHARACTERS", 10**9)
-    monkeypatch.setattr("proxy.translator.tools._LONG_CHARACTERS", 10**9)
+    monkeypatch.setattr("proxy.upstreams.poe_bot.query._LONG_CHARACTERS", 10**9)
+    monkeypatch.setattr("proxy.upstreams.poe_bot.tools._LONG_CHARACTERS", 10**9)
     whole = build_query_body(build_plan(asked).query)
     monkeypatch.undo()
     sizes = list[int]()

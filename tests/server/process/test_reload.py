@@ -8,9 +8,9 @@ from typing import Any, cast
 import pytest
 
 from proxy.clients.tokens import Client
+from proxy.dialects.openai_chat.request import ChatCompletionRequest
 from proxy.gateway.call import ChatCall
 from proxy.ledger.streams import StreamReader
-from proxy.openai_api.request import ChatCompletionRequest
 from proxy.server.context import App
 from proxy.server.observability.call_log import Ended, Outcome
 from proxy.server.process.lifecycle import Lifecycle

@@ -1,0 +1,1 @@
+"""What OpenAI's APIs have in common: the statuses and types of errors. Pure."""

@@ -1,0 +1,1 @@
+"""OpenAI's chat completions, and its list of models. Pure."""

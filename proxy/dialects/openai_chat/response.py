@@ -1,0 +1,299 @@
+"""Answers as clients expect them: completions, stream chunks, model lists and error bodies, as bytes. Pure.
+
+Shapes: https://platform.openai.com/docs/api-reference/chat/object and …/chat/streaming; thinking goes into
+``reasoning_content``, the field that DeepSeek's API made common. A stream's chunks differ only in a few bytes, so
+everything around those is built once a stream.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import orjson
+
+from proxy.core.deltas import (
+    Batch,
+    ContentDelta,
+    ContentDeltas,
+    Delta,
+    Finish,
+    FinishReason,
+    ReasoningDelta,
+    RefusalDelta,
+    ToolCallDelta,
+)
+from proxy.core.failures import ProxyError
+from proxy.core.usage import Usage
+from proxy.dialects.openai.errors import error_body
+from proxy.dialects.streams.lines import MAX_DELTA_CHARACTERS, short, with_whole_lines
+
+PING: Final = b": ping\n\n"
+DONE: Final = b"data: [DONE]\n\n"
+
+
+#: What a text in an array takes at least, its quotes and what stands between two of them included.
+_LEAST_IN_ARRAY: Final = len(b'"."') + len(b",\n  ")
+
+#: Of which an answer may have as many as of texts. Not as ``A | B``, which is built anew each time.
+_MANY_BESIDES_TEXT: Final = (ToolCallDelta, ReasoningDelta)
+
+
+class ChunkWriter:
+    """The server-sent events of one streamed completion.
+
+    The first chunk of each choice carries the role; all chunks share one id and one ``created``.
+    """
+
+    __slots__ = ("_after", "_before", "_head", "_include_usage", "_opened", "_usage_null")
+
+    def __init__(self, *, completion_id: str, created: int, model: str, include_usage: bool) -> None:
+        self._include_usage = include_usage
+        self._usage_null = b',"usage":null' if include_usage else b""
+        self._head = b'data: {"id":%b,"object":"chat.completion.chunk","created":%d,"model":%b,"choices":[' % (
+            orjson.dumps(completion_id),
+            created,
+            with_whole_lines(orjson.dumps(model)),
+        )
+        self._before = self._head + b'{"index":0,"delta":{"content":'
+        self._after = b'},"logprobs":null,"finish_reason":null}]' + self._usage_null + b"}\n\n"
+        self._opened: set[int] = set()
+
+    def opening(self) -> bytes:
+        """The first chunk of the first choice, when it must go out before anything else is known."""
+        return self._open(0, b"null")
+
+    def write(self, batch: Batch) -> bytes:
+        """The chunks for these deltas, and an opening before the first ones; Usage brings the end.
+
+        Each delta gets a chunk; ``parts_of`` makes long ones short.
+        """
+        choice, deltas = batch
+        chunks = [] if choice in self._opened else [self._open_up_to(choice, deltas[0])]
+        chunks += [self._chunks(choice, delta) for delta in deltas]
+        return b"".join(chunks)
+
+    def write_texts(self, texts: list[str]) -> bytes:
+        """The chunks for more text of the first choice, which is open already: what nearly every chunk is.
+
+        Many are written as one array, whose line feeds can be nowhere but between two (``burst`` in bench).
+        """
+        if len(texts) == 1:
+            text = orjson.dumps(texts[0])
+            if len(text) <= MAX_DELTA_CHARACTERS:  # bytes, of which a text has no fewer than characters
+                return self._before + (text if text.isascii() else with_whole_lines(text)) + self._after
+        array = orjson.dumps(texts, option=orjson.OPT_INDENT_2)
+        may_be_long = len(array) > MAX_DELTA_CHARACTERS + _LEAST_IN_ARRAY * len(texts)
+        if may_be_long and (pieces := short(texts)) is not texts:
+            array = orjson.dumps(pieces, option=orjson.OPT_INDENT_2)
+        array = array[4:-2] if array.isascii() else with_whole_lines(array[4:-2])
+        return self._before + array.replace(b",\n  ", self._after + self._before) + self._after
+
+    def error(self, error: ProxyError) -> bytes:
+        """The event that ends a failed stream. No ``[DONE]`` follows, so that clients raise."""
+        return b"data: " + with_whole_lines(error_body(error)) + b"\n\n"
+
+    def _open_up_to(self, choice: int, first: Delta) -> bytes:
+        """The openings of a choice and of those before it: OpenAI's own client takes them in order only."""
+        if not choice:
+            return self._open(0, _first_content(first))
+        before = [self._open(lower, b"null") for lower in range(choice) if lower not in self._opened]
+        return b"".join([*before, self._open(choice, _first_content(first))])
+
+    def _open(self, choice: int, content: bytes) -> bytes:
+        self._opened.add(choice)
+        return self._chunk(choice, b'{"role":"assistant","content":%b,"refusal":null}' % content)
+
+    def _chunks(self, choice: int, delta: Delta) -> bytes:
+        if isinstance(delta, ContentDelta):
+            return self._texts(choice, [delta.text])
+        if isinstance(delta, ContentDeltas):
+            return self._texts(choice, delta.texts)
+        if isinstance(delta, _MANY_BESIDES_TEXT):
+            return self._chunk(choice, with_whole_lines(_besides_text(delta)))
+        if isinstance(delta, Finish):
+            return self._chunk(choice, b"{}", b'"%b"' % delta.reason.encode())
+        if isinstance(delta, Usage):
+            return self._end(delta)
+        return self._chunk(choice, with_whole_lines(_besides_text(delta)))
+
+    def _texts(self, choice: int, texts: list[str]) -> bytes:
+        if not choice:
+            return self.write_texts(texts)
+        return b"".join(
+            [self._chunk(choice, b'{"content":%b}' % with_whole_lines(orjson.dumps(text))) for text in short(texts)]
+        )
+
+    def _chunk(self, choice: int, delta: bytes, finish_reason: bytes = b"null") -> bytes:
+        return b'%b{"index":%d,"delta":%b,"logprobs":null,"finish_reason":%b}]%b}\n\n' % (
+            self._head,
+            choice,
+            delta,
+            finish_reason,
+            self._usage_null,
+        )
+
+    def _end(self, usage: Usage) -> bytes:
+        if not self._include_usage:
+            return DONE
+        return self._head + b'],"usage":%b}\n\n' % orjson.dumps(usage_json(usage)) + DONE
+
+
+def _besides_text(delta: ReasoningDelta | RefusalDelta | ToolCallDelta) -> bytes:
+    """The ``delta`` of a chunk."""
+    if isinstance(delta, ReasoningDelta):
+        return b'{"reasoning_content":%b}' % orjson.dumps(delta.text)
+    if isinstance(delta, RefusalDelta):
+        return b'{"refusal":%b}' % orjson.dumps(delta.text)
+    if not delta.id:  # nearly all of them
+        return b'{"tool_calls":[{"index":%d,"function":{"arguments":%b}}]}' % (
+            delta.position,
+            orjson.dumps(delta.arguments),
+        )
+    return b'{"tool_calls":[%b]}' % orjson.dumps(_call_json(delta))
+
+
+def _first_content(delta: Delta) -> bytes:
+    """Null where thoughts or calls come first: there may be no text at all, and then the content is null."""
+    return b"null" if isinstance(delta, ReasoningDelta | RefusalDelta | ToolCallDelta) else b'""'
+
+
+@dataclass(slots=True)
+class _Call:
+    id: str
+    name: str
+    arguments: str
+
+
+@dataclass(slots=True)
+class Choice:
+    """One whole choice, gathered from its deltas."""
+
+    text: list[str] = field(default_factory=list)
+    reasoning: list[str] = field(default_factory=list)
+    refusal: list[str] = field(default_factory=list)
+    calls: dict[int, _Call] = field(default_factory=dict)
+    reason: FinishReason | None = None
+
+    def add(self, delta: Delta) -> None:
+        """Takes in one delta."""
+        match delta:
+            case ContentDelta(text):
+                self.text.append(text)
+            case ContentDeltas(texts):
+                self.text += texts
+            case ReasoningDelta(text):
+                self.reasoning.append(text)
+            case RefusalDelta(text):
+                self.refusal.append(text)
+            case ToolCallDelta(position, call_id, name, arguments):
+                self.calls.setdefault(position, _Call(call_id, name, "")).arguments += arguments
+            case Finish(reason):
+                self.reason = reason
+            case Usage():
+                pass
+
+    def message(self) -> dict[str, Any]:
+        """OpenAI's ``message`` object. Content is null where there is none beside thoughts, calls or a refusal."""
+        text = "".join(self.text)
+        beside = bool(self.calls or self.reasoning or self.refusal)
+        message: dict[str, Any] = {
+            "role": "assistant",
+            "content": None if beside and not text else text,
+            "refusal": "".join(self.refusal) or None,
+        }
+        if self.reasoning:
+            message["reasoning_content"] = "".join(self.reasoning)
+        if self.calls:
+            message["tool_calls"] = [
+                {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+                for _, call in sorted(self.calls.items())
+            ]
+        return message
+
+    def as_json(self, index: int) -> dict[str, Any]:
+        """OpenAI's ``choice`` object."""
+        if self.reason is None:
+            raise ValueError("a choice without a Finish is not whole")
+        return {"index": index, "message": self.message(), "logprobs": None, "finish_reason": self.reason}
+
+
+class Gathered:
+    """A whole answer, gathered from the batches that a stream would carry."""
+
+    def __init__(self) -> None:
+        self.choices: dict[int, Choice] = {}
+        self._usage: Usage | None = None
+
+    @property
+    def usage(self) -> Usage:
+        """The counts the answer ended with. Raises ValueError: it did not end."""
+        if self._usage is None:
+            raise ValueError("an answer without its Usage is not whole")
+        return self._usage
+
+    def add(self, batch: Batch) -> None:
+        """Takes in one batch."""
+        choice = self.choices.setdefault(batch.choice, Choice())
+        for delta in batch.deltas:
+            choice.add(delta)
+            if isinstance(delta, Usage):
+                self._usage = delta
+
+    async def take(self, batch: Batch) -> None:
+        """The same, for those who show batches."""
+        self.add(batch)
+
+    def in_order(self) -> list[tuple[int, Choice]]:
+        """The choices with their indexes."""
+        return sorted(self.choices.items())
+
+
+def completion_body(*, completion_id: str, created: int, model: str, answer: Gathered) -> bytes:
+    """A whole completion."""
+    return orjson.dumps(
+        {
+            "id": completion_id,
+            "object": "chat.completion",
+            "created": created,
+            "model": model,
+            "choices": [choice.as_json(index) for index, choice in answer.in_order()],
+            "usage": usage_json(answer.usage),
+        }
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCard:
+    """One entry of the model list; ``created`` in Unix seconds."""
+
+    id: str
+    created: int
+    owned_by: str
+
+    def as_json(self) -> dict[str, Any]:
+        """OpenAI's ``model`` object."""
+        return {"id": self.id, "object": "model", "created": self.created, "owned_by": self.owned_by}
+
+
+def model_list_body(cards: Iterable[ModelCard]) -> bytes:
+    """The answer to ``GET /v1/models``."""
+    return orjson.dumps({"object": "list", "data": [card.as_json() for card in cards]})
+
+
+def usage_json(usage: Usage) -> dict[str, Any]:
+    """OpenAI's ``usage`` object."""
+    return {
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "total_tokens": usage.prompt_tokens + usage.completion_tokens,
+        "prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 0},
+        "completion_tokens_details": {"reasoning_tokens": usage.reasoning_tokens, "audio_tokens": 0},
+    }
+
+
+def _call_json(call: ToolCallDelta) -> dict[str, Any]:
+    """An entry of a chunk's ``tool_calls``."""
+    if not call.id:
+        return {"index": call.position, "function": {"arguments": call.arguments}}
+    function = {"name": call.name, "arguments": call.arguments}
+    return {"index": call.position, "id": call.id, "type": "function", "function": function}

@@ -1,1 +1,0 @@
-"""The dialect that clients speak: requests, answers, chunks and error bodies of OpenAI's API. Pure."""

@@ -1,1 +1,0 @@
-"""Between the two dialects: OpenAI requests become Poe queries, Poe events become OpenAI deltas. Pure."""

@@ -1,0 +1,1 @@
+"""The services that answer, and how bytes reach them."""

@@ -1,0 +1,267 @@
+"""What Poe's statuses, error types and words mean: the one place where message text is read.
+
+A fault is looked up by its machine-readable type first, then by Poe's words, then by HTTP status. Out of
+points stands before rate limit everywhere, because "no points" also arrives as 429. Sources of the
+words: recorded answers and issue threads of other proxies; Poe documents only the statuses.
+"""
+
+import email.utils
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+import orjson
+
+from proxy.core.failures import (
+    FeatureRefused,
+    KeyRefused,
+    ModelNotFound,
+    OutOfPoints,
+    PoeError,
+    PoeFailed,
+    PoeTimeout,
+    PromptTooLong,
+    RateLimited,
+    RefusedByBot,
+    RefusedByPolicy,
+    SubscriptionRequired,
+)
+from proxy.upstreams.poe_bot.doubtful import ProviderLimited, RefusedHere, RefusedWithoutReason
+from proxy.upstreams.poe_bot.events import EventDecoder, Failure
+from proxy.upstreams.poe_bot.wording import message_of
+
+#: Longest Retry-After believed.
+MAX_RETRY_AFTER_S: Final = 86_400.0
+_MAX_SAID = 300
+#: Whose words a caller reads. What comes as an event may be the bot's author's.
+_POE: Final = "Poe"
+_THE_BOT: Final = "the bot"
+
+_BY_TYPE: Final[dict[str, type[PoeError]]] = {
+    "insufficient_fund": OutOfPoints,
+    "insufficient_quota": OutOfPoints,
+    "insufficient_credits": OutOfPoints,
+    "insufficient_points": OutOfPoints,
+    "subscription_required": SubscriptionRequired,
+    "rate_limit_error": RateLimited,
+    "rate_limit_exceeded": RateLimited,
+    "authentication_error": KeyRefused,
+    "invalid_api_key": KeyRefused,
+    "not_found_error": ModelNotFound,
+    "model_not_found": ModelNotFound,
+    "bot_not_api_accessible": ModelNotFound,
+    "model_not_accessible_for_this_key": ModelNotFound,
+    "user_message_too_long": PromptTooLong,
+    "context_length_exceeded": PromptTooLong,
+    "request_too_large": PromptTooLong,
+    "moderation_error": RefusedByPolicy,
+    "privacy_authorization_error": RefusedByPolicy,
+    "user_caused_error": RefusedByBot,
+    "unsupported_feature_for_model": FeatureRefused,
+    "timeout_error": PoeTimeout,
+}
+
+#: Without words of Poe's: what the kind's own message would not say.
+_MESSAGES: Final = {
+    "privacy_authorization_error": "This model needs an authorization that the Poe account has not given.",
+}
+
+_BY_WORDS: Final[tuple[tuple[re.Pattern[str], type[PoeError]], ...]] = tuple(
+    (re.compile(words, re.IGNORECASE), fault)
+    for words, fault in (
+        (r"(requires?|needs?) an active poe subscription", SubscriptionRequired),
+        (r"used up your points|enough points|needs more points|insufficient (funds?|points|credits)", OutOfPoints),
+        (r"exceeded rate limit|rate limit (exceeded|reached)|too many requests", RateLimited),
+        (r"(incorrect|invalid) api key", KeyRefused),
+        (r"bot does not exist|cannot access private bots|does not support api access", ModelNotFound),
+        (r"does not exist or you do not have access|^model \S+ not found", ModelNotFound),
+        (r"(does not|doesn't|do not|don't|cannot|can't) support (the )?(use of )?(tool|function)", FeatureRefused),
+        (r"(tool|function)s?( use| calls?| calling)? (is|are) (currently )?not (supported|available)", FeatureRefused),
+        (r"that support tool use", FeatureRefused),
+        (r"(message|prompt|input) (is )?too long|maximum context length|context window", PromptTooLong),
+    )
+)
+
+#: What words say more exactly than that the caller is at fault.
+_OF_THE_REQUEST: Final = (FeatureRefused, PromptTooLong)
+
+#: How Poe itself says in an event that an account is limited. Other words come from a bot or its provider.
+_POES_LIMIT: Final = re.compile(r"exceeded rate limit", re.IGNORECASE)
+
+#: What a 400 or 403 says that is about the key or its account; others may be answered.
+_ABOUT_THE_KEY: Final = re.compile(
+    r"credit balance|\bbilling\b|permission"
+    r"|(this|your|the) (api )?(key|account|plan|organi[sz]ation|project|subscription)\b"
+    r"|(available|enabled|allowed|permitted|authori[sz]ed|supported) (for|to|on|in|with|by) (this|your|the) \w+",
+    re.IGNORECASE,
+)
+#: What a 403 says that is about the request: asked again with another account it would be refused again.
+_ABOUT_THE_REQUEST: Final = re.compile(
+    r"polic(y|ies)|moderat|safety|content|violat|flagged|inappropriate|guideline|prohibited|harmful|terms of",
+    re.IGNORECASE,
+)
+
+_BY_STATUS: Final[dict[int, type[PoeError]]] = {
+    400: RefusedByBot,
+    401: KeyRefused,
+    402: OutOfPoints,
+    403: RefusedByPolicy,
+    404: ModelNotFound,
+    408: PoeTimeout,
+    413: PromptTooLong,
+    415: RefusedByBot,
+    422: RefusedByBot,
+    429: RateLimited,
+    504: PoeTimeout,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimits:
+    """Poe's ``x-ratelimit-*-requests`` headers: requests a minute, how many are left, seconds to the reset."""
+
+    limit: int | None
+    remaining: int | None
+    reset_s: float | None
+
+
+def fault_of_event(failure: Failure, *, key: str = "") -> PoeError:
+    """The fault that an ``error`` event stands for. ``key`` is kept out of what Poe said.
+
+    The event's text may be the bot's author's and may quote the conversation, so for the log only its type is kept.
+    """
+    kind = _kind((failure.error_type,), failure.text, status=500)
+    if kind is RateLimited and not _POES_LIMIT.search(failure.text):
+        kind = ProviderLimited
+    message = message_of(kind, failure.text, speaker=_THE_BOT, key=key) or _MESSAGES.get(failure.error_type)
+    return kind(message, said=_said(failure.error_type, key=key))
+
+
+def fault_of_response(status: int, headers: Mapping[str, str], body: bytes, *, key: str = "") -> PoeError:
+    """The fault that an answer with this status (anything but a 200 event stream) stands for.
+
+    ``key`` is kept out of what Poe said.
+    """
+    types, words, speaker = _reading(body)
+    kind = _kind(types, words, status=status)
+    return kind(
+        message_of(kind, words, speaker=speaker, key=key),
+        said=_said(str(status), *types, words, key=key),
+        retry_after_s=_stated_wait_s(kind, headers),
+        http_status=status,
+    )
+
+
+def parse_retry_after(value: str | None) -> float | None:
+    """Seconds from a Retry-After header (a number or an HTTP date), 0 to MAX_RETRY_AFTER_S; None if unusable."""
+    if not value:
+        return None
+    try:
+        seconds = float(value)
+    except ValueError:
+        seconds = _seconds_until(value)
+    if math.isnan(seconds):
+        return None
+    return min(max(seconds, 0.0), MAX_RETRY_AFTER_S)
+
+
+#: In this order.
+_RATE_LIMIT_HEADERS: Final = tuple(f"x-ratelimit-{part}-requests" for part in ("limit", "remaining", "reset"))
+
+
+def parse_rate_limits(headers: Mapping[str, str]) -> RateLimits | None:
+    """The rate-limit headers of an answer; None when Poe sent none, as it mostly does."""
+    if headers.keys().isdisjoint(_RATE_LIMIT_HEADERS):
+        return None
+    limit, remaining, reset = (_number(headers.get(name)) for name in _RATE_LIMIT_HEADERS)
+    if limit is None and remaining is None and reset is None:
+        return None
+    return RateLimits(
+        limit=None if limit is None else int(limit),
+        remaining=None if remaining is None else int(remaining),
+        reset_s=reset,
+    )
+
+
+def _stated_wait_s(kind: type[PoeError], headers: Mapping[str, str]) -> float | None:
+    """Retry-After, or for a rate limit without one the time to the reset of its window."""
+    wait_s = parse_retry_after(headers.get("retry-after"))
+    limits = parse_rate_limits(headers) if wait_s is None and kind is RateLimited else None
+    return min(limits.reset_s, MAX_RETRY_AFTER_S) if limits and limits.reset_s is not None else wait_s
+
+
+def _kind(types: tuple[str, ...], words: str, *, status: int) -> type[PoeError]:
+    named = {_BY_TYPE[kind] for kind in types if kind in _BY_TYPE}
+    if OutOfPoints in named:
+        # "insufficient_quota" is also how Poe labels a missing subscription; its words tell the two apart.
+        return SubscriptionRequired if _BY_WORDS[0][0].search(words) else OutOfPoints
+    for kind in types:
+        if kind in _BY_TYPE and _BY_TYPE[kind] not in (RateLimited, RefusedByBot):
+            return _BY_TYPE[kind]
+    for pattern, fault in _BY_WORDS:
+        if pattern.search(words) and (RefusedByBot not in named or fault in _OF_THE_REQUEST):
+            return fault
+    if named:
+        return RateLimited if RateLimited in named else RefusedByBot
+    if status in (400, 403):
+        return _refusal(" ".join((*types, words)), status=status)
+    return _BY_STATUS.get(status, RefusedByBot if 400 <= status < 500 else PoeFailed)
+
+
+def _refusal(words: str, *, status: int) -> type[PoeError]:
+    """Whose fault a 400 or a 403 is: the caller's, the account's, or nobody knows."""
+    if _ABOUT_THE_REQUEST.search(words):
+        return _BY_STATUS[status]
+    if _ABOUT_THE_KEY.search(words):
+        return RefusedHere
+    return RefusedWithoutReason if status == 403 else _BY_STATUS[status]
+
+
+def _reading(body: bytes) -> tuple[tuple[str, ...], str, str]:
+    """(machine-readable types and codes, words, whose they are) of an error body in any of the shapes Poe has sent."""
+    try:
+        error = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return _reading_of_text(body)
+    if isinstance(error, dict):
+        error = error.get("error", error.get("detail", error))
+    if not isinstance(error, dict):
+        return (), str(error), _POE if isinstance(error, str) else ""
+    types = tuple(str(error[key]) for key in ("code", "type", "error_type") if isinstance(error.get(key), str))
+    words = error.get("message") or error.get("text") or ""
+    return types, str(words), _POE if isinstance(words, str) else ""
+
+
+def _reading_of_text(body: bytes) -> tuple[tuple[str, ...], str, str]:
+    """An event stream with an error event, or any other text."""
+    for event in EventDecoder().feed(body + b"\n\n"):
+        if isinstance(event, Failure):
+            return (event.error_type,), event.text, _THE_BOT
+    return (), body[:2000].decode(errors="replace"), ""
+
+
+def _said(*parts: str, key: str) -> str:
+    """Poe's words on one line, capped, for the operator's log. They may quote the key, which is no log's business."""
+    words = " ".join(" ".join(part.split()) for part in parts if part)
+    return (words.replace(key, "[key]") if key else words)[:_MAX_SAID]
+
+
+def _seconds_until(http_date: str) -> float:
+    try:
+        then = email.utils.parsedate_to_datetime(http_date)
+    except (ValueError, OverflowError):
+        return math.nan
+    if then.tzinfo is None:
+        then = then.replace(tzinfo=UTC)
+    return (then - datetime.now(UTC)).total_seconds()
+
+
+def _number(value: str | None) -> float | None:
+    try:
+        number = float(value) if value else math.nan
+    except ValueError:
+        return None
+    return number if math.isfinite(number) and number >= 0 else None

@@ -1,0 +1,119 @@
+"""Answers that must be JSON: asked for by instruction, since Poe has no such mode, and checked here. Pure."""
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any, Final
+
+from proxy.answer.json_schema import BadSchema, check_schema, problem_of
+from proxy.core.failures import InvalidRequest
+from proxy.dialects.openai_chat.request import ResponseFormat
+
+_PARAM: Final = "response_format.json_schema.schema"
+_FENCE: Final = re.compile(r"```[\w-]{0,20}[ \t]{0,20}\r?\n")
+_ONLY: Final = "No other text before or after it, and no code fence."
+
+
+class NotAsAsked(Exception):
+    """The answer is not the JSON that was asked for; the text says why, for the bot to read."""
+
+
+@dataclass(frozen=True, slots=True)
+class JsonFormat:
+    """The JSON that an answer must be: any object, or a value after ``schema``."""
+
+    schema: dict[str, Any] | None = None
+    name: str = ""
+    description: str = ""
+
+    @property
+    def instruction(self) -> str:
+        """What to tell the bot."""
+        if self.schema is None:
+            return f"Answer with one JSON object and nothing else. {_ONLY}"
+        about = ": ".join(filter(None, (self.name, self.description)))
+        schema = json.dumps(self.schema, ensure_ascii=False)
+        return f"Answer with one JSON value that satisfies this JSON Schema. {_ONLY}\n\n{about}\n{schema}".strip()
+
+    def correction(self, problem: NotAsAsked) -> str:
+        """What to tell the bot after an answer that was wrong."""
+        return (
+            f"This is not what I asked for: {problem}. Answer again with the corrected JSON and nothing else. {_ONLY}"
+        )
+
+    def read(self, answer: str) -> str:
+        """The JSON in an answer, as the bot wrote it, without a fence or talk around it.
+
+        May take a second or two for a hostile schema: call it in a thread.
+
+        Raises:
+            NotAsAsked: there is none, or it does not satisfy the schema.
+            InvalidRequest: the schema cannot be checked.
+        """
+        text, value = _json_in(answer)
+        if self.schema is None:
+            if not isinstance(value, dict):
+                raise NotAsAsked("it is not a JSON object")
+            return text
+        try:
+            problem = problem_of(value, self.schema)
+        except BadSchema as error:
+            raise InvalidRequest(f"Invalid value for '{_PARAM}': {error}.", param=_PARAM) from None
+        if problem is not None:
+            raise NotAsAsked(problem)
+        return text
+
+
+def build_json_format(wanted: ResponseFormat | None) -> JsonFormat | None:
+    """The format a request asks for, None for plain text.
+
+    Raises:
+        InvalidRequest: the schema is missing, or is none.
+    """
+    if wanted is None or wanted.type == "text":
+        return None
+    if wanted.type == "json_object":
+        bare = wanted.bare_schema
+        return JsonFormat() if bare is None else JsonFormat(_checked(bare, "response_format.schema"))
+    if wanted.json_schema is None or wanted.json_schema.json_schema is None:
+        param = "response_format.json_schema" if wanted.json_schema is None else _PARAM
+        raise InvalidRequest(f"Missing required parameter: '{param}'.", param=param)
+    named = wanted.json_schema
+    return JsonFormat(_checked(wanted.json_schema.json_schema, _PARAM), named.name or "", named.description or "")
+
+
+def _checked(schema: dict[str, Any], param: str) -> dict[str, Any]:
+    try:
+        check_schema(schema)
+    except BadSchema as error:
+        raise InvalidRequest(f"Invalid value for '{param}': {error}.", param=param) from None
+    return schema
+
+
+def _json_in(answer: str) -> tuple[str, Any]:
+    """The JSON of an answer: all of it, else what is fenced, else what stands between the outermost brackets."""
+    candidates = [answer.strip(), _fenced(answer), _between_brackets(answer)]
+    problem = "it is not JSON"
+    for text in filter(None, candidates):
+        try:
+            return text, json.loads(text, parse_constant=_refuse)
+        except RecursionError:
+            raise NotAsAsked("it is nested too deeply") from None
+        except ValueError as error:
+            problem = f"it is not JSON ({error})" if text is candidates[0] else problem
+    raise NotAsAsked(problem)
+
+
+def _fenced(text: str) -> str:
+    fence = _FENCE.search(text)
+    return text[fence.end() :].partition("```")[0].strip() if fence else ""
+
+
+def _between_brackets(text: str) -> str:
+    start = min((at for at in (text.find("{"), text.find("[")) if at >= 0), default=0)
+    return text[start : max(text.rfind("}"), text.rfind("]")) + 1]
+
+
+def _refuse(constant: str) -> None:
+    """NaN and Infinity are no JSON, whatever Python thinks."""
+    raise ValueError(f"{constant} is no JSON")

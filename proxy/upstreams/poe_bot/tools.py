@@ -1,0 +1,246 @@
+"""Tools of a request in Poe's form: definitions, what the caller wants of them, calls and results of earlier turns.
+
+Pure. Poe's protocol carries definitions whole, but no choice among them: ``none`` and a named function are done by what
+is sent, ``required`` by asking for it. Form of earlier turns:
+https://creator.poe.com/docs/server-bots/function-calling.
+"""
+
+import json
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from proxy.core.failures import InvalidRequest, UnsupportedFeature
+from proxy.dialects.openai_chat.request import (
+    ChatCompletionRequest,
+    ChatMessage,
+    FunctionDefinition,
+    NamedToolChoice,
+    Tool,
+    ToolCall,
+)
+from proxy.upstreams.poe_bot.query import Message, Query
+
+_MUST_CALL = "You must answer by calling {which}, and with nothing else."
+#: More text than this is encoded in pieces, of so many characters at most.
+_LONG_CHARACTERS: Final = 256 * 1024
+#: Most that all tools of a request may have, as JSON; a hundred of an agent's have half a million.
+_MAX_CHARACTERS: Final = 2_000_000
+_ONE_CALL = "Call at most one function at a time."
+
+
+@dataclass(frozen=True, slots=True)
+class ToolSet:
+    """The tools that a bot is offered.
+
+    Attributes:
+        tools: definitions for Poe; empty when there are none, or the caller wants none used.
+        instruction: what to tell the bot about them, or "".
+        one_only: whether only one call is wanted.
+        is_demanded: whether the answer has to be a call.
+    """
+
+    tools: Sequence[Mapping[str, Any]] = ()
+    instruction: str = ""
+    one_only: bool = False
+    is_demanded: bool = False
+
+
+_NOTHING: Final = ToolSet()
+
+
+def build_offer(request: ChatCompletionRequest) -> ToolSet:
+    """What the request offers.
+
+    Raises:
+        UnsupportedFeature: a tool, or a choice, is of a type other than ``function``.
+        InvalidRequest: a tool has no function, or the one that must be called is not offered.
+    """
+    if not request.tools and request.tool_choice is None:
+        return _NOTHING
+    functions = _functions(request.tools or [])
+    choice = request.tool_choice
+    if choice == "required" and not functions:
+        raise InvalidRequest("'tool_choice' is only allowed when 'tools' are specified.", param="tool_choice")
+    if choice == "none" or (not functions and not isinstance(choice, NamedToolChoice)):
+        return _NOTHING
+    which = ""
+    one_only = request.parallel_tool_calls is False
+    if isinstance(choice, NamedToolChoice):
+        name = _chosen(choice)
+        functions = [function for function in functions if function.name == name]
+        if not functions:
+            raise InvalidRequest("Invalid value for 'tool_choice': no such function in 'tools'.", param="tool_choice")
+        which = f"the function {name}"
+    elif choice == "required":
+        which = f"one {'' if one_only else 'or more '}of the functions you have"
+    definitions = [_definition(function) for function in functions]
+    instructions = [_MUST_CALL.format(which=which)] * bool(which) + [_ONE_CALL] * (one_only and choice != "required")
+    return ToolSet(definitions, " ".join(instructions), one_only, bool(which))
+
+
+def _functions(tools: Sequence[Tool]) -> list[FunctionDefinition]:
+    """The functions of all tools, which together have a bound: they are written and counted in one piece."""
+    functions, characters = [], 0
+    for at, tool in enumerate(tools):
+        function, size = _function(tool.type, tool.function, f"tools[{at}]")
+        characters += size
+        if characters > _MAX_CHARACTERS:
+            raise InvalidRequest(
+                f"Invalid value for 'tools': they have more than {_MAX_CHARACTERS} characters of JSON.", param="tools"
+            )
+        functions.append(function)
+    return functions
+
+
+def _function(kind: str, function: FunctionDefinition | None, param: str) -> tuple[FunctionDefinition, int]:
+    """The function, and how many characters of JSON it has."""
+    if kind != "function":
+        raise UnsupportedFeature(f"Tools of type '{kind[:40]}' are not supported.", param=f"{param}.type")
+    param = f"{param}.function"
+    if function is None:
+        raise InvalidRequest(f"Missing required parameter: '{param}'.", param=param)
+    try:
+        size = len(json.dumps(function.model_dump(), allow_nan=False))
+    except ValueError:
+        raise InvalidRequest(f"Invalid value for '{param}': a number in it is not finite.", param=param) from None
+    return function, size
+
+
+def _chosen(choice: NamedToolChoice) -> str:
+    if choice.type != "function":
+        raise UnsupportedFeature(
+            f"A tool choice of type '{choice.type[:40]}' is not supported.", param="tool_choice.type"
+        )
+    if choice.function is None:
+        raise InvalidRequest("Missing required parameter: 'tool_choice.function'.", param="tool_choice.function")
+    return choice.function.name
+
+
+def _definition(function: FunctionDefinition) -> dict[str, Any]:
+    """The definition whole, with what Poe requires and OpenAI does not: a description, and parameters' properties."""
+    given = function.model_dump(exclude_unset=True)
+    stated = {name: value for name, value in (given.get("parameters") or {}).items() if value is not None}
+    parameters = {"type": "object", "properties": {}, **stated}
+    return {
+        "type": "function",
+        "function": {**given, "description": function.description or function.name, "parameters": parameters},
+    }
+
+
+def calls_content(calls: Sequence[ToolCall]) -> str:
+    """The content of a bot's message of type ``function_call``."""
+    return _written(
+        [
+            {
+                "id": call.id,
+                "type": "function",
+                "function": {"name": call.function.name, "arguments": call.function.arguments},
+            }
+            for call in calls
+        ],
+        [call.function.arguments for call in calls],
+    )
+
+
+def without_tools(query: Query, instruction: str) -> Query:
+    """The same conversation for a bot that refuses tools: none are offered, and earlier calls are told in words.
+
+    Args:
+        query: that offers tools.
+        instruction: what the bot was told about them; it is left out.
+    """
+    kept = [message for message in query.messages if message.role != "system" or message.content != instruction]
+    told = [_in_words(message)._replace(parameters={}) for message in kept]
+    parameters = {name: value for message in kept for name, value in message.parameters.items()}
+    if parameters:
+        last = max((at for at, message in enumerate(told) if message.role == "user"), default=len(told) - 1)
+        told[last] = told[last]._replace(parameters=parameters)
+    return query._replace(messages=told, tools=())
+
+
+def _in_words(message: Message) -> Message:
+    """Calls and results, which are JSON of ours, as texts of the bot and of the user."""
+    if message.message_type == "function_call":
+        calls = [call["function"] for call in json.loads(message.content)]
+        words = "\n".join(f"[I called {call['name']} with {call['arguments']}]" for call in calls)
+        return message._replace(content=words, message_type=None)
+    if message.role == "tool":
+        results = json.loads(message.content)
+        words = "\n\n".join(f"[Result of {one['name']}]\n{one['content']}" for one in results)
+        return message._replace(role="user", content=words)
+    return message
+
+
+class ResultReader:
+    """Results of calls, with the names of the functions they are of, which clients leave out."""
+
+    def __init__(self) -> None:
+        self._names: dict[str, str] = {}
+
+    @property
+    def ids(self) -> frozenset[str]:
+        """The ids of all calls so far."""
+        return frozenset(self._names)
+
+    def note(self, calls: Sequence[ToolCall]) -> None:
+        """The conversation made these calls."""
+        self._names.update((call.id, call.function.name) for call in calls)
+
+    def read(self, message: ChatMessage, text: str, param: str) -> dict[str, str]:
+        """One result as Poe has it.
+
+        Raises:
+            InvalidRequest: it is of no call that was made before.
+        """
+        if message.tool_call_id is None:
+            raise InvalidRequest(f"Missing required parameter: '{param}.tool_call_id'.", param=f"{param}.tool_call_id")
+        name = self._names.get(message.tool_call_id)
+        if name is None:
+            raise InvalidRequest(
+                f"Invalid value for '{param}.tool_call_id': no message before it has a tool call with this id.",
+                param=f"{param}.tool_call_id",
+            )
+        return {"role": "tool", "name": name, "tool_call_id": message.tool_call_id, "content": text}
+
+
+def results_content(results: Sequence[Mapping[str, str]]) -> str:
+    """The content of the one message that holds all results of a turn."""
+    return _written(list(results), [result["content"] for result in results])
+
+
+def _written(items: Sequence[Any], texts: Sequence[str]) -> str:
+    """The items as a JSON list. Much text in them is encoded in pieces, since each keeps Python's lock."""
+    if sum(map(len, texts)) <= _LONG_CHARACTERS:
+        return json.dumps(items, ensure_ascii=False)
+    written = "["
+    for number, item in enumerate(items):  # added in place: nothing else knows what is written
+        written += ", " * bool(number)
+        for piece in _pieces(item, texts[number]):
+            written += piece
+    return written + "]"
+
+
+def _pieces(item: Any, text: str) -> Iterator[str]:
+    """One item as JSON; ``text`` is the one text in it that may be long."""
+    if len(text) <= _LONG_CHARACTERS:
+        yield json.dumps(item, ensure_ascii=False)
+        return
+    mark = secrets.token_hex(16)
+    before, _, after = json.dumps(_marked(item, mark), ensure_ascii=False).partition(mark)
+    yield before
+    for at in range(0, len(text), _LONG_CHARACTERS):
+        yield json.dumps(text[at : at + _LONG_CHARACTERS], ensure_ascii=False)[1:-1]
+    yield after
+
+
+def _marked(item: Any, mark: str) -> Any:
+    """``item`` with a mark in place of its long text."""
+    match item:
+        case str():
+            return mark if len(item) > _LONG_CHARACTERS else item
+        case dict():
+            return {name: _marked(inner, mark) for name, inner in item.items()}
+        case _:
+            return item
