@@ -7,7 +7,6 @@ from sanic import Sanic
 from proxy.server.admin import install_admin
 from proxy.server.admin.headers import add_admin_headers
 from proxy.server.context import App
-from proxy.server.http.admission import Admission
 from proxy.server.http.errors import install_error_handlers
 from proxy.server.http.headers import install_headers
 from proxy.server.http.lease_trace import add_lease_trace
@@ -43,7 +42,6 @@ def create_app(settings: Settings, lifecycle: Lifecycle | None = None) -> App:
         RESPONSE_TIMEOUT=2 * settings.upstream_total_s + settings.failover_budget_s + settings.heartbeat_s,
         KEEP_ALIVE_TIMEOUT=75,
     )
-    app.ctx.admission = Admission()
     app.ctx.connections = set()  # that of the server, once there is one
     app.ctx.refusals = RefusalLog()
     about_admin = (add_admin_headers,) if settings.admin_tokens else ()

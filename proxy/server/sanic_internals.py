@@ -7,14 +7,13 @@ parts is gone, and when another module reaches for one by itself.
 - ``Http`` reads requests and writes answers. Its parser takes a blank before a colon, folded lines, chunk sizes like
   ``0x42`` and lengths in Arabic digits, and waits for a slow body for ever. ``http/http1.py`` replaces it.
 - ``HttpProtocol`` is a client's connection. It closes with data unread, which resets the connection before the client
-  has seen its answer. ``http/connection.py`` and ``http/admission.py`` build on it.
+  has seen its answer. ``http/connection.py`` builds on it.
 - ``Stage`` says how far a request is; ``HTTP_CONTINUE`` is the interim answer; ``Header`` and ``format_http1_response``
   are the forms in which Sanic takes and writes headers.
 - ``say_http1_only``: Sanic leaves out a header for HTTP/3, empty here, only when it knows that it serves HTTP/1 alone.
 """
 
 import asyncio
-import time
 from typing import Any, Final
 
 from sanic import HTTPResponse, Sanic
@@ -38,10 +37,8 @@ __all__ = [
     "format_http1_response",
     "http_of",
     "last_heard_at",
-    "note_heard",
     "say_http1_only",
     "set_current_request",
-    "wake",
 ]
 
 #: The version that all this was read in.
@@ -52,16 +49,6 @@ def last_heard_at(connection: Any) -> float:
     """When the client last sent something, of ``time.monotonic``; 0 until the connection's task has begun."""
     heard_at: float = connection._time  # noqa: SLF001
     return heard_at
-
-
-def note_heard(connection: Any) -> None:
-    """Says that the client has just sent something: Sanic's timeouts count from then."""
-    connection._time = time.monotonic()  # noqa: SLF001
-
-
-def wake(connection: Any) -> None:
-    """Has the connection's task look at what was received."""
-    connection._data_received.set()  # noqa: SLF001
 
 
 def cancel_timeouts(connection: Any) -> None:

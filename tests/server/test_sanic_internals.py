@@ -33,7 +33,6 @@ def test_sanic_is_the_version_that_was_read() -> None:
     ("owner", "name"),
     [
         (HttpProtocol, "_time"),
-        (HttpProtocol, "_data_received"),
         (HttpProtocol, "_callback_check_timeouts"),
         (HttpProtocol, "_http"),
         (Http, "init_for_request"),
@@ -54,7 +53,7 @@ def test_a_part_is_there(owner: Any, name: str) -> None:
 
 def test_each_private_name_is_one_of_those() -> None:
     """The table above names all that the module touches."""
-    assert {"_time", "_data_received", "_callback_check_timeouts", "_current", "_sanitize_header_value"} == PRIVATE
+    assert {"_time", "_callback_check_timeouts", "_current", "_sanitize_header_value"} == PRIVATE
 
 
 @pytest.mark.parametrize("module", SERVER)

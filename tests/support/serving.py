@@ -16,7 +16,7 @@ from sanic import Sanic
 
 from proxy.credentials import parse_access_tokens, parse_poe_keys
 from proxy.server.app import create_app
-from proxy.server.http.admission import AdmittingProtocol
+from proxy.server.http.connection import ClientConnection
 from proxy.settings import Settings
 
 TOKEN = "test-token"
@@ -60,7 +60,7 @@ async def serving(settings: Settings) -> AsyncIterator[str]:
     app = create_app(settings=settings)
     app.config.TOUCHUP = False  # rewrites Sanic once a process; the tests start many applications in one
     listener = socket.create_server(("127.0.0.1", 0), backlog=4096)
-    server: Any = await app.create_server(sock=listener, protocol=AdmittingProtocol, return_asyncio_server=True)
+    server: Any = await app.create_server(sock=listener, protocol=ClientConnection, return_asyncio_server=True)
     await server.startup()
     await server.before_start()
     await server.start_serving()

@@ -52,6 +52,10 @@ class ClientConnection(HttpProtocol):
         if self._left_to_drop < 0:
             super().close()
 
+    def close_if_idle(self) -> bool:
+        """Sanic's; a connection that has received a part of a request is not idle."""
+        return False if self.recv_buffer else super().close_if_idle()
+
     async def receive_more(self) -> None:
         """Sanic's; of a client that has stopped sending nothing more comes."""
         if self._stopped_sending:

@@ -69,19 +69,13 @@ class StrictHttp(Http):
             InvalidRequest, HeadTooLarge, RequestTimeout: it is none that we take; the connection closes.
         """
         try:
-            if self._was_sent_ahead:
-                await self._take_turn()
+            if self._was_sent_ahead:  # a client may send a thousand at once; others are served in between
+                await asyncio.sleep(0)
             await self._read_head()
         except ProxyError as error:
             _log.info("a request was given up as it came: %s", error.message)
             self.protocol.lingers = True
             raise
-
-    async def _take_turn(self) -> None:
-        """A client may send a thousand requests without waiting for an answer; others are served in between."""
-        turn = asyncio.get_running_loop().create_future()
-        self.protocol.app.ctx.admission.take(lambda: None if turn.done() else turn.set_result(None))
-        await turn
 
     async def _read_head(self) -> None:
         buffer = self.recv_buffer

@@ -19,7 +19,7 @@ from typing import Any, Final
 import uvloop
 
 from proxy.server.app import create_app
-from proxy.server.http.admission import AdmittingProtocol
+from proxy.server.http.connection import ClientConnection
 from proxy.server.observability.metrics import WorkerFiles
 from proxy.server.process.drain import Drain
 from proxy.server.process.lifecycle import Lifecycle
@@ -91,7 +91,7 @@ class _Serving:
         # handles signals in ways of its own.
         server: Any = await self._app.create_server(
             sock=self._listener,
-            protocol=AdmittingProtocol,
+            protocol=ClientConnection,
             backlog=_BACKLOG,
             return_asyncio_server=True,
             asyncio_server_kwargs={"start_serving": False},
