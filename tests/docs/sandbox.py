@@ -23,10 +23,11 @@ import pytest
 from cluster.processes import free_port
 from proxy.credentials import fingerprint
 from tests.docs.blocks import ROOT
+from tests.support.commands import COLD
 from tests.support.fleet import running_instance
 from tests.support.redis_servers import breakable_redis
 from tests.support.waiting import wait_until
-from tests.support.warm_commands import COLD, WARM
+from tests.support.warm_commands import WARM
 
 _KEYS: Final = ("docs-one", "docs-two", "docs-three")
 _TOKEN: Final = "token-of-the-docs"

@@ -8,7 +8,7 @@ from typing import Any, Final
 import psutil
 import pytest
 
-from tests.support.fleet import running_instance
+from tests.support.fleet import running_cold_instance
 from tests.support.scripted_poe import DONE, Reply, ScriptedPoe, failure, text
 from tests.support.waiting import wait_until
 
@@ -48,7 +48,7 @@ async def test_an_open_stream_lets_go_of_its_prompt(
         "RPM_PER_ACCOUNT": "0",
         "WORKERS": "1",
     }
-    async with running_instance(tmp_path, **environment) as instance:
+    async with running_cold_instance(tmp_path, **environment) as instance:
         process = psutil.Process(instance.process.pid)
         port = int(instance.base_url.rpartition(":")[2])
         warm = [await opened(port, PROMPTS[what]) for _ in range(2)]

@@ -13,11 +13,13 @@ from typing import Final
 
 import psutil
 
-from tests.support.fleet import Instance
+from tests.support.fleet import Instance, Process
 from tests.support.waiting import wait_until
-from tests.support.warm_commands import COLD, WARM
+from tests.support.warm_commands import WARM
 
 _ENDS_WITHIN_S: Final = 60.0
+#: Commands that never come to their end by themselves, or start others.
+COLD: Final = ("serve", "demo")
 #: More connections than workers: which worker takes one is the kernel's choice.
 _CONNECTIONS: Final = 12
 
@@ -99,7 +101,7 @@ async def all_workers_serve(instance: Instance, workers: int) -> list[psutil.Pro
     return found
 
 
-def processes_of(process: asyncio.subprocess.Process) -> list[psutil.Process]:
+def processes_of(process: Process) -> list[psutil.Process]:
     """The process and all that came of it."""
     main = psutil.Process(process.pid)
     return [main, *main.children(recursive=True)]

@@ -6,7 +6,8 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,9 @@ import httpx
 
 from cluster.processes import free_port
 from tests.support.waiting import wait_until
+from tests.support.warm_commands import WarmProcess
+
+Process = asyncio.subprocess.Process | WarmProcess
 
 
 @dataclass(frozen=True)
@@ -21,7 +25,7 @@ class Instance:
     """One running ``python -m proxy serve``."""
 
     base_url: str
-    process: asyncio.subprocess.Process
+    process: Process
     log: Path
 
     async def stop(self, *, within_s: float = 40.0) -> int:
@@ -31,32 +35,37 @@ class Instance:
         return await asyncio.wait_for(self.process.wait(), within_s)
 
 
+def running_instance(home: Path, **environment: str) -> AbstractAsyncContextManager[Instance]:
+    """Starts an instance with these settings and waits until it serves: a fork of a Python that has loaded everything.
+
+    ``home`` is where its log and its data are.
+    """
+    return _running(home, environment, _start_warm)
+
+
+def running_cold_instance(home: Path, **environment: str) -> AbstractAsyncContextManager[Instance]:
+    """The same in a Python of its own, as an operator's is, for what depends on that: memory."""
+    return _running(home, environment, _start_cold)
+
+
 @contextlib.asynccontextmanager
-async def running_instance(home: Path, **environment: str) -> AsyncIterator[Instance]:
-    """Starts an instance with these settings and waits until all its workers serve."""
+async def _running(
+    home: Path, environment: dict[str, str], start: Callable[[dict[str, str], int], Awaitable[Process]]
+) -> AsyncIterator[Instance]:
     port = environment.setdefault("PORT", str(free_port()))
     log = home / f"proxy-{port}.log"
     clean = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG", "VIRTUAL_ENV")}
+    complete = {
+        "HOST": "127.0.0.1",
+        "METRICS_PORT": "0",
+        "DRAIN_NOTICE_S": "0",
+        "DATA_DIR": str(home / "data"),
+        "LOG_FORMAT": "json",
+        **clean,
+        **environment,
+    }
     with log.open("wb") as output:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "proxy",
-            "serve",
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            env={
-                "HOST": "127.0.0.1",
-                "METRICS_PORT": "0",
-                "DRAIN_NOTICE_S": "0",
-                "DATA_DIR": str(home / "data"),
-                "LOG_FORMAT": "json",
-                **clean,
-                **environment,
-            },
-            start_new_session=True,
-        )
+        process = await start(complete, output.fileno())
     instance = Instance(f"http://127.0.0.1:{port}", process, log)
     try:
         async with httpx.AsyncClient(base_url=instance.base_url, verify=False) as client:
@@ -67,6 +76,21 @@ async def running_instance(home: Path, **environment: str) -> AsyncIterator[Inst
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         await process.wait()
+
+
+async def _start_cold(environment: dict[str, str], output: int) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "proxy", "serve"),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=output,
+        stderr=output,
+        env=environment,
+        start_new_session=True,
+    )
+
+
+async def _start_warm(environment: dict[str, str], output: int) -> WarmProcess:
+    return await WarmProcess.start("serve", environment=environment, output=output)
 
 
 def _listens(instance: Instance) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 
 async def wait_until(
-    predicate: Callable[[], bool | Awaitable[bool]], description: str, *, within_s: float = 20.0
+    predicate: Callable[[], bool | Awaitable[bool]], description: str, *, within_s: float = 60.0
 ) -> None:
     """Returns once ``predicate`` holds; fails the test, naming ``description``, when it does not in time.
 
