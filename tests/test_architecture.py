@@ -45,7 +45,7 @@ LAYERS: Final[dict[str, set[str]]] = {
     "dialects": set(),
     "dialects.bodies": {"core"},
     "dialects.streams": {"core"},
-    "dialects.openai": {"core"},
+    "dialects.openai": {"core", "dialects.streams"},
     "dialects.openai_chat": {"core", "dialects.bodies", "dialects.streams", "dialects.openai"},
     "dialects.openai_completions": {
         "core",

@@ -15,7 +15,7 @@ from fnmatch import fnmatchcase
 from typing import Any, Final
 
 from proxy.core.failures import ModelNotFound, PoeError, StoreUnavailable
-from proxy.dialects.openai_chat.response import ModelCard
+from proxy.core.models import ModelCard
 from proxy.gateway.similar_names import similar_names
 from proxy.store.redis import RedisStore
 from proxy.upstreams.poe_account.models import Bot, parse_bot

@@ -7,8 +7,8 @@ from typing import Final
 
 from proxy.clients.tokens import Client
 from proxy.core.failures import NoPicture
+from proxy.core.gathered import Gathered
 from proxy.core.usage import Usage
-from proxy.dialects.openai_chat.response import Gathered
 from proxy.dialects.openai_images.as_chat import chat_of_image
 from proxy.dialects.openai_images.request import ImageRequest
 from proxy.gateway.call import ChatCall

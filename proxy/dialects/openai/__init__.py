@@ -1,1 +1,1 @@
-"""What OpenAI's APIs have in common: the statuses and types of errors. Pure."""
+"""What OpenAI's APIs have in common: errors, usage, models, and how a stream ends. Pure."""

@@ -1,12 +1,10 @@
-"""Answers as clients expect them: completions, stream chunks, model lists and error bodies, as bytes. Pure.
+"""Chat completions, streamed or whole, as bytes. Pure.
 
 Shapes: https://platform.openai.com/docs/api-reference/chat/object and …/chat/streaming; thinking goes into
 ``reasoning_content``, the field that DeepSeek's API made common. A stream's chunks differ only in a few bytes, so
 everything around those is built once a stream.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 import orjson
@@ -17,19 +15,16 @@ from proxy.core.deltas import (
     ContentDeltas,
     Delta,
     Finish,
-    FinishReason,
     ReasoningDelta,
     RefusalDelta,
     ToolCallDelta,
 )
 from proxy.core.failures import ProxyError
+from proxy.core.gathered import Choice, Gathered
 from proxy.core.usage import Usage
-from proxy.dialects.openai.errors import error_body
+from proxy.dialects.openai.stream_end import DONE, error_event
+from proxy.dialects.openai.usage import usage_json
 from proxy.dialects.streams.lines import MAX_DELTA_CHARACTERS, short, with_whole_lines
-
-PING: Final = b": ping\n\n"
-DONE: Final = b"data: [DONE]\n\n"
-
 
 #: What a text in an array takes at least, its quotes and what stands between two of them included.
 _LEAST_IN_ARRAY: Final = len(b'"."') + len(b",\n  ")
@@ -89,8 +84,8 @@ class ChunkWriter:
         return self._before + array.replace(b",\n  ", self._after + self._before) + self._after
 
     def error(self, error: ProxyError) -> bytes:
-        """The event that ends a failed stream. No ``[DONE]`` follows, so that clients raise."""
-        return b"data: " + with_whole_lines(error_body(error)) + b"\n\n"
+        """The event that ends a failed stream."""
+        return error_event(error)
 
     def _open_up_to(self, choice: int, first: Delta) -> bytes:
         """The openings of a choice and of those before it: OpenAI's own client takes them in order only."""
@@ -157,97 +152,6 @@ def _first_content(delta: Delta) -> bytes:
     return b"null" if isinstance(delta, ReasoningDelta | RefusalDelta | ToolCallDelta) else b'""'
 
 
-@dataclass(slots=True)
-class _Call:
-    id: str
-    name: str
-    arguments: str
-
-
-@dataclass(slots=True)
-class Choice:
-    """One whole choice, gathered from its deltas."""
-
-    text: list[str] = field(default_factory=list)
-    reasoning: list[str] = field(default_factory=list)
-    refusal: list[str] = field(default_factory=list)
-    calls: dict[int, _Call] = field(default_factory=dict)
-    reason: FinishReason | None = None
-
-    def add(self, delta: Delta) -> None:
-        """Takes in one delta."""
-        match delta:
-            case ContentDelta(text):
-                self.text.append(text)
-            case ContentDeltas(texts):
-                self.text += texts
-            case ReasoningDelta(text):
-                self.reasoning.append(text)
-            case RefusalDelta(text):
-                self.refusal.append(text)
-            case ToolCallDelta(position, call_id, name, arguments):
-                self.calls.setdefault(position, _Call(call_id, name, "")).arguments += arguments
-            case Finish(reason):
-                self.reason = reason
-            case Usage():
-                pass
-
-    def message(self) -> dict[str, Any]:
-        """OpenAI's ``message`` object. Content is null where there is none beside thoughts, calls or a refusal."""
-        text = "".join(self.text)
-        beside = bool(self.calls or self.reasoning or self.refusal)
-        message: dict[str, Any] = {
-            "role": "assistant",
-            "content": None if beside and not text else text,
-            "refusal": "".join(self.refusal) or None,
-        }
-        if self.reasoning:
-            message["reasoning_content"] = "".join(self.reasoning)
-        if self.calls:
-            message["tool_calls"] = [
-                {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
-                for _, call in sorted(self.calls.items())
-            ]
-        return message
-
-    def as_json(self, index: int) -> dict[str, Any]:
-        """OpenAI's ``choice`` object."""
-        if self.reason is None:
-            raise ValueError("a choice without a Finish is not whole")
-        return {"index": index, "message": self.message(), "logprobs": None, "finish_reason": self.reason}
-
-
-class Gathered:
-    """A whole answer, gathered from the batches that a stream would carry."""
-
-    def __init__(self) -> None:
-        self.choices: dict[int, Choice] = {}
-        self._usage: Usage | None = None
-
-    @property
-    def usage(self) -> Usage:
-        """The counts the answer ended with. Raises ValueError: it did not end."""
-        if self._usage is None:
-            raise ValueError("an answer without its Usage is not whole")
-        return self._usage
-
-    def add(self, batch: Batch) -> None:
-        """Takes in one batch."""
-        choice = self.choices.setdefault(batch.choice, Choice())
-        for delta in batch.deltas:
-            choice.add(delta)
-            if isinstance(delta, Usage):
-                self._usage = delta
-
-    async def take(self, batch: Batch) -> None:
-        """The same, for those who show batches."""
-        self.add(batch)
-
-    def in_order(self) -> list[tuple[int, Choice]]:
-        """The choices with their indexes."""
-        return sorted(self.choices.items())
-
-
 def completion_body(*, completion_id: str, created: int, model: str, answer: Gathered) -> bytes:
     """A whole completion."""
     return orjson.dumps(
@@ -256,39 +160,36 @@ def completion_body(*, completion_id: str, created: int, model: str, answer: Gat
             "object": "chat.completion",
             "created": created,
             "model": model,
-            "choices": [choice.as_json(index) for index, choice in answer.in_order()],
+            "choices": [_choice(index, choice) for index, choice in answer.in_order()],
             "usage": usage_json(answer.usage),
         }
     )
 
 
-@dataclass(frozen=True, slots=True)
-class ModelCard:
-    """One entry of the model list; ``created`` in Unix seconds."""
-
-    id: str
-    created: int
-    owned_by: str
-
-    def as_json(self) -> dict[str, Any]:
-        """OpenAI's ``model`` object."""
-        return {"id": self.id, "object": "model", "created": self.created, "owned_by": self.owned_by}
+def _choice(index: int, choice: Choice) -> dict[str, Any]:
+    """OpenAI's ``choice`` object."""
+    if choice.reason is None:
+        raise ValueError("a choice without a Finish is not whole")
+    return {"index": index, "message": _message(choice), "logprobs": None, "finish_reason": choice.reason}
 
 
-def model_list_body(cards: Iterable[ModelCard]) -> bytes:
-    """The answer to ``GET /v1/models``."""
-    return orjson.dumps({"object": "list", "data": [card.as_json() for card in cards]})
-
-
-def usage_json(usage: Usage) -> dict[str, Any]:
-    """OpenAI's ``usage`` object."""
-    return {
-        "prompt_tokens": usage.prompt_tokens,
-        "completion_tokens": usage.completion_tokens,
-        "total_tokens": usage.prompt_tokens + usage.completion_tokens,
-        "prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 0},
-        "completion_tokens_details": {"reasoning_tokens": usage.reasoning_tokens, "audio_tokens": 0},
+def _message(choice: Choice) -> dict[str, Any]:
+    """OpenAI's ``message`` object. Content is null where there is none beside thoughts, calls or a refusal."""
+    text = "".join(choice.text)
+    beside = bool(choice.calls or choice.reasoning or choice.refusal)
+    message: dict[str, Any] = {
+        "role": "assistant",
+        "content": None if beside and not text else text,
+        "refusal": "".join(choice.refusal) or None,
     }
+    if choice.reasoning:
+        message["reasoning_content"] = "".join(choice.reasoning)
+    if choice.calls:
+        message["tool_calls"] = [
+            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+            for _, call in sorted(choice.calls.items())
+        ]
+    return message
 
 
 def _call_json(call: ToolCallDelta) -> dict[str, Any]:

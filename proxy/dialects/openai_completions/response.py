@@ -12,9 +12,10 @@ from proxy.core.deltas import (
     RefusalDelta,
 )
 from proxy.core.failures import ProxyError
+from proxy.core.gathered import Gathered
 from proxy.core.usage import Usage
-from proxy.dialects.openai.errors import error_body
-from proxy.dialects.openai_chat.response import DONE, Gathered, usage_json
+from proxy.dialects.openai.stream_end import DONE, error_event
+from proxy.dialects.openai.usage import usage_json
 from proxy.dialects.streams.lines import pieces_of, short, with_whole_lines
 
 
@@ -44,8 +45,8 @@ class CompletionWriter:
         return b"".join([self._chunk(0, ContentDelta(text)) for text in short(texts)])
 
     def error(self, error: ProxyError) -> bytes:
-        """The event that ends a failed stream. No ``[DONE]`` follows, so that clients raise."""
-        return b"data: " + with_whole_lines(error_body(error)) + b"\n\n"
+        """The event that ends a failed stream."""
+        return error_event(error)
 
     def _chunk(self, choice: int, delta: object) -> bytes:
         match delta:

@@ -2,6 +2,8 @@
 
 from typing import Final
 
+#: A line that says nothing, for a client that waits.
+PING: Final = b": ping\n\n"
 #: A delta has at most so many characters: where every one of them is escaped its line is 48 KB, and programs that read
 #: lines of at most 64 KB are common (Go's ``bufio.Scanner``).
 MAX_DELTA_CHARACTERS: Final = 8_192

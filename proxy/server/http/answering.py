@@ -5,7 +5,7 @@ import logging
 from sanic import Request
 
 from proxy.core.failures import ProxyError
-from proxy.dialects.openai_chat.response import Gathered
+from proxy.core.gathered import Gathered
 from proxy.gateway.call import ChatCall
 from proxy.server.context import Worker
 from proxy.server.http.sse import EventStream, Writer

@@ -14,8 +14,8 @@ from sanic import HTTPResponse, Request
 
 from proxy.core.deltas import Batch
 from proxy.core.failures import ProxyError
-from proxy.dialects.openai_chat.response import PING
 from proxy.dialects.streams.batches import parts_of, pieces_of_small
+from proxy.dialects.streams.lines import PING
 from proxy.server.http.headers import let_go_if_draining
 from proxy.server.http.http1 import StrictHttp
 from proxy.server.sanic_internals import clean_header_value

@@ -5,7 +5,7 @@ from urllib.parse import unquote
 import orjson
 from sanic import Blueprint, HTTPResponse, Request
 
-from proxy.dialects.openai_chat.response import model_list_body
+from proxy.dialects.openai.models import model_json, model_list_body
 from proxy.server.context import Worker
 from proxy.server.http.auth import authenticate
 from proxy.server.routes import add_api_route
@@ -28,7 +28,7 @@ async def retrieve_model(request: Request, model: str) -> HTTPResponse:
     client = await authenticate(request)
     worker: Worker = request.app.ctx.worker
     card = await worker.catalogue.card(unquote(model), client.models)
-    return HTTPResponse(orjson.dumps(card.as_json()), content_type="application/json")
+    return HTTPResponse(orjson.dumps(model_json(card)), content_type="application/json")
 
 
 add_api_route(blueprint, list_models, "/models", "GET")

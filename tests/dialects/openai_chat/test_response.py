@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from openai import BaseModel
 from openai.lib.streaming.chat import ChatCompletionStreamState
-from openai.types import Model
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from proxy.core.deltas import (
@@ -24,17 +23,11 @@ from proxy.core.deltas import (
     ToolCallDelta,
 )
 from proxy.core.failures import ProxyError, RateLimited
+from proxy.core.gathered import Gathered
 from proxy.core.usage import Usage
 from proxy.dialects.openai.errors import error_body
-from proxy.dialects.openai_chat.response import (
-    PING,
-    ChunkWriter,
-    Gathered,
-    ModelCard,
-    completion_body,
-    model_list_body,
-    usage_json,
-)
+from proxy.dialects.openai.usage import usage_json
+from proxy.dialects.openai_chat.response import ChunkWriter, completion_body
 
 STOP, USAGE = Finish("stop"), Usage(7, 3)
 ANSWER: list[Delta] = [ContentDelta("Hello"), ContentDelta(" 🙂"), STOP, USAGE]
@@ -183,17 +176,6 @@ def test_usage_comes_last_and_only_when_asked_for() -> None:
     assert all(chunk.usage is None and "usage" in chunk.model_fields_set for chunk in asked[:-1])
 
 
-def test_usage_names_what_was_thought() -> None:
-    """Nothing of it is cached, and nothing audio."""
-    assert usage_json(Usage(7, 30, 20)) == {
-        "prompt_tokens": 7,
-        "completion_tokens": 30,
-        "total_tokens": 37,
-        "prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 0},
-        "completion_tokens_details": {"reasoning_tokens": 20, "audio_tokens": 0},
-    }
-
-
 def test_every_choice_opens_and_finishes() -> None:
     """In their order, which OpenAI's SDK needs, in whichever order they come."""
     chunks = chunks_of(
@@ -330,19 +312,6 @@ def test_texts_that_came_together_go_out_in_a_chunk_each(groups: list[list[str]]
         assert b"".join(map(quick.write_texts, groups)) == alone
 
 
-def test_a_whole_answer_has_the_texts_that_came_together() -> None:
-    answer = Gathered()
-    answer.add(Batch(0, [ContentDelta("a"), ContentDeltas(["b", "c"]), STOP]))
-    answer.add(Batch(0, [USAGE]))
-
-    assert [choice.message()["content"] for _, choice in answer.in_order()] == ["abc"]
-
-
-def test_a_heartbeat_is_a_comment() -> None:
-    assert PING.startswith(b":")
-    assert PING.endswith(b"\n\n")
-
-
 def test_a_failed_stream_ends_with_an_error_and_without_done() -> None:
     (payload,) = payloads(writer().error(RateLimited()))
 
@@ -354,15 +323,3 @@ def test_no_words_break_an_error(message: str, param: str | None) -> None:
     error = json.loads(error_body(ProxyError(message, param=param)))["error"]
 
     assert (error["message"], error["param"]) == (message, param)
-
-
-def test_the_model_list_is_openais() -> None:
-    raw = json.loads(model_list_body([ModelCard("gpt-4o", 1_700_000_000, "OpenAI"), ModelCard("é", 0, "")]))
-
-    assert raw.keys() == {"object", "data"}
-    assert raw["object"] == "list"
-    assert [strictly(Model, json.dumps(card)).id for card in raw["data"]] == ["gpt-4o", "é"]
-
-
-def test_an_empty_model_list_is_a_list() -> None:
-    assert json.loads(model_list_body([])) == {"object": "list", "data": []}

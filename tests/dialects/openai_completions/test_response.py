@@ -18,8 +18,9 @@ from proxy.core.deltas import (
     ReasoningDelta,
 )
 from proxy.core.failures import RateLimited
+from proxy.core.gathered import Gathered
 from proxy.core.usage import Usage
-from proxy.dialects.openai_chat.response import Gathered, usage_json
+from proxy.dialects.openai.usage import usage_json
 from proxy.dialects.openai_completions.response import CompletionWriter, text_completion_body
 
 STOP, USAGE = Finish("stop"), Usage(7, 3)

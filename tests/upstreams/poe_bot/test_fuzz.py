@@ -18,8 +18,9 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from proxy.answer.token_counts import Encoder, load_encoding
 from proxy.core.deltas import Batch, Delta, Finish
 from proxy.core.failures import PoeFailed
+from proxy.core.gathered import Gathered
 from proxy.core.usage import Usage
-from proxy.dialects.openai_chat.response import ChunkWriter, Gathered, completion_body
+from proxy.dialects.openai_chat.response import ChunkWriter, completion_body
 from proxy.upstreams.poe_bot.choice_translator import ChoiceTranslator
 from proxy.upstreams.poe_bot.events import Event, File, Json, Replace, Text
 from proxy.upstreams.poe_bot.plan import Plan
