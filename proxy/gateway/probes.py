@@ -39,10 +39,10 @@ class Prober:
     async def run(self) -> None:
         """Probes whatever is due, for as long as the worker lives. Cancel it to end."""
         while True:
+            self._pool.probe_wanted.clear()  # before the look: trouble that comes during it may be missed by it
             with contextlib.suppress(StoreUnavailable):
                 while self._poe.reach.is_up and (key := await self._pool.claim_probe(claim_s=_CLAIM_S)):
                     await self._probe(key)
-            self._pool.probe_wanted.clear()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_LOOK_EVERY_S):
                     await self._pool.probe_wanted.wait()

@@ -323,6 +323,28 @@ async def points_are_known(world: World, secret: str) -> bool:
     return "points" in await world.account(secret)
 
 
+async def test_trouble_that_comes_while_a_worker_looks_for_probes_is_seen_at_once(
+    settings: Settings, poe: ScriptedPoe
+) -> None:
+    """Else the key would be handed out until the next look, 5 s later."""
+    async with opened(settings, poe, keys=ONE) as world:
+        pool = world.apps[0].ctx.worker.pool
+        claim, looked = pool.claim_probe, False
+
+        async def claim_while_trouble_comes(**how: float) -> object:
+            nonlocal looked
+            found = await claim(**how)
+            if not looked:
+                looked = True
+                await world.make_probe_due(ONE)
+            return found
+
+        pool.claim_probe = claim_while_trouble_comes
+        pool.probe_wanted.set()
+
+        await wait_until(lambda: world.balances_asked() == [ONE], "the balance was asked for", within_s=3)
+
+
 async def test_a_refused_key_that_has_no_balance_either_is_retired(settings: Settings, poe: ScriptedPoe) -> None:
     poe.balances = {TWO: 7}
     poe.script = lambda asked: failure(401) if asked.key == ONE else echo(asked)
