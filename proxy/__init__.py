@@ -1,3 +1,5 @@
 """poe-proxy: an OpenAI-compatible gateway in front of Poe that many workers run as one."""
 
 __version__ = "0.1.0"
+#: How the proxy names itself to the servers that it asks.
+USER_AGENT = f"poe-proxy/{__version__}"

@@ -59,7 +59,14 @@ LAYERS: Final[dict[str, set[str]]] = {
     "upstreams": set(),
     "upstreams.transport": {"proxy", "core"},
     "upstreams.poe_account": {"core"},
-    "upstreams.poe_bot": {"core", "answer", "dialects.openai_chat", "upstreams.transport", "upstreams.poe_account"},
+    "upstreams.poe_bot": {
+        "proxy",
+        "core",
+        "answer",
+        "dialects.openai_chat",
+        "upstreams.transport",
+        "upstreams.poe_account",
+    },
     "store": {"core", "pdeathsig"},
     "clients": {"core", "credentials", "tokens", "store"},
     "keypool": {"core", "outcomes", "credentials", "store", "clients"},
@@ -96,7 +103,7 @@ LAYERS: Final[dict[str, set[str]]] = {
 
 #: third-party library → the layers that know it. The gateway knows none.
 OWNERS: Final[dict[str, set[str]]] = {
-    "aiohttp": {"upstreams.transport", "upstreams.poe_bot"},
+    "aiohttp": {"upstreams.transport"},
     "yarl": {"upstreams.transport", "upstreams.poe_bot"},
     "httptools": {"upstreams.transport"},
     "aiohappyeyeballs": {"upstreams.transport"},
@@ -124,7 +131,6 @@ OWNERS: Final[dict[str, set[str]]] = {
         "dialects.bodies",
         "dialects.openai",
         *DIALECTS,
-        "upstreams.transport",
         "upstreams.poe_bot",
         "ledger",
         "server",
@@ -181,6 +187,12 @@ def test_layers_stand_one_above_the_other() -> None:
 def test_the_gateway_knows_no_library() -> None:
     """Its decisions outlive the choice of any server, client or store."""
     assert [library for library, owners in OWNERS.items() if "gateway" in owners] == []
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if name.startswith("proxy/upstreams/transport/")])
+def test_the_transport_knows_no_service(module: str) -> None:
+    """It could ask any server: not even a comment there is about Poe."""
+    assert "poe" not in MODULES[module].read_text().lower()
 
 
 @pytest.mark.parametrize("module", MODULES)

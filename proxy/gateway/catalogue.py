@@ -20,7 +20,7 @@ from proxy.gateway.similar_names import similar_names
 from proxy.store.redis import RedisStore
 from proxy.upstreams.poe_account.models import Bot, parse_bot
 from proxy.upstreams.poe_bot.client import PoeClient, encode_bot_name
-from proxy.upstreams.transport.unreached import PoeUnreachable
+from proxy.upstreams.poe_bot.unreached import PoeUnreachable
 
 _log = logging.getLogger(__name__)
 

@@ -3,7 +3,7 @@
 A failure says something about somebody, and often only the next attempt tells about whom.
 """
 
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from proxy.answer.bad_answers import EmptyAnswer
 from proxy.core.failures import Blame, PoeError, PoeFailed
@@ -20,8 +20,8 @@ from proxy.keypool.verdict import (
     judge_words,
 )
 from proxy.upstreams.poe_bot.doubtful import RefusedHere, RefusedWithoutReason
-from proxy.upstreams.transport.dialing import Dialer
-from proxy.upstreams.transport.unreached import Dropped, PoeUnreachable
+from proxy.upstreams.poe_bot.reach import Reach
+from proxy.upstreams.poe_bot.unreached import Dropped, PoeUnreachable
 
 #: How many keys must fail alike within one request for the bot to be blamed.
 _KEYS_TO_BLAME_A_BOT: Final = 2
@@ -47,7 +47,7 @@ class Evidence:
         left_out: the accounts that had their say.
     """
 
-    def __init__(self, reach: Dialer[Any], *, trusted: bool) -> None:
+    def __init__(self, reach: Reach, *, trusted: bool) -> None:
         self._reach = reach
         self._trusted = trusted
         self._suspects: list[_Suspect] = []

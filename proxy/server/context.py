@@ -40,9 +40,8 @@ from proxy.server.single_flight import SingleFlight, SingleFlightByName
 from proxy.settings import Settings
 from proxy.store.redis import RedisStore
 from proxy.upstreams.poe_bot.client import PoeClient, Timeouts
+from proxy.upstreams.poe_bot.reach import Reach
 from proxy.upstreams.poe_bot.upload import UploadClient
-from proxy.upstreams.transport.dialing import Dialer
-from proxy.upstreams.transport.http1 import Connection
 
 #: The Sanic application as this package types it.
 App = Sanic[Config, SimpleNamespace]
@@ -74,7 +73,7 @@ class Worker:
     admin_digests: frozenset[bytes]
     metrics: Metrics
     drain: Drain
-    reach: Dialer[Connection]
+    reach: Reach
 
 
 @asynccontextmanager

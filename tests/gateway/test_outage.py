@@ -129,7 +129,7 @@ async def test_a_client_that_leaves_ends_its_wait(
 
         assert not reach.is_up
         await wait_until(lambda: _has(world.leases(), 0), "the lease is given back", within_s=2)
-        assert not reach._waiting  # noqa: SLF001 - nobody stands in line any more
+        assert not reach._dialer._waiting  # noqa: SLF001 - nobody stands in line any more
         pipe.resume()
         assert (await world.chat()).status == 200
         assert len(poe.queries) == 1

@@ -17,7 +17,7 @@ from prometheus_client.multiprocess import mark_process_dead
 
 from proxy.gateway.call import AttemptRecord, RelayRecord
 from proxy.server.observability.tallies import Tallies
-from proxy.upstreams.transport.connections import REASONS
+from proxy.upstreams.transport.failures import REASONS
 
 #: Stands for every model that Poe does not list: callers may write what they like.
 OTHER_MODEL: Final = "other"

@@ -13,8 +13,7 @@ from proxy.keypool.pool import KeyPool
 from proxy.server.http.answer_budget import AnswerBudget
 from proxy.server.observability.metrics import Metrics
 from proxy.store.redis import RedisStore
-from proxy.upstreams.transport.dialing import Dialer
-from proxy.upstreams.transport.http1 import Connection
+from proxy.upstreams.poe_bot.reach import Reach
 
 _EVERY_S: Final = 0.5
 #: Every so many looks the keys are counted: that asks Redis, which some pay for by the command. Scrapes come as often.
@@ -31,7 +30,7 @@ class Sampler:
         pool: KeyPool,
         store: RedisStore,
         uploads: Uploads,
-        reach: Dialer[Connection],
+        reach: Reach,
         held: AnswerBudget,
     ) -> None:
         self._metrics = metrics

@@ -7,6 +7,8 @@ from typing import Final, TypeVar
 from proxy.core.failures import PoeError, StreamCut
 from proxy.upstreams.poe_bot.events import Event, EventDecoder, Failure
 from proxy.upstreams.poe_bot.faults import RateLimits, fault_of_event, parse_rate_limits
+from proxy.upstreams.poe_bot.reach import poe_failure_of
+from proxy.upstreams.transport.failures import TransportError
 from proxy.upstreams.transport.http1 import Connection
 
 #: One answer decodes, translates and writes so long before others have their turn of the event loop. A step more is
@@ -52,7 +54,10 @@ class Answer:
 
     async def __anext__(self) -> list[Event]:
         while self._failure is None and not self.is_done:
-            data = b"" if self._decoder.is_behind else await self._connection.read()
+            try:
+                data = b"" if self._decoder.is_behind else await self._connection.read()
+            except TransportError as error:
+                raise poe_failure_of(error) from error.__cause__
             if self._decoder.is_behind:
                 await self._take_turn()
             elif not data:
@@ -90,7 +95,10 @@ class Answer:
             if decoder.is_behind:
                 taken = await self._catch_up(take)
             else:
-                await self._connection.pump(consume)
+                try:
+                    await self._connection.pump(consume)
+                except TransportError as error:
+                    raise poe_failure_of(error) from error.__cause__
                 if not (self.is_done or decoder.is_behind or taken is not None or self._failure is not None):
                     self._failure = _cut()
             if taken is not None:

@@ -1,6 +1,7 @@
 """Talks to Poe over HTTP: one request an attempt, never a second one on its own.
 
-Answers of bots stream through connections of our own (``connections.py``); everything else goes through aiohttp.
+Answers of bots stream through connections of our own (``connections.py``); everything else goes through
+``sessions.py``.
 
 Knows keys only as the string it is handed. What is sent is written in ``query.py``;
 fastapi-poe's client is not used, and ADR 1 says why.
@@ -14,26 +15,19 @@ from functools import lru_cache, partial
 from typing import Any, Final, Self
 from urllib.parse import quote
 
-import aiohttp
 from yarl import URL
 
+from proxy import USER_AGENT
 from proxy.core.failures import KeyRefused, ModelNotFound, PoeError, PoeFailed
 from proxy.upstreams.poe_account.points import SpentPage, parse_spent_page
 from proxy.upstreams.poe_bot.answer_stream import Answer
-from proxy.upstreams.poe_bot.error_responses import fault_of, read_fault
 from proxy.upstreams.poe_bot.events import EventDecoder
+from proxy.upstreams.poe_bot.reach import Reach, in_poes_terms, poe_failure_of
+from proxy.upstreams.poe_bot.responses import MAX_ERROR_BYTES, fault_of, read_fault, read_object
 from proxy.upstreams.transport.connections import ConnectionPool
+from proxy.upstreams.transport.failures import ConnectionDropped, TransportError, Unreachable
 from proxy.upstreams.transport.http1 import Connection
-from proxy.upstreams.transport.network import (
-    MAX_ERROR_BYTES,
-    USER_AGENT,
-    in_our_terms,
-    open_session,
-    patiently,
-    read_capped,
-    read_object,
-)
-from proxy.upstreams.transport.unreached import Dropped, PoeUnreachable
+from proxy.upstreams.transport.sessions import Session, patiently
 
 _MAX_CATALOGUE_BYTES: Final = 32 * 1024 * 1024
 _MAX_HISTORY_BYTES: Final = 1024 * 1024
@@ -46,8 +40,9 @@ _POES_FILE: Final = re.compile(
     re.ASCII | re.IGNORECASE,
 )
 _MAX_URL_CHARACTERS: Final = 8_192
-#: How long fetching a file may take, in seconds.
+#: How long fetching a file may take, and how long a request for JSON, in seconds.
 _FILE_S: Final = 60.0
+_JSON_S: Final = 20.0
 
 _BOT_NAME: Final = re.compile(r"[^\x00-\x1f\x7f/\\?#%\ud800-\udfff]{1,100}")
 #: What a header can carry; a caller's own key comes from one, which may have had a line break in it.
@@ -89,10 +84,12 @@ class Asking:
             if idle is not None:
                 try:
                     return await self._ask(idle)
-                except Dropped:
+                except ConnectionDropped:
                     if not idle.was_stale:
                         raise
             return await self._ask(await self._pool.open())
+        except TransportError as error:
+            raise poe_failure_of(error) from error.__cause__
         finally:
             self._request = ()  # an answer may take long, and what was asked may be large
 
@@ -133,9 +130,9 @@ class PoeClient:
     def __init__(self, base_url: str, timeouts: Timeouts) -> None:
         self._base_url = base_url
         self._timeouts = timeouts
-        self._session = open_session()
+        self._session = Session(connect_s=timeouts.connect_s)
         self._streams = ConnectionPool(base_url, connect_s=timeouts.connect_s, patience_s=timeouts.patience_s)
-        self.reach = self._streams.dialer
+        self.reach = Reach(self._streams.dialer)
         url = URL(base_url)
         self._own_file = re.compile(re.escape(str(url.origin())) + _PATH, re.ASCII | re.IGNORECASE)
         self._path = url.raw_path.rstrip("/")
@@ -220,31 +217,28 @@ class PoeClient:
             raise PoeFailed(
                 "The file is not at Poe, so it cannot be fetched; ask for its URL.", said="a file elsewhere"
             )
-        return await patiently(partial(self._fetch_file, url, max_bytes), patience_s=self._timeouts.patience_s)
+        with in_poes_terms():
+            return await patiently(partial(self._fetch_file, url, max_bytes), patience_s=self._timeouts.patience_s)
 
     async def _fetch_file(self, url: str, max_bytes: int) -> bytes:
-        timeout = aiohttp.ClientTimeout(total=_FILE_S, sock_connect=self._timeouts.connect_s)
-        with in_our_terms():
-            target = URL(url, encoded=True)
-            async with self._session.get(target, allow_redirects=False, timeout=timeout) as response:
-                if response.status != 200:
-                    raise PoeFailed(said=f"{response.status} for a file")
-                return await read_capped(response, max_bytes)
+        async with self._session.get(URL(url, encoded=True), headers={}, total_s=_FILE_S) as response:
+            if response.status != 200:
+                raise PoeFailed(said=f"{response.status} for a file")
+            return await response.read(max_bytes)
 
     async def _get_json(self, path: str, *, max_bytes: int, key: str = "") -> dict[str, Any]:
         url = URL(self._base_url + path, encoded=True)
         headers = {"Authorization": f"Bearer {key}"} if key else {}
-        timeout = aiohttp.ClientTimeout(total=20, sock_connect=self._timeouts.connect_s)
         began_at = asyncio.get_running_loop().time()
         try:
-            with in_our_terms():
-                async with self._session.get(url, headers=headers, allow_redirects=False, timeout=timeout) as response:
-                    if response.status != 200:
-                        raise await read_fault(response, key)
-                    return await read_object(response, max_bytes)
-        except PoeUnreachable as failure:
-            self.reach.note_failure(failure, began_at=began_at)
-            raise
+            async with self._session.get(url, headers=headers, total_s=_JSON_S) as response:
+                if response.status != 200:
+                    raise await read_fault(response, key)
+                return await read_object(response, max_bytes)
+        except TransportError as error:
+            if isinstance(error, Unreachable):
+                self._streams.dialer.note_failure(error, began_at=began_at)
+            raise poe_failure_of(error) from error.__cause__
 
 
 @lru_cache(maxsize=1024)
@@ -279,6 +273,6 @@ async def _read_stream_fault(connection: Connection, key: str) -> PoeError:
     try:
         while len(body) < MAX_ERROR_BYTES and (data := await connection.read()):
             body += data
-    except PoeFailed:  # the status was said
+    except TransportError:  # the status was said
         body = b""
     return fault_of(connection.status, _content_type(connection), connection.headers, body[:MAX_ERROR_BYTES], key)

@@ -12,15 +12,15 @@ from functools import partial
 from typing import Any, Final, Self
 from urllib.parse import urlencode
 
-import aiohttp
 from yarl import URL
 
 from proxy.core.failures import InvalidRequest, PoeError, PoeFailed
 from proxy.upstreams.poe_bot.attachments import Attachment, EmbeddedFile, RemoteFile
 from proxy.upstreams.poe_bot.embedded import decoded_slices
-from proxy.upstreams.poe_bot.error_responses import read_fault
+from proxy.upstreams.poe_bot.reach import in_poes_terms
+from proxy.upstreams.poe_bot.responses import read_fault, read_object
 from proxy.upstreams.transport.connections import ConnectionPool
-from proxy.upstreams.transport.network import in_our_terms, open_session, read_object
+from proxy.upstreams.transport.sessions import Response, Session
 
 _PATH: Final = "file_upload_3RD_PARTY_POST"
 #: fastapi-poe's own limit. Poe may have to fetch the file within it.
@@ -51,8 +51,7 @@ class UploadClient:
         """
         self._pool = ConnectionPool(base_url, connect_s=connect_s, patience_s=patience_s)
         self._url = URL(base_url + _PATH, encoded=True)
-        self._timeout = aiohttp.ClientTimeout(total=_TOTAL_S, sock_connect=connect_s)
-        self._session = open_session()
+        self._session = Session(connect_s=connect_s)
 
     async def __aenter__(self) -> Self:
         return self
@@ -79,7 +78,8 @@ class UploadClient:
             "Content-Length": str(len(head) + size_bytes + len(tail)),  # without it aiohttp would send chunks
         }
         post = partial(self._post, partial(_body, head, file, tail), headers, key=key, param=file.param)
-        answer = await self._pool.dialer.carry(post)
+        with in_poes_terms():
+            answer = await self._pool.dialer.carry(post)
         return _read_attachment(answer, file.name)
 
     async def upload_url(self, file: RemoteFile, *, key: str) -> Attachment:
@@ -87,26 +87,21 @@ class UploadClient:
         fields = {"download_url": file.url} | ({"download_filename": file.name} if file.name else {})
         headers = {"Content-Type": "application/x-www-form-urlencoded"}
         body = urlencode(fields, errors="replace").encode()
-        answer = await self._pool.dialer.carry(partial(self._post, lambda: body, headers, key=key, param=file.param))
+        post = partial(self._post, lambda: body, headers, key=key, param=file.param)
+        with in_poes_terms():
+            answer = await self._pool.dialer.carry(post)
         return _read_attachment(answer, file.name)
 
     async def _post(
         self, new_body: Callable[[], bytes | AsyncIterator[bytes]], headers: Mapping[str, str], *, key: str, param: str
     ) -> dict[str, Any]:
-        sent = self._session.post(
-            self._url,
-            data=new_body(),
-            headers={**headers, "Authorization": key},  # this endpoint wants no "Bearer"
-            allow_redirects=False,
-            timeout=self._timeout,
-        )
-        with in_our_terms():
-            async with sent as response:
-                if response.status in _NOT_ACCEPTED:
-                    raise await _not_accepted(response, key, param)
-                if response.status != 200:
-                    raise await _fault(response, key)
-                return await read_object(response, _MAX_ANSWER_BYTES)
+        headers = {**headers, "Authorization": key}  # this endpoint wants no "Bearer"
+        async with self._session.post(self._url, new_body(), headers=headers, total_s=_TOTAL_S) as response:
+            if response.status in _NOT_ACCEPTED:
+                raise await _not_accepted(response, key, param)
+            if response.status != 200:
+                raise await _fault(response, key)
+            return await read_object(response, _MAX_ANSWER_BYTES)
 
 
 def _frame(file: EmbeddedFile, boundary: str) -> tuple[bytes, bytes]:
@@ -129,14 +124,14 @@ async def _body(head: bytes, file: EmbeddedFile, tail: bytes) -> AsyncIterator[b
     yield tail
 
 
-async def _not_accepted(response: aiohttp.ClientResponse, key: str, param: str) -> InvalidRequest:
+async def _not_accepted(response: Response, key: str, param: str) -> InvalidRequest:
     """With what Poe said of the file, where it said anything."""
     fault = await read_fault(response, key)
     said = "" if fault.message == fault.default_message else f" {fault.message}"
     return InvalidRequest(f"Poe did not accept this file.{said}", param=param)
 
 
-async def _fault(response: aiohttp.ClientResponse, key: str) -> PoeError:
+async def _fault(response: Response, key: str) -> PoeError:
     """Poe's words may quote the file's name, which is the caller's choice, so they blame no key of their own accord."""
     fault = await read_fault(response, key)
     if response.status in _OF_THE_KEY or isinstance(fault, PoeFailed):

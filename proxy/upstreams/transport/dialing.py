@@ -1,9 +1,9 @@
 """Makes connections to one server, and knows whether they can be made. See ADR 17.
 
-While connections stand, everybody who needs one dials for themselves. From the first dial that fails until one stands
-again the server counts as out of reach: one dial at a time is made for all who wait, and the first connection that
-stands wakes them. A wait ends after ``patience_s``; the dials go on without anybody, so that a worker knows when its
-way out is back.
+While connections can be made, each request that needs one dials. From the first dial that fails until one succeeds
+the server counts as out of reach: one dial at a time is made for all requests that wait, and the first connection
+wakes them. A wait ends after ``patience_s``; the dials go on without a request, so that a worker knows when the server
+is back.
 
 Knows nothing of what is said over a connection.
 """
@@ -14,18 +14,18 @@ from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Coroutine, Sized
 from typing import Any, Final, Generic, TypeVar
 
-from proxy.upstreams.transport.unreached import PoeUnreachable
+from proxy.upstreams.transport.failures import Unreachable
 
 _log = logging.getLogger(__name__)
 
-#: Seconds between a dial that failed and the next; the last stays. Somebody new who waits begins them anew.
+#: Seconds between a dial that failed and the next; the last stays. A new request that waits begins them again.
 PAUSES_S: Final = (0.2, 0.4, 0.8, 1.6)
 #: So many are made at once for those who waited, so long after a server is back: hundreds may have.
 _DIALS_AT_ONCE: Final = 32
 _RETURN_S: Final = 5.0
-#: Where nobody waits longer than this, no crowd has gathered, and a place in a line would be a refusal.
+#: Where no request waits longer than this, no crowd has gathered, and a place in a line would be a refusal.
 _SHORT_PATIENCE_S: Final = 1.0
-#: Nobody looks oftener whether a connection can be made.
+#: ``look`` dials no oftener than this.
 _LOOK_EVERY_S: Final = 15.0
 #: A dial or two that failed may be chance; so many in a row, over so long at least, are no way out.
 _FAILED_DIALS: Final = 2
@@ -36,14 +36,14 @@ _T = TypeVar("_T")
 
 
 class Dialer(Generic[_Connection]):
-    """The way to one server. Use it inside a running event loop, and close it at the end.
+    """Makes connections to one server. Use it inside a running event loop, and close it at the end.
 
     Args:
         name: of the server, for the log.
-        dial: makes a connection, or raises PoeUnreachable.
-        keep: takes a connection that nobody waits for.
-        spares: the connections that nobody uses now.
-        patience_s: how long somebody waits for a connection when none can be made.
+        dial: makes a connection, or raises Unreachable.
+        keep: takes a connection that no request waits for.
+        spares: the idle connections.
+        patience_s: how long a request waits for a connection while none can be made.
 
     Attributes:
         outages: how often the server went out of reach.
@@ -85,7 +85,7 @@ class Dialer(Generic[_Connection]):
 
     @property
     def may_be_asked(self) -> bool:
-        """Whether somebody would not have to wait for a connection, as far as one can tell."""
+        """Whether a request would not have to wait for a connection, as far as is known."""
         return self._down_since is None or bool(self._spares)
 
     @property
@@ -97,13 +97,13 @@ class Dialer(Generic[_Connection]):
         """A new connection, or one that became free meanwhile.
 
         Raises:
-            PoeUnreachable: none could be made, for as long as ``patience_s`` allows.
+            Unreachable: none could be made, for as long as ``patience_s`` allows.
         """
         give_up_at = self._loop.time() + self._patience_s
         if self._down_since is None and not self._waiting and self._dialing < self._at_once():
             try:
                 return await self._dialed()
-            except PoeUnreachable:
+            except Unreachable:
                 if self._loop.time() >= give_up_at:
                     raise
         return await self._in_line(give_up_at)
@@ -115,7 +115,7 @@ class Dialer(Generic[_Connection]):
             give_up_at: on the loop's clock; in ``patience_s`` when left out.
 
         Raises:
-            PoeUnreachable: none could be made by then.
+            Unreachable: none could be made by then.
         """
         if self._down_since is None:
             return
@@ -127,7 +127,7 @@ class Dialer(Generic[_Connection]):
             async with asyncio.timeout_at(give_up_at):
                 await watcher
         except TimeoutError:
-            raise PoeUnreachable(said=self._reason) from None
+            raise Unreachable(self._reason) from None
         finally:
             self._watching.discard(watcher)
 
@@ -135,7 +135,7 @@ class Dialer(Generic[_Connection]):
         """What ``ask`` gives, which connects by itself; asked again when it could not, as ``connect`` dials again.
 
         Raises:
-            PoeUnreachable: no connection could be made.
+            Unreachable: no connection could be made.
         """
         give_up_at = self._loop.time() + self._patience_s
         while True:
@@ -143,13 +143,13 @@ class Dialer(Generic[_Connection]):
             began_at = self._loop.time()
             try:
                 return await ask()
-            except PoeUnreachable as failure:
+            except Unreachable as failure:
                 self.note_failure(failure, began_at=began_at)
                 if self._loop.time() >= give_up_at:
                     raise
 
     def offer(self, connection: _Connection) -> bool:
-        """Gives a connection that has become free to whoever waits longest; False when nobody needs it at once."""
+        """Gives a connection that has become free to the request that waits longest; False when none waits."""
         while self._waiting:
             waiter = self._waiting.popleft()
             if not waiter.done():
@@ -157,23 +157,23 @@ class Dialer(Generic[_Connection]):
                 return True
         while self._watching:
             watcher = self._watching.pop()
-            if not watcher.done():  # somebody may go on, and will find it among the spares
+            if not watcher.done():  # it may go on, and will find it among the spares
                 watcher.set_result(None)
                 break
         return False
 
     def look(self) -> None:
-        """Makes a connection behind the scenes when none was made lately, so that whoever asks next knows better."""
+        """Makes a connection in the background when none was made lately, so that ``is_up`` is true to the present."""
         is_due = self._loop.time() >= self._stood_at + _LOOK_EVERY_S
         if is_due and self._down_since is None and not self._dialing:
             self._start(self._dial_and_offer())
 
-    def note_failure(self, failure: PoeUnreachable, *, began_at: float) -> None:
-        """A connection to this server could not be made, here or by somebody else, who began at that time."""
+    def note_failure(self, failure: Unreachable, *, began_at: float) -> None:
+        """A connection to this server could not be made, here or elsewhere; the attempt began at that time."""
         self.failures[failure.reason] += 1
         if began_at < self._stood_at:
             return  # another has stood since
-        self._reason = failure.said
+        self._reason = failure.detail
         self._failed_in_a_row += 1
         if self._down_since is None:
             self._down_since = began_at
@@ -181,7 +181,7 @@ class Dialer(Generic[_Connection]):
             self._start(self._recover())
         elif not self._is_cut_off and self._has_no_way_out():
             self._is_cut_off = True
-            _log.error("%s cannot be reached", self._name, extra={"reason": failure.said})
+            _log.error("%s cannot be reached", self._name, extra={"reason": failure.detail})
 
     async def close(self) -> None:
         """Ends what is under way."""
@@ -209,11 +209,11 @@ class Dialer(Generic[_Connection]):
         except BaseException as error:
             self._forget(waiter)
             if isinstance(error, TimeoutError):
-                raise PoeUnreachable(said=self._reason or "no connection in time", reason="timeout") from None
+                raise Unreachable(self._reason or "no connection in time", reason="timeout") from None
             raise
 
     def _forget(self, waiter: "asyncio.Future[_Connection]") -> None:
-        """Somebody gives up. What they were given a moment ago is for others."""
+        """A request gives up. The connection that it was given a moment ago goes to another."""
         if waiter.done() and not waiter.cancelled():
             connection = waiter.result()
             if not self.offer(connection):
@@ -227,7 +227,7 @@ class Dialer(Generic[_Connection]):
         self._dialing += 1
         try:
             connection = await self._dial()
-        except PoeUnreachable as failure:
+        except Unreachable as failure:
             self.note_failure(failure, began_at=began_at)
             raise
         finally:
@@ -266,7 +266,7 @@ class Dialer(Generic[_Connection]):
     async def _dial_and_offer(self) -> None:
         try:
             connection = await self._dialed()
-        except PoeUnreachable:
+        except Unreachable:
             return
         if not self.offer(connection):
             self._keep(connection)

@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace as changed
 from typing import Any, TypeVar
 
-import aiohttp
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -31,8 +30,7 @@ from proxy.upstreams.poe_bot.answer_stream import Answer
 from proxy.upstreams.poe_bot.client import PoeClient, Timeouts, encode_bot_name
 from proxy.upstreams.poe_bot.events import Done, Event, Text
 from proxy.upstreams.poe_bot.faults import RateLimits
-from proxy.upstreams.transport.network import network_fault
-from proxy.upstreams.transport.unreached import Dropped, PoeUnreachable
+from proxy.upstreams.poe_bot.unreached import Dropped, PoeUnreachable
 from tests.support.scripted_poe import (
     CUT,
     DONE,
@@ -697,25 +695,6 @@ async def test_a_balance_of_absurd_size_is_not_read_to_the_end(
 
     assert "size" in caught.value.said
     await wait_until(received[0].left.is_set, "the connection is closed", within_s=1)
-
-
-def all_subclasses(of: type[aiohttp.ClientError]) -> set[type[aiohttp.ClientError]]:
-    return {of}.union(*(all_subclasses(one) for one in of.__subclasses__()))
-
-
-@pytest.mark.parametrize("kind", sorted(all_subclasses(aiohttp.ClientError), key=str))
-def test_every_failure_of_the_http_library_is_poes(kind: type[aiohttp.ClientError]) -> None:
-    """Only what happens on a connection that stood can have cut an answer."""
-    error = network_fault(kind.__new__(kind))
-
-    assert isinstance(error, PoeFailed)
-    assert error.said == kind.__name__
-    assert not (isinstance(error, StreamCut) and issubclass(kind, aiohttp.ClientConnectorError))
-
-
-@pytest.mark.parametrize("kind", [aiohttp.ClientPayloadError, aiohttp.ServerDisconnectedError, aiohttp.ClientOSError])
-def test_a_connection_that_breaks_is_a_cut_stream(kind: type[aiohttp.ClientError]) -> None:
-    assert isinstance(network_fault(kind()), StreamCut)
 
 
 T = TypeVar("T")

@@ -17,7 +17,7 @@ from proxy.core.failures import PoeError
 from proxy.settings import Settings
 from proxy.upstreams.poe_bot.events import Failure
 from proxy.upstreams.poe_bot.faults import fault_of_event, fault_of_response
-from proxy.upstreams.transport.unreached import Dropped, PoeUnreachable
+from proxy.upstreams.poe_bot.unreached import Dropped, PoeUnreachable
 from tests.support.scripted_poe import META, Reply, ScriptedPoe, error_event, event, failure
 from tests.support.serving import KEYS, http, serving
 

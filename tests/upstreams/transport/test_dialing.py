@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from proxy.upstreams.transport.dialing import Dialer
-from proxy.upstreams.transport.unreached import PoeUnreachable
+from proxy.upstreams.transport.failures import Unreachable
 from tests.support.waiting import wait_until
 
 
@@ -35,7 +35,7 @@ class Network:
         finally:
             self.at_once -= 1
         if not self.is_up:
-            raise PoeUnreachable(said="no connection", reason="refused")
+            raise Unreachable("no connection", reason="refused")
         self.made += 1
         return self.made
 
@@ -88,17 +88,17 @@ async def test_the_wait_ends_with_patience_and_says_why(network: Network) -> Non
     async with dialing(network, patience_s=0.5) as dialer:
         network.is_up = False
         began_at = time.monotonic()
-        with pytest.raises(PoeUnreachable) as caught:
+        with pytest.raises(Unreachable) as caught:
             await dialer.connect()
 
-    assert caught.value.said == "no connection"
+    assert caught.value.detail == "no connection"
     assert 0.4 < time.monotonic() - began_at < 2
 
 
 async def test_without_patience_one_dial_is_made(network: Network) -> None:
     async with dialing(network, patience_s=0) as dialer:
         network.is_up = False
-        with pytest.raises(PoeUnreachable):
+        with pytest.raises(Unreachable):
             await dialer.connect()
 
         assert len(network.dials_at) == 1
@@ -169,7 +169,7 @@ async def test_a_request_that_leaves_takes_no_connection_with_it(
 
 
 async def test_a_dial_that_fails_while_another_stands_is_no_outage(dialer: Dialer[int]) -> None:
-    failure = PoeUnreachable(said="late", reason="timeout")
+    failure = Unreachable("late", reason="timeout")
     await dialer.connect()
     dialer.note_failure(failure, began_at=time.monotonic() - 5)
 
@@ -196,7 +196,7 @@ async def test_no_way_out_takes_two_dials_and_the_patience(network: Network, fai
     async with dialing(network, patience_s=2) as dialer:
         network.is_up = False
         for _ in range(failed):
-            dialer.note_failure(PoeUnreachable(), began_at=now - 3)
+            dialer.note_failure(Unreachable(), began_at=now - 3)
 
         assert dialer.is_cut_off == (failed == 2)
         network.is_up = True
@@ -212,7 +212,7 @@ async def test_what_connects_by_itself_is_asked_again_once_there_is_a_way(
     async def ask() -> str:
         asked.append(time.monotonic())
         if not network.is_up:
-            raise PoeUnreachable(reason="dns")
+            raise Unreachable(reason="dns")
         return "answer"
 
     network.is_up = False
@@ -259,7 +259,7 @@ async def test_after_a_return_nobody_is_refused_who_would_not_have_waited(networ
     """With a patience of 0 everybody dials once, however many come in the first seconds."""
     async with dialing(network, patience_s=0) as dialer:
         network.is_up = False
-        with pytest.raises(PoeUnreachable):
+        with pytest.raises(Unreachable):
             await dialer.connect()
         network.is_up = True
         await wait_until(lambda: dialer.is_up, "a connection stands again", within_s=5)

@@ -15,10 +15,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proxy.core.failures import PoeFailed, PoeTimeout, StreamCut
 from proxy.upstreams.transport import connections, http1
 from proxy.upstreams.transport.connections import ConnectionPool
+from proxy.upstreams.transport.failures import (
+    ConnectionCut,
+    ConnectionDropped,
+    ReadTimeout,
+    RemoteProtocolError,
+    TransportError,
+)
 from proxy.upstreams.transport.http1 import Connection
+from proxy.upstreams.transport.states import LocalProtocolError, State, check_transition
 from tests.support.waiting import wait_until
 
 REQUEST = (b"POST /bot/Echo HTTP/1.1\r\nhost: test\r\ncontent-length: 2\r\n\r\n", b"{}")
@@ -223,7 +230,7 @@ async def test_a_connection_that_stopped_reading_is_not_used_again() -> None:
     wire = CHUNKED + b"80000\r\n" + b"x" * 0x80000 + b"\r\n0\r\n\r\n"
     async with serving(wire) as server, pool_for(server) as pool:
         connection = await begin(pool)
-        await wait_until(lambda: connection._paused, "reading has stopped")  # noqa: SLF001 - it is what is tested
+        await wait_until(lambda: connection._clocks.is_paused, "reading has stopped")  # noqa: SLF001 - it is what is tested
         connection.free()
 
         assert len(await ask(pool)) == 0x80000
@@ -266,7 +273,7 @@ async def test_a_pause_of_our_own_is_no_silence_of_the_servers() -> None:
     async with serving(wire, b"0\r\n\r\n") as server, pool_for(server) as pool:
         connection = await begin(pool, idle_s=0.05)
         connection.note_first()
-        await wait_until(lambda: connection._paused, "reading has stopped")  # noqa: SLF001 - it is what is tested
+        await wait_until(lambda: connection._clocks.is_paused, "reading has stopped")  # noqa: SLF001 - it is what is tested
         over = asyncio.Event()
         asyncio.get_running_loop().call_later(0.3, over.set)
         await over.wait()
@@ -290,10 +297,10 @@ async def test_silence_is_noticed_though_the_first_event_may_take_longer_than_it
         assert await connection.read() == b"hello"
         connection.note_first()
         async with asyncio.timeout(5):
-            with pytest.raises(PoeTimeout) as caught:
+            with pytest.raises(ReadTimeout) as caught:
                 await connection.read()
 
-    assert caught.value.said == "silence, or no end in time"
+    assert caught.value.detail == "silence, or no end in time"
 
 
 async def test_what_came_while_nobody_looked_is_no_answer_to_the_next_request() -> None:
@@ -360,7 +367,7 @@ async def test_a_reader_that_is_slow_holds_the_server_up() -> None:
     async with serving() as server, pool_for(server) as pool:
         server.answer = answer
         connection = await begin(pool)
-        await wait_until(lambda: connection._paused, "reading has stopped")  # noqa: SLF001 - it is what is tested
+        await wait_until(lambda: connection._clocks.is_paused, "reading has stopped")  # noqa: SLF001 - it is what is tested
         waiting = connection._waiting_bytes  # noqa: SLF001 - the same
 
         assert waiting < 1024 * 1024
@@ -370,18 +377,18 @@ async def test_a_reader_that_is_slow_holds_the_server_up() -> None:
 @pytest.mark.parametrize(
     ("wire", "expected", "said"),
     [
-        (b"SSH-2.0-OpenSSH\r\n\r\n", PoeFailed, "not HTTP"),
-        (b"HTTP/1.1 200 OK\r\nx: " + b"y" * 70_000, PoeFailed, "head"),
-        (CHUNKED + b"zz\r\n", PoeFailed, "not HTTP"),
+        (b"SSH-2.0-OpenSSH\r\n\r\n", RemoteProtocolError, "not HTTP"),
+        (b"HTTP/1.1 200 OK\r\nx: " + b"y" * 70_000, RemoteProtocolError, "head"),
+        (CHUNKED + b"zz\r\n", RemoteProtocolError, "not HTTP"),
     ],
 )
-async def test_what_is_no_answer_is_a_failure(wire: bytes, expected: type[PoeFailed], said: str) -> None:
+async def test_what_is_no_answer_is_a_failure(wire: bytes, expected: type[TransportError], said: str) -> None:
     async with serving(wire) as server, pool_for(server) as pool:
-        with pytest.raises(PoeFailed) as caught:
+        with pytest.raises(TransportError) as caught:
             await ask(pool)
 
         assert type(caught.value) is expected
-        assert said in caught.value.said
+        assert said in caught.value.detail
         await wait_until(server.closed.is_set, "the connection is closed")
 
 
@@ -391,7 +398,7 @@ async def test_what_came_before_a_failure_is_read_first() -> None:
         await wait_until(lambda: not connection.is_open, "it has failed")
 
         assert await connection.read() == b"abc"
-        with pytest.raises(PoeFailed):
+        with pytest.raises(TransportError):
             await connection.read()
 
 
@@ -402,7 +409,7 @@ async def test_silence_is_measured_from_the_last_bytes() -> None:
         await connection.read()
         connection.note_first()
 
-        with pytest.raises(PoeTimeout):
+        with pytest.raises(ReadTimeout):
             await connection.read()
 
 
@@ -413,7 +420,7 @@ async def test_a_cut_is_told_after_it_was_heard() -> None:
 
     async with serving() as server, pool_for(server) as pool:
         server.answer = answer
-        with pytest.raises(StreamCut):
+        with pytest.raises(ConnectionCut):
             await ask(pool)
 
 
@@ -437,10 +444,10 @@ def server_tls(certificate: Path) -> ssl.SSLContext:
 
 async def test_a_certificate_of_nobody_we_trust_is_refused(certificate: Path) -> None:
     async with serving(ANSWER, tls=server_tls(certificate)) as server, pool_for(server, "https") as pool:
-        with pytest.raises(PoeFailed) as caught:
+        with pytest.raises(TransportError) as caught:
             pool.take_idle() or await pool.open()
 
-        assert "SSLCertVerificationError" in caught.value.said
+        assert "SSLCertVerificationError" in caught.value.detail
         assert server.requests == 0
 
 
@@ -449,3 +456,105 @@ async def test_tls_is_spoken_and_kept(certificate: Path, monkeypatch: pytest.Mon
     async with serving(ANSWER, tls=server_tls(certificate)) as server, pool_for(server, "https") as pool:
         assert [await ask(pool) for _ in range(3)] == [b"abcde"] * 3
         assert server.connections == 1
+
+
+async def test_a_connection_asks_one_thing_at_a_time() -> None:
+    """The answers could not be told apart."""
+    async with serving(ANSWER) as server, pool_for(server) as pool:
+        connection = await pool.open()
+        connection.send(REQUEST, first_s=5, idle_s=5, total_s=20)
+        with pytest.raises(LocalProtocolError, match="WAITING_HEAD is not followed by WAITING_HEAD"):
+            connection.send(REQUEST, first_s=5, idle_s=5, total_s=20)
+
+
+async def test_a_connection_is_freed_once() -> None:
+    """Otherwise two requests would share it."""
+    async with serving(ANSWER) as server, pool_for(server) as pool:
+        connection = await begin(pool)
+        await rest_of(connection)
+        connection.free()
+        with pytest.raises(LocalProtocolError, match="IDLE is not followed by IDLE"):
+            connection.free()
+
+        assert pool._idle == [connection]  # noqa: SLF001 - what is tested
+
+
+async def test_one_whose_end_is_awaited_is_not_freed_again() -> None:
+    async with serving(CHUNKED + b"3\r\nabc\r\n") as server, pool_for(server) as pool:
+        connection = await begin(pool)
+        await connection.read()
+        connection.free()
+        with pytest.raises(LocalProtocolError, match="DISCARDING is not followed by IDLE"):
+            connection.free()
+
+
+@pytest.mark.parametrize("ask", [Connection.head, Connection.read])
+async def test_nothing_is_read_where_nothing_was_asked(ask: Callable[[Connection], Awaitable[object]]) -> None:
+    """It would wait for ever."""
+    async with serving(ANSWER) as server, pool_for(server) as pool:
+        with pytest.raises(LocalProtocolError):
+            await ask(await pool.open())
+
+
+async def test_nothing_is_sent_on_a_connection_that_closed_a_moment_ago() -> None:
+    """So it may be sent again, on another."""
+    async with serving(ANSWER) as server, pool_for(server) as pool:
+        connection = await pool.open()
+        connection.close()
+        with pytest.raises(ConnectionDropped):
+            connection.send(REQUEST, first_s=5, idle_s=5, total_s=20)
+
+        assert connection.was_stale
+        assert server.requests == 0
+
+
+async def test_closing_fails_the_one_who_reads() -> None:
+    """A pool that closes never makes a short answer look whole."""
+    async with serving(b"HTTP/1.1 200 OK\r\n\r\nabc") as server, pool_for(server) as pool:
+        connection = await begin(pool)
+        await connection.read()
+        reading = asyncio.create_task(connection.read())
+        await asyncio.sleep(0)
+        connection.close()
+
+        with pytest.raises(ConnectionCut):
+            await reading
+        assert not connection.whole
+
+
+async def test_a_body_that_would_end_with_the_connection_is_not_whole_after_a_timeout() -> None:
+    """It is we who closed the connection."""
+    open_end = asyncio.Event()
+
+    async def answer(writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\nabc")
+        await open_end.wait()
+
+    async with serving() as server, pool_for(server) as pool:
+        server.answer = answer
+        connection = await begin(pool, first_s=0.1)
+
+        assert await connection.read() == b"abc"
+        with pytest.raises(ReadTimeout):
+            await connection.read()
+
+
+def test_no_state_follows_on_closed() -> None:
+    for state in State:
+        with pytest.raises(LocalProtocolError):
+            check_transition(State.CLOSED, state)
+
+
+def test_every_state_is_reached_and_may_be_left_by_closing() -> None:
+    allowed = {(before, after) for before in State for after in State if is_allowed(before, after)}
+
+    assert {after for _, after in allowed} == set(State)
+    assert {before for before, after in allowed if after is State.CLOSED} == set(State) - {State.CLOSED}
+
+
+def is_allowed(before: State, after: State) -> bool:
+    try:
+        check_transition(before, after)
+    except LocalProtocolError:
+        return False
+    return True

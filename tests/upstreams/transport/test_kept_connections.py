@@ -15,8 +15,9 @@ import pytest
 
 from proxy.upstreams.poe_bot.client import PoeClient, Timeouts
 from proxy.upstreams.poe_bot.events import Done, Event, Text
-from proxy.upstreams.transport.connections import ConnectionPool, reason_of
-from proxy.upstreams.transport.unreached import Dropped, PoeUnreachable
+from proxy.upstreams.poe_bot.unreached import Dropped
+from proxy.upstreams.transport.connections import ConnectionPool
+from proxy.upstreams.transport.failures import Unreachable, reason_of
 from tests.support.scripted_poe import DONE, text
 from tests.support.waiting import wait_until
 
@@ -136,7 +137,7 @@ def test_why_a_connection_failed_is_one_of_a_few_words(error: Exception, reason:
 
 async def test_a_host_that_cannot_be_looked_up_is_out_of_reach() -> None:
     pool = ConnectionPool(f"http://{'x' * 70}.invalid", connect_s=5, patience_s=0)
-    with pytest.raises(PoeUnreachable) as caught:
+    with pytest.raises(Unreachable) as caught:
         await pool.open()
 
     assert caught.value.reason == "dns"
@@ -146,7 +147,7 @@ async def test_a_host_that_cannot_be_looked_up_is_out_of_reach() -> None:
 async def test_tls_with_a_server_that_speaks_none_is_out_of_reach() -> None:
     async with closing() as server:
         pool = ConnectionPool(f"https://127.0.0.1:{server.port}", connect_s=0.3, patience_s=0)
-        with pytest.raises(PoeUnreachable):
+        with pytest.raises(Unreachable):
             await pool.open()
         await pool.close()
 
@@ -161,7 +162,7 @@ async def test_a_resolver_that_fails_leaves_the_addresses_that_are_known(monkeyp
         pool = ConnectionPool(f"http://localhost:{server.port}", connect_s=5, patience_s=0)
         (await pool.open()).close()
         monkeypatch.setattr(socket, "getaddrinfo", fail)
-        pool._addresses_until = 0.0  # noqa: SLF001 - as after five minutes
+        pool._route._addresses.doubt()  # noqa: SLF001 - as after five minutes
 
         assert (await pool.open()).is_open
         await pool.close()
@@ -188,7 +189,7 @@ async def test_no_idle_connection_is_used_once_the_path_does_not_answer() -> Non
         pool = client._streams  # noqa: SLF001
         await wait_until(lambda: len(pool._idle) == 1, "the connection is kept")  # noqa: SLF001
         pool._connect_s = 0.0  # noqa: SLF001 - no answer in time
-        with pytest.raises(PoeUnreachable):
+        with pytest.raises(Unreachable):
             await pool.open()
 
         assert pool.take_idle() is None

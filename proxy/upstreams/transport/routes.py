@@ -1,0 +1,115 @@
+"""The way to one server: its addresses, a socket, and TLS. aiohappyeyeballs connects, the event loop does TLS."""
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Sequence
+from typing import Final, cast
+
+from aiohappyeyeballs import start_connection
+from yarl import URL
+
+from proxy.upstreams.transport.failures import Unreachable, reason_of
+
+#: Other addresses of a host are tried beside the first when it takes longer than this (RFC 8305).
+_HAPPY_EYEBALLS_S: Final = 0.25
+_ADDRESSES_KEEP_S: Final = 300.0
+_OLD_ADDRESSES_KEEP_S: Final = 5.0
+
+#: Beside Nagle's algorithm: a connection whose path is gone ends by itself. What is not acknowledged for 15 s was not
+#: received, which is no silence of the server's, and an idle path is probed after 15 s, every 5 s.
+_SOCKET_OPTIONS: Final = (
+    (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
+    (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 15_000),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 15),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+)
+
+_Address = tuple[int, int, int, str, tuple[str, int]]
+
+
+class Route:
+    """The way to the server of one URL. Use it inside a running event loop.
+
+    Attributes:
+        host: the server's.
+    """
+
+    def __init__(self, base_url: str) -> None:
+        url = URL(base_url)
+        self.host = url.host or ""
+        self._tls = ssl.create_default_context() if url.scheme == "https" else None
+        self._addresses = _Addresses(self.host, url.port or 443)
+
+    async def connect(self, protocol: asyncio.Protocol, *, within_s: float) -> None:
+        """Connects ``protocol`` to the server.
+
+        Raises:
+            Unreachable: no connection could be made, or none in time.
+        """
+        try:
+            async with asyncio.timeout(within_s):
+                await self._connect(protocol)
+        except TimeoutError:
+            self._addresses.doubt()
+            raise Unreachable("no connection in time", reason="timeout") from None
+        except (OSError, UnicodeError) as error:  # the second: a host that cannot be looked up
+            self._addresses.doubt()
+            raise Unreachable(f"no connection: {type(error).__name__}", reason=reason_of(error)) from error
+
+    async def _connect(self, protocol: asyncio.Protocol) -> None:
+        await asyncio.get_running_loop().create_connection(
+            lambda: protocol,
+            sock=await self._open_socket(),
+            ssl=self._tls,
+            server_hostname=self.host if self._tls else None,
+        )
+
+    async def _open_socket(self) -> socket.socket:
+        sock = await start_connection(
+            await self._addresses.find(),
+            happy_eyeballs_delay=_HAPPY_EYEBALLS_S,
+            interleave=1,
+            loop=asyncio.get_running_loop(),
+        )
+        for level, option, value in _SOCKET_OPTIONS:
+            sock.setsockopt(level, option, value)
+        return sock
+
+
+class _Addresses:
+    """The addresses of one host, looked up at most once at a time."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._host, self._port = host, port
+        self._loop = asyncio.get_running_loop()
+        self._found: Sequence[_Address] = ()
+        self._until = 0.0
+        self._look_up: asyncio.Task[None] | None = None
+
+    def doubt(self) -> None:
+        """They are looked up again before the next use."""
+        self._until = 0.0
+
+    async def find(self) -> Sequence[_Address]:
+        """Those that are known, or those that a resolver names now. Raises OSError or UnicodeError."""
+        if self._loop.time() >= self._until:
+            if self._look_up is None or self._look_up.done():
+                self._look_up = self._loop.create_task(self._refresh())
+            await asyncio.shield(self._look_up)
+        return self._found
+
+    async def _refresh(self) -> None:
+        """A resolver that fails leaves those that are known."""
+        keep_s = _ADDRESSES_KEEP_S
+        try:
+            found = await self._loop.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
+        except OSError:
+            if not self._found:
+                raise
+            keep_s = _OLD_ADDRESSES_KEEP_S
+        else:
+            self._found = cast("Sequence[_Address]", found)
+        self._until = self._loop.time() + keep_s
