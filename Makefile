@@ -78,8 +78,8 @@ types: $(READY) ## Check types
 config: $(READY) ## Check Dockerfile, compose file, workflows and scripts
 	scripts/check-config
 
-# Not a part of check: it takes root, a minute, and the first time a download of a Debian.
-image-check: $(READY) ## Build the container image without Docker, look through it and run it
+# Not a part of check, since it needs Docker; CI runs it on the image that it builds.
+image-check: ## Build the container image with Docker, run it and ask it
 	scripts/image-check
 
 cov: $(READY) clients ## Run the tests and report coverage

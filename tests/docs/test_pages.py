@@ -23,7 +23,7 @@ _CODE: Final = re.compile(r"`[^`\n]*`")
 _TEST: Final = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
 _PATH: Final = re.compile(r"`((?:tests|proxy|docs|bench|deploy|scripts)/[\w./-]+\.\w+)`")
 _DEFAULT: Final = re.compile(r"`([A-Z][A-Z0-9_]+)` \((\d+)(?= s\b|[),:])")
-_TARGET: Final = re.compile(r"(?:`|^ {4})make ([a-z]+)", re.MULTILINE)
+_TARGET: Final = re.compile(r"(?:`|^ {4})make ([a-z-]+)", re.MULTILINE)
 
 
 def prose_of(page: Path) -> str:
@@ -56,7 +56,7 @@ def test_every_link_within_the_project_leads_somewhere(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_file_test_and_target_that_is_named_exists(page: Path) -> None:
     text = prose_of(page)
-    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
 
     assert [path for path in _PATH.findall(text) if not (ROOT / path).exists()] == []
     assert [name for file, name in _TEST.findall(text) if name not in names_in(ROOT / file)] == []

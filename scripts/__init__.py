@@ -1,1 +1,0 @@
-"""What `make` runs that is no part of the proxy."""
