@@ -15,7 +15,12 @@ MAX_LINES: Final = 400
 #: Packages whose own packages are layers: none knows the inside of its siblings.
 HOUSES: Final = {"dialects", "upstreams"}
 UPSTREAMS: Final = {"upstreams.transport", "upstreams.poe_account", "upstreams.poe_bot"}
-DIALECTS: Final = {"dialects.openai_chat", "dialects.openai_completions", "dialects.openai_images"}
+DIALECTS: Final = {
+    "dialects.openai_chat",
+    "dialects.openai_completions",
+    "dialects.openai_images",
+    "dialects.anthropic_messages",
+}
 BELOW_THE_GATEWAY: Final = {
     "durations",
     "core",
@@ -55,6 +60,7 @@ LAYERS: Final[dict[str, set[str]]] = {
         "dialects.openai_chat",
     },
     "dialects.openai_images": {"core", "dialects.bodies", "dialects.openai_chat"},
+    "dialects.anthropic_messages": {"core", "dialects.bodies", "dialects.streams"},
     "answer": {"core"},
     "upstreams": set(),
     "upstreams.transport": {"proxy", "core"},
@@ -129,6 +135,7 @@ OWNERS: Final[dict[str, set[str]]] = {
     "pydantic_settings": {"settings"},
     "orjson": {
         "dialects.bodies",
+        "dialects.streams",
         "dialects.openai",
         *DIALECTS,
         "upstreams.poe_bot",

@@ -47,9 +47,10 @@ class ToolCallDelta(NamedTuple):
 
 
 class Finish(NamedTuple):
-    """One choice is whole."""
+    """One choice is whole; ``stop_sequence`` is that of the request which ended it."""
 
     reason: FinishReason
+    stop_sequence: str = ""
 
 
 Delta = ContentDelta | ContentDeltas | ReasoningDelta | RefusalDelta | ToolCallDelta | Finish | Usage

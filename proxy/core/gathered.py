@@ -34,6 +34,7 @@ class Choice:
     refusal: list[str] = field(default_factory=list)
     calls: dict[int, Call] = field(default_factory=dict)
     reason: FinishReason | None = None
+    stop_sequence: str = ""
 
     def add(self, delta: Delta) -> None:
         """Takes in one delta."""
@@ -48,8 +49,8 @@ class Choice:
                 self.refusal.append(text)
             case ToolCallDelta(position, call_id, name, arguments):
                 self.calls.setdefault(position, Call(call_id, name, "")).arguments += arguments
-            case Finish(reason):
-                self.reason = reason
+            case Finish(reason, stop_sequence):
+                self.reason, self.stop_sequence = reason, stop_sequence
             case Usage():
                 pass
 

@@ -24,10 +24,8 @@ from proxy.core.gathered import Choice, Gathered
 from proxy.core.usage import Usage
 from proxy.dialects.openai.stream_end import DONE, error_event
 from proxy.dialects.openai.usage import usage_json
-from proxy.dialects.streams.lines import MAX_DELTA_CHARACTERS, short, with_whole_lines
-
-#: What a text in an array takes at least, its quotes and what stands between two of them included.
-_LEAST_IN_ARRAY: Final = len(b'"."') + len(b",\n  ")
+from proxy.dialects.streams.lines import short, with_whole_lines
+from proxy.dialects.streams.texts import text_events
 
 #: Of which an answer may have as many as of texts. Not as ``A | B``, which is built anew each time.
 _MANY_BESIDES_TEXT: Final = (ToolCallDelta, ReasoningDelta)
@@ -68,20 +66,8 @@ class ChunkWriter:
         return b"".join(chunks)
 
     def write_texts(self, texts: list[str]) -> bytes:
-        """The chunks for more text of the first choice, which is open already: what nearly every chunk is.
-
-        Many are written as one array, whose line feeds can be nowhere but between two (``burst`` in bench).
-        """
-        if len(texts) == 1:
-            text = orjson.dumps(texts[0])
-            if len(text) <= MAX_DELTA_CHARACTERS:  # bytes, of which a text has no fewer than characters
-                return self._before + (text if text.isascii() else with_whole_lines(text)) + self._after
-        array = orjson.dumps(texts, option=orjson.OPT_INDENT_2)
-        may_be_long = len(array) > MAX_DELTA_CHARACTERS + _LEAST_IN_ARRAY * len(texts)
-        if may_be_long and (pieces := short(texts)) is not texts:
-            array = orjson.dumps(pieces, option=orjson.OPT_INDENT_2)
-        array = array[4:-2] if array.isascii() else with_whole_lines(array[4:-2])
-        return self._before + array.replace(b",\n  ", self._after + self._before) + self._after
+        """The chunks for more text of the first choice, which is open already: what nearly every chunk is."""
+        return text_events(texts, self._before, self._after)
 
     def error(self, error: ProxyError) -> bytes:
         """The event that ends a failed stream."""

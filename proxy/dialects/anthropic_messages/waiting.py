@@ -1,0 +1,57 @@
+"""What waits in a stream of blocks until the call before it is whole. Pure."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import orjson
+
+from proxy.core.deltas import ContentDelta, ContentDeltas, Delta, ReasoningDelta, ToolCallDelta
+
+#: Whether arguments are whole is looked at so often; after that, the call is taken for whole at the end.
+_MAX_LOOKS: Final = 8
+
+
+class CallArguments:
+    """The arguments of the call that is open.
+
+    Attributes:
+        position: of the call in the answer.
+    """
+
+    __slots__ = ("_looks", "_pieces", "position")
+
+    def __init__(self, position: int) -> None:
+        self.position = position
+        self._pieces: list[str] = []
+        self._looks = 0
+
+    def add(self, arguments: str) -> None:
+        """Takes in more of them."""
+        self._pieces.append(arguments)
+
+    def is_whole(self) -> bool:
+        """Whether they are a JSON object, so that nothing but blanks can follow."""
+        last = next((piece for piece in reversed(self._pieces) if not piece.isspace()), "")
+        if not last.rstrip().endswith("}") or self._looks >= _MAX_LOOKS:
+            return False
+        self._looks += 1
+        self._pieces = ["".join(self._pieces)]
+        try:
+            return isinstance(orjson.loads(self._pieces[0]), dict)
+        except orjson.JSONDecodeError:
+            return False
+
+
+def in_order(deltas: Sequence[Delta]) -> list[Delta]:
+    """The same deltas, joined: thoughts, then text, then each call."""
+    thoughts = "".join([delta.text for delta in deltas if isinstance(delta, ReasoningDelta)])
+    text = "".join([delta.text for delta in deltas if isinstance(delta, ContentDelta | ContentDeltas)])
+    calls: dict[int, ToolCallDelta] = {}
+    arguments: dict[int, list[str]] = {}
+    for delta in deltas:
+        if isinstance(delta, ToolCallDelta):
+            calls.setdefault(delta.position, delta)
+            arguments.setdefault(delta.position, []).append(delta.arguments)
+    joined: list[Delta] = [ReasoningDelta(thoughts)] if thoughts else []
+    joined += [ContentDelta(text)] if text else []
+    return [*joined, *(call._replace(arguments="".join(arguments[at])) for at, call in calls.items())]

@@ -1,0 +1,86 @@
+"""Whole messages."""
+
+import json
+
+import pytest
+
+from proxy.core.deltas import Batch, ContentDelta, Delta, Finish, ReasoningDelta, ToolCallDelta
+from proxy.core.gathered import Gathered
+from proxy.core.usage import Usage
+from proxy.dialects.anthropic_messages.message import Head, message_body
+from proxy.dialects.anthropic_messages.thoughts import SIGNATURE, Thoughts
+
+
+def whole(*deltas: Delta) -> Gathered:
+    answer = Gathered()
+    answer.add(Batch(0, deltas))
+    return answer
+
+
+ANSWER = whole(
+    ReasoningDelta("Hm."),
+    ContentDelta("Look:"),
+    ToolCallDelta(0, "call_1", "read", '{"a":1}'),
+    ToolCallDelta(1, "call_2", "list", ""),
+    Finish("tool_calls"),
+    Usage(7, 3, 1),
+)
+
+
+def test_a_whole_message_has_thoughts_text_and_calls_in_this_order() -> None:
+    assert json.loads(message_body(Head("msg_1", "req_1", "GPT-5"), ANSWER, thoughts="shown")) == {
+        "id": "msg_1",
+        "type": "message",
+        "role": "assistant",
+        "model": "GPT-5",
+        "content": [
+            {"type": "thinking", "thinking": "Hm.", "signature": SIGNATURE},
+            {"type": "text", "text": "Look:"},
+            {"type": "tool_use", "id": "call_1", "name": "read", "input": {"a": 1}},
+            {"type": "tool_use", "id": "call_2", "name": "list", "input": {}},
+        ],
+        "stop_reason": "tool_use",
+        "stop_sequence": None,
+        "usage": {
+            "input_tokens": 7,
+            "cache_creation_input_tokens": 0,
+            "cache_read_input_tokens": 0,
+            "output_tokens": 3,
+            "output_tokens_details": {"thinking_tokens": 1},
+        },
+    }
+
+
+@pytest.mark.parametrize(("thoughts", "first"), [("shown", "Hm."), ("omitted", ""), ("left_out", None)])
+def test_thoughts_are_as_the_client_wants_them(thoughts: Thoughts, first: str | None) -> None:
+    message = json.loads(message_body(Head("msg_1", "req_1", "GPT-5"), ANSWER, thoughts=thoughts))
+
+    assert message["content"][0].get("thinking") == first
+
+
+def test_a_stop_sequence_is_named() -> None:
+    answer = whole(ContentDelta("a"), Finish("stop", "###"), Usage(1, 1))
+    message = json.loads(message_body(Head("msg_1", "req_1", "GPT-5"), answer, thoughts="shown"))
+
+    assert (message["stop_reason"], message["stop_sequence"]) == ("stop_sequence", "###")
+
+
+def test_arguments_are_as_the_model_wrote_them() -> None:
+    answer = whole(
+        ToolCallDelta(0, "call_1", "pay", '{"to":12345678901234567890123}'), Finish("tool_calls"), Usage(1, 1)
+    )
+
+    assert b'"input":{"to":12345678901234567890123}' in message_body(
+        Head("msg_1", "req_1", "GPT-5"), answer, thoughts="shown"
+    )
+
+
+def test_arguments_that_are_no_json_are_no_input() -> None:
+    answer = whole(ToolCallDelta(0, "call_1", "pay", '{"to":'), Finish("tool_calls"), Usage(1, 1))
+    with pytest.raises(ValueError, match="unexpected end"):
+        message_body(Head("msg_1", "req_1", "GPT-5"), answer, thoughts="shown")
+
+
+def test_an_answer_without_its_end_is_no_message() -> None:
+    with pytest.raises(ValueError, match="not whole"):
+        message_body(Head("msg_1", "req_1", "GPT-5"), whole(ContentDelta("a")), thoughts="shown")

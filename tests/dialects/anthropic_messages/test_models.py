@@ -1,0 +1,36 @@
+"""The list of models in Anthropic's form."""
+
+import json
+
+from proxy.core.models import ModelCard
+from proxy.dialects.anthropic_messages.models import model_list_body
+
+
+def test_the_list_is_one_page() -> None:
+    cards = [ModelCard("GPT-5", 1_700_000_000, "OpenAI"), ModelCard("Echo", 0, "poe")]
+
+    assert json.loads(model_list_body(cards)) == {
+        "data": [
+            {
+                "type": "model",
+                "id": "GPT-5",
+                "display_name": "GPT-5",
+                "created_at": "2023-11-14T22:13:20Z",
+                "lifecycle": "active",
+            },
+            {
+                "type": "model",
+                "id": "Echo",
+                "display_name": "Echo",
+                "created_at": "1970-01-01T00:00:00Z",
+                "lifecycle": "active",
+            },
+        ],
+        "has_more": False,
+        "first_id": "GPT-5",
+        "last_id": "Echo",
+    }
+
+
+def test_no_models_are_an_empty_page() -> None:
+    assert json.loads(model_list_body([])) == {"data": [], "has_more": False, "first_id": None, "last_id": None}
