@@ -19,6 +19,7 @@ DIALECTS: Final = {
     "dialects.openai_chat",
     "dialects.openai_completions",
     "dialects.openai_images",
+    "dialects.openai_responses",
     "dialects.anthropic_messages",
 }
 BELOW_THE_GATEWAY: Final = {
@@ -60,6 +61,7 @@ LAYERS: Final[dict[str, set[str]]] = {
         "dialects.openai_chat",
     },
     "dialects.openai_images": {"core", "dialects.bodies", "dialects.openai_chat"},
+    "dialects.openai_responses": {"core", "dialects.bodies", "dialects.streams", "dialects.openai"},
     "dialects.anthropic_messages": {"core", "dialects.bodies", "dialects.streams"},
     "answer": {"core"},
     "upstreams": set(),

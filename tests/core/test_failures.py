@@ -9,6 +9,7 @@ import proxy.gateway.relay  # noqa: F401 - loads the layers that have failures o
 from proxy.core import failures
 from proxy.core.failures import ProxyError
 from proxy.dialects.openai.errors import FORMS
+from proxy.dialects.openai_responses.errors import CODES
 
 _ROW: Final = re.compile(r"(?m)^([ │├└─]*)([A-Z]\w+) +([a-z]\w+) +([a-z_]+) +(yes|no)$")
 _INDENT: Final = len("├─ ")
@@ -43,6 +44,6 @@ def test_the_tree_is_drawn_as_it_is() -> None:
     assert drawn() == {row_of(failure) for failure in ALL}
 
 
-@pytest.mark.parametrize("forms", [FORMS], ids=["openai"])
+@pytest.mark.parametrize("forms", [FORMS, CODES], ids=["openai", "openai_responses"])
 def test_a_dialect_has_a_form_for_each_kind_and_no_other(forms: dict[str, object]) -> None:
     assert set(forms) == {failure.kind for failure in ALL}
