@@ -50,7 +50,7 @@ def _settings_in_environment() -> dict[str, str]:
         return {}
     settings_or_exit()
     names = SETTING_NAMES | {f"{name}_FILE" for name in SECRET_NAMES}
-    return {name: value for name, value in os.environ.items() if name in names - _NOT_SHARED and value}
+    return {name: value for name, value in os.environ.items() if name.upper() in names - _NOT_SHARED and value}
 
 
 async def _run(home: Path, instances: int, workers: int, environment: dict[str, str]) -> None:

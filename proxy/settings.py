@@ -8,10 +8,9 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import AliasChoices, BeforeValidator, Field, StringConstraints, ValidationError
-from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from proxy.credentials import (
@@ -24,10 +23,21 @@ from proxy.credentials import (
     parse_poe_keys,
     repeated_credentials,
 )
+from proxy.outbound import (
+    Exemptions,
+    Outbound,
+    OutboundProxy,
+    UnusableProxy,
+    parse_exemptions,
+    parse_fallback_proxy,
+    parse_proxy,
+)
 from proxy.setting_names import misspelt
+from proxy.setting_sources import PROXY_NAMES, SECRET_NAMES, ProxyVariables, SecretFiles
 from proxy.urls import parse_base_url, parse_host, parse_redis_url, parse_upload_url
 
 __all__ = [
+    "PROXY_NAMES",
     "SECRET_NAMES",
     "SETTING_NAMES",
     "AccessToken",
@@ -39,9 +49,6 @@ __all__ = [
     "parse_access_tokens",
     "parse_poe_keys",
 ]
-
-#: Settings that may also come as ``NAME_FILE``: the path of a file that holds the value.
-SECRET_NAMES: Final = ("POE_API_KEYS", "ACCESS_TOKENS", "ADMIN_TOKENS", "REDIS_URL")
 
 _NAMESPACE = re.compile(r"[A-Za-z0-9_.-]{1,32}")
 
@@ -162,6 +169,21 @@ class Settings(BaseSettings):
     poe_upload_url: Annotated[str, BeforeValidator(parse_upload_url)] = Field(
         default="https://www.quora.com/poe_api/", description="Where Poe takes files that come with a message."
     )
+    https_proxy: Annotated[OutboundProxy | None, *_parsed(parse_proxy)] = Field(
+        default=None,
+        description="Outbound proxy for `https://` upstreams: `http://user:password@host:port`, or `https://`.",
+    )
+    http_proxy: Annotated[OutboundProxy | None, *_parsed(parse_proxy)] = Field(
+        default=None, description="Outbound proxy for `http://` upstreams."
+    )
+    all_proxy: Annotated[OutboundProxy | UnusableProxy | None, *_parsed(parse_fallback_proxy)] = Field(
+        default=None, description="Outbound proxy for upstreams of a kind that has none of its own."
+    )
+    no_proxy: Annotated[Exemptions, *_parsed(parse_exemptions)] = Field(
+        default=Exemptions(),
+        description="Upstreams that are reached directly, comma list: `*`, hosts with all below them, addresses, "
+        "networks such as `10.0.0.0/8`, each with `:port` or without.",
+    )
     default_model: Annotated[str, StringConstraints(strip_whitespace=True)] = Field(
         default="Assistant",
         min_length=1,
@@ -273,6 +295,12 @@ class Settings(BaseSettings):
         """Whether callers may bring their own Poe key."""
         return not self.poe_api_keys if self.allow_caller_keys is None else self.allow_caller_keys
 
+    @property
+    def outbound(self) -> Outbound:
+        """Which outbound proxy leads to which upstream."""
+        fallback = self.all_proxy if isinstance(self.all_proxy, OutboundProxy) else None
+        return Outbound(self.https_proxy or fallback, self.http_proxy or fallback, self.no_proxy)
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -283,7 +311,7 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the same
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Read ``NAME_FILE`` beside the environment; no ``.env`` file and no secrets directory."""
-        return init_settings, _SecretFiles(settings_cls), env_settings
+        return init_settings, SecretFiles(settings_cls), ProxyVariables(settings_cls), env_settings
 
 
 #: Every name that is a setting, in upper case, with the other names of some.
@@ -292,28 +320,6 @@ SETTING_NAMES: Final = frozenset(
     for field_name, field in Settings.model_fields.items()
     for name in (field_name, *getattr(field.validation_alias, "choices", ()))
 )
-
-
-class _SecretFiles(PydanticBaseSettingsSource):
-    """Reads the file named by ``NAME_FILE`` for each secret; a fault becomes a problem of that setting."""
-
-    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
-        raise NotImplementedError  # only __call__ is used: there is nothing to do for one field alone
-
-    def __call__(self) -> dict[str, Any]:
-        named = {name: os.environ.get(f"{name}_FILE", "") for name in SECRET_NAMES}
-        return {name.lower(): _read_secret_file(name, path) for name, path in named.items() if path}
-
-
-def _read_secret_file(name: str, path: str) -> str | UnusableFile:
-    if os.environ.get(name):
-        return UnusableFile(f"set {name} or {name}_FILE, not both")
-    try:
-        text = Path(path).read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-        return UnusableFile(f"the file named by {name}_FILE cannot be read: {reason}")
-    return text or UnusableFile(f"the file named by {name}_FILE is empty")
 
 
 def load_settings() -> Settings:
@@ -335,10 +341,22 @@ def load_settings() -> Settings:
         others.append("MAX_BODIES_BYTES: must be at least 4 x MAX_BODY_BYTES, or 0 for that much")
     if settings.metrics_port == settings.port:
         others.append("METRICS_PORT: must not be PORT: what is there is public")
+    others += _unusable_fallback(settings)
     others += repeated_credentials(settings.poe_api_keys, settings.access_tokens, settings.admin_tokens)
     if quoted or others:
         raise SettingsError([*quoted.values(), *others])
     return settings
+
+
+def _unusable_fallback(settings: Settings) -> list[str]:
+    """ALL_PROXY, when it cannot be used and an upstream would be asked through it."""
+    fallback = settings.all_proxy
+    if not isinstance(fallback, UnusableProxy):
+        return []
+    instead = OutboundProxy("http", "unusable", 80)
+    outbound = settings.model_copy(update={"all_proxy": instead}).outbound
+    is_used = instead in [outbound.proxy_for(url) for url in (settings.poe_base_url, settings.poe_upload_url)]
+    return [f"ALL_PROXY: {fallback.problem}"] if is_used else []
 
 
 def _quoted(environment: Mapping[str, str]) -> dict[str, str]:

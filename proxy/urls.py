@@ -71,6 +71,11 @@ def http_url(host: str, port: int) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
+def url_host(url: str) -> str:
+    """The host of a URL, with its port where it names one."""
+    return urlsplit(url).netloc.rpartition("@")[2]
+
+
 def without_credentials(url: str) -> str:
     """A Redis URL for people to read: without user and password, and without its options."""
     scheme, separator, rest = re.split(r"[?#]", url)[0].partition("://")

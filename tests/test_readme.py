@@ -7,7 +7,7 @@ from typing import Final
 import pytest
 from pydantic_core import PydanticUndefined
 
-from proxy.settings import Settings
+from proxy.settings import PROXY_NAMES, Settings
 
 ROOT: Final = Path(__file__).parents[1]
 NONE: Final = "—"
@@ -23,6 +23,8 @@ _ROW: Final = re.compile(r"^\| *`([A-Z][A-Z0-9_]*)` *\| *([^|]*?) *\|", re.MULTI
 
 def default_cell(name: str) -> str:
     """The default of a setting as a table shows it."""
+    if name in PROXY_NAMES:
+        return NONE
     value = Settings.model_fields[name.lower()].default
     if value is PydanticUndefined or value is None:
         return {"WORKERS": "CPUs"}.get(name, "see right")

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.credentials import PoeKey, fingerprint, parse_poe_keys
+from proxy.outbound import Exemptions
 from proxy.settings import (
     SECRET_NAMES,
     SETTING_NAMES,
@@ -43,6 +44,10 @@ DEFAULTS: Final[dict[str, Any]] = {
     "workers": len(os.sched_getaffinity(0)),
     "poe_base_url": "https://api.poe.com",
     "poe_upload_url": "https://www.quora.com/poe_api/",
+    "https_proxy": None,
+    "http_proxy": None,
+    "all_proxy": None,
+    "no_proxy": Exemptions(),
     "default_model": "Assistant",
     "model_aliases": {
         "gpt-3.5-turbo": "GPT-5-mini",
@@ -120,6 +125,7 @@ def _load(monkeypatch: pytest.MonkeyPatch) -> Load:
     """Loads the settings from an environment that holds these variables and none of the machine's own."""
     for name in SETTING_NAMES | {f"{name}_FILE" for name in SECRET_NAMES}:
         monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
 
     def load(**environment: str) -> Settings:
         for name, value in environment.items():

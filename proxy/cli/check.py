@@ -13,7 +13,7 @@ from proxy.cli.configuration import settings_or_exit
 from proxy.cli.shared_state import open_reports
 from proxy.core.failures import PoeError, StoreUnavailable
 from proxy.credentials import PoeKey
-from proxy.server.process.startup import warnings_of
+from proxy.server.process.startup import outbound_of, warnings_of
 from proxy.settings import Settings
 from proxy.upstreams.poe_bot.client import PoeClient, Timeouts
 
@@ -38,6 +38,7 @@ def check() -> None:
     console.print("Settings: [green]ok[/green]")
     for warning in warnings_of(settings):
         console.print(f"[yellow]Warning:[/yellow] {escape(warning)}", soft_wrap=True, highlight=False)
+    console.print(f"Outbound proxy: {outbound_of(settings)}", soft_wrap=True, highlight=False, markup=False)
     console.print(f"Redis: {redis}", soft_wrap=True, highlight=False)
     if reports:
         console.print(_table(reports))
@@ -66,7 +67,7 @@ async def _ask_redis(settings: Settings) -> tuple[str, bool]:
 
 async def _ask_poe(settings: Settings) -> list[_KeyReport]:
     timeouts = Timeouts(connect_s=settings.connect_timeout_s, first_event_s=20, idle_s=20, total_s=20)
-    async with PoeClient(settings.poe_base_url, timeouts) as poe:
+    async with PoeClient(settings.poe_base_url, timeouts, settings.outbound) as poe:
         return await asyncio.gather(*(_report(poe, key) for key in settings.poe_api_keys))
 
 

@@ -14,7 +14,7 @@ import click
 
 from proxy.cli.configuration import settings_or_exit
 from proxy.cli.serve import exit_if_taken, run_server
-from proxy.settings import SECRET_NAMES
+from proxy.settings import PROXY_NAMES, SECRET_NAMES
 
 _KEYS = ("demo-key-1", "demo-key-2")
 _TOKEN = "demo-token"  # noqa: S105 - opens nothing but the demo
@@ -81,10 +81,10 @@ def demo(port: int) -> None:
 
 
 def _forget_other_servers() -> None:
-    """Takes from the environment what belongs to a real server: its Redis and its keys are none of the demo's."""
-    for name in (*SECRET_NAMES, "POE_API_KEY"):
-        os.environ.pop(name, None)
-        os.environ.pop(f"{name}_FILE", None)
+    """Takes from the environment what belongs to a real server: its Redis, its keys and its way to Poe."""
+    for name in (*SECRET_NAMES, *PROXY_NAMES, "POE_API_KEY"):
+        for given in (name, name.lower(), f"{name}_FILE"):
+            os.environ.pop(given, None)
 
 
 @contextlib.contextmanager

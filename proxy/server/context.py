@@ -92,9 +92,12 @@ async def open_worker(
         store.on_exchange(metrics.record_exchange)
         recorder = Recorder(store)
         stack.push_async_callback(recorder.close)
-        poe = await stack.enter_async_context(PoeClient(settings.poe_base_url, _timeouts(settings)))
+        poe = await stack.enter_async_context(PoeClient(settings.poe_base_url, _timeouts(settings), settings.outbound))
         upload_client = UploadClient(
-            settings.poe_upload_url, connect_s=settings.connect_timeout_s, patience_s=settings.connect_patience_s
+            settings.poe_upload_url,
+            connect_s=settings.connect_timeout_s,
+            patience_s=settings.connect_patience_s,
+            outbound=settings.outbound,
         )
         await stack.enter_async_context(upload_client)
         uploads = Uploads(store, upload_client, max_bytes=settings.max_attachment_bytes)

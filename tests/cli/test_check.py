@@ -7,6 +7,7 @@ import pytest
 from proxy.credentials import fingerprint
 from proxy.server.process.startup import warnings_of
 from tests.support.commands import run_command
+from tests.support.connect_proxy import connect_proxy
 from tests.support.scripted_poe import ScriptedPoe
 from tests.support.serving import make_settings
 
@@ -75,6 +76,35 @@ async def test_keys_are_named_by_their_id_alone(poe: ScriptedPoe, columns: str) 
     assert fingerprint(GOOD) in finished.out
     assert fingerprint(BAD) in finished.out
     assert "s3cret" not in finished.out + finished.err
+
+
+async def test_the_outbound_proxy_is_named_without_its_password(poe: ScriptedPoe) -> None:
+    """And asked: the key is accepted by a Poe that only the proxy can find."""
+    async with connect_proxy(poe.base_url) as proxy:
+        url = f"http://wanda:s3cret@127.0.0.1:{proxy.port}"
+        finished = await run_command(
+            "check", POE_API_KEYS=GOOD, **TOKENS, POE_BASE_URL="http://poe.test", http_proxy=url, NO_PROXY="quora.com"
+        )
+
+    assert finished.code == 0, finished.out + finished.err
+    told = f"Outbound proxy: http://127.0.0.1:{proxy.port} for poe.test, none for www.quora.com"
+    assert told in finished.out.splitlines()
+    assert "s3cret" not in finished.out + finished.err
+    assert proxy.asked == ["GET http://poe.test/usage/current_balance"]
+
+
+async def test_without_an_outbound_proxy_it_says_so(poe: ScriptedPoe) -> None:
+    finished = await run_command("check", POE_BASE_URL=poe.base_url)
+
+    assert "Outbound proxy: none" in finished.out.splitlines()
+
+
+async def test_a_socks_proxy_is_refused_by_the_settings_name() -> None:
+    finished = await run_command("check", HTTPS_PROXY="socks5://wanda:s3cret@proxy:1080")
+
+    assert finished.code == 2
+    assert "  - HTTPS_PROXY: SOCKS is not supported; give an http:// or https:// proxy" in finished.err.splitlines()
+    assert "s3cret" not in finished.err
 
 
 async def test_checking_spends_no_points(poe: ScriptedPoe) -> None:

@@ -3,16 +3,21 @@
 import asyncio
 import base64
 import contextlib
+import json
 import socket
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
 
 from proxy.credentials import parse_poe_keys
+from proxy.outbound import OutboundProxy
 from proxy.settings import Settings
 from tests.gateway.world import ONE, TWO, Seen, World, opened
+from tests.support.certificates import Certificate, self_signed
+from tests.support.connect_proxy import PASSWORD, USER, ConnectProxy, connect_proxy
 from tests.support.scripted_poe import Asked, Reply, ScriptedPoe, answer, echo, failure, text
 from tests.support.serving import TOKEN, http, serving
 from tests.support.tcp_pipe import TcpPipe, tcp_pipe
@@ -314,3 +319,92 @@ async def test_a_drain_ends_what_waits_for_a_connection(settings: Settings, poe:
         assert {(one.status, one.code) for one in seen} == {(503, "draining")}
         await wait_until(lambda: _has(world.leases(), 0), "every lease is given back")
         assert poe.queries == []
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
+    """For poe.test."""
+    return self_signed(tmp_path_factory.mktemp("tls"))
+
+
+@contextlib.asynccontextmanager
+async def behind_a_proxy(
+    settings: Settings, poe: ScriptedPoe, certificate: Certificate, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[tuple[Settings, ConnectProxy, TcpPipe]]:
+    """Settings of an instance whose Poe speaks TLS and is reached through a proxy, the proxy, and the way to it."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate.certificate))
+    with tcp_pipe(poe.base_url, tls=certificate.server_context()) as tls_poe:
+        async with connect_proxy(tls_poe.url("https")) as proxy:
+            with tcp_pipe(f"http://127.0.0.1:{proxy.port}") as way:
+                by_proxy = OutboundProxy("http", "127.0.0.1", way.port, USER, PASSWORD)
+                changes = {
+                    "poe_base_url": "https://poe.test",
+                    "poe_upload_url": "https://poe.test/poe_api/",
+                    "https_proxy": by_proxy,
+                }
+                yield settings.model_copy(update=changes), proxy, way
+
+
+async def test_a_proxy_that_is_away_for_a_second_is_seen_by_nobody(
+    settings: Settings, poe: ScriptedPoe, certificate: Certificate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Streams, whole answers and files alike."""
+    message = {"role": "user", "content": [{"type": "text", "text": "hello"}, PICTURE]}
+    async with (
+        behind_a_proxy(settings, poe, certificate, monkeypatch) as (changed, proxy, way),
+        opened(changed, poe) as world,
+    ):
+        proxy.asks_password = True
+        await world.chat()
+        goes_away(way)
+        calls = [asyncio.create_task(world.chat(stream=bool(number % 2))) for number in range(6)]
+        with_file = asyncio.create_task(
+            world.clients[0].post("/v1/chat/completions", json={**CHAT, "messages": [message]})
+        )
+        await asyncio.sleep(1)
+        assert not any(call.done() for call in calls)
+        way.resume()
+
+        assert {(one.status, one.text) for one in await asyncio.gather(*calls)} == {(200, "hello")}
+        assert (await with_file).status_code == 200
+        await assert_nobody_is_blamed(world)
+
+
+@pytest.mark.parametrize("status", [403, 407, 502])
+async def test_a_proxy_that_refuses_is_no_evidence_against_anybody(
+    settings: Settings,
+    poe: ScriptedPoe,
+    certificate: Certificate,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    status: int,
+) -> None:
+    """It is the way out that is wrong: ``/ready`` and the log say so, and nothing tells the password."""
+
+    async def refuse(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 %d No\r\nContent-Length: 0\r\n\r\n" % status)
+
+    async with (
+        behind_a_proxy(settings, poe, certificate, monkeypatch) as (changed, proxy, _),
+        opened(changed.model_copy(update={"connect_patience_s": 0.4}), poe) as world,
+    ):
+        proxy.behaviour = refuse
+        seen = await asyncio.gather(*(world.chat(stream=bool(number % 2)) for number in range(6)))
+        assert {(one.status, one.code) for one in seen} == {(502, "upstream_unreachable")}
+
+        async def says_so() -> bool:
+            return bool((await world.clients[0].get("/ready")).json()["status"] == "no_upstream")
+
+        await wait_until(says_so, "it says that it has no way out", within_s=8)
+        log = capsys.readouterr().err
+        [said] = [line for line in map(json.loads, log.splitlines()) if line["message"].endswith("cannot be reached")]
+        assert said["reason"] == f"the proxy answered {status}"
+        assert not any(secret in log for secret in (PASSWORD, quote(PASSWORD, safe=""), USER))
+        await assert_nobody_is_blamed(world)
+        proxy.behaviour = None
+
+        async def is_back() -> bool:
+            return (await world.clients[0].get("/ready")).status_code == 200
+
+        await wait_until(is_back, "the way is back", within_s=5)
+        assert (await world.chat()).status == 200

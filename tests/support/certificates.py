@@ -1,4 +1,4 @@
-"""A certificate for 127.0.0.1 that signs itself, for servers of the tests that speak TLS."""
+"""A certificate for 127.0.0.1, localhost and poe.test that signs itself, for servers of the tests that speak TLS."""
 
 import ssl
 import subprocess
@@ -28,7 +28,7 @@ def self_signed(home: Path) -> Certificate:
     """Makes one in ``home``, with the openssl command."""
     made = Certificate(home / "test.crt", home / "test.key")
     new = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-noenc", "-days", "2"]
-    names = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost"]
+    names = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost,DNS:poe.test"]
     files = ["-keyout", str(made.key), "-out", str(made.certificate)]
     subprocess.run([*new, *names, *files], check=True, capture_output=True, timeout=20)
     return made

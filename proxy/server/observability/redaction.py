@@ -110,14 +110,16 @@ class Redaction(logging.Filter):
 
 
 def secrets_of(settings: Settings) -> set[str]:
-    """What the settings hold that must not show: Poe keys, and the password of Redis, as written and as meant.
+    """What the settings hold that must not show: Poe keys, and passwords of Redis and of outbound proxies.
 
     Of tokens this process knows digests only.
     """
     parts = urlsplit(settings.redis_url)
     written = parts.netloc.rpartition("@")[0].partition(":")[2]
+    proxies = {proxy for proxy in (settings.outbound.https, settings.outbound.http) if proxy is not None}
     return {
         *(key.secret for key in settings.poe_api_keys),
+        *(secret for proxy in proxies for secret in (proxy.password, proxy.authorization.removeprefix("Basic "))),
         *(written, unquote(written)),
         *parse_qs(parts.query).get("password", []),
     }

@@ -11,7 +11,7 @@ from typing import Final
 from proxy.credentials import AccessToken
 from proxy.settings import Settings
 from proxy.store.embedded import embedded_url
-from proxy.urls import http_url, without_credentials
+from proxy.urls import http_url, url_host, without_credentials
 
 _log = logging.getLogger(__name__)
 
@@ -31,11 +31,23 @@ def log_serving(settings: Settings) -> None:
         "keys": len(settings.poe_api_keys),
         "accounts": len({key.account_id for key in settings.poe_api_keys}),
         "caller_keys": "allowed" if settings.caller_keys_allowed else "refused",
+        "outbound_proxy": outbound_of(settings),
         "redis": "embedded" if is_embedded else without_credentials(settings.redis_url),
         "workers": settings.workers,
         "admin": "/admin" if settings.admin_tokens else "off",
     }
     _log.info("serving", extra=facts)
+
+
+def outbound_of(settings: Settings) -> str:
+    """The outbound proxy of each upstream, without credentials; ``none`` where all are reached directly."""
+    proxies = {
+        url_host(url): str(settings.outbound.proxy_for(url) or "none")
+        for url in (settings.poe_base_url, settings.poe_upload_url)
+    }
+    if len(set(proxies.values())) == 1:
+        return next(iter(proxies.values()))
+    return ", ".join(f"{proxy} for {host}" for host, proxy in proxies.items())
 
 
 def log_warnings(settings: Settings) -> None:

@@ -19,6 +19,7 @@ from yarl import URL
 
 from proxy import USER_AGENT
 from proxy.core.failures import KeyRefused, ModelNotFound, PoeError, PoeFailed
+from proxy.outbound import DIRECT, Outbound
 from proxy.upstreams.poe_account.points import SpentPage, parse_spent_page
 from proxy.upstreams.poe_bot.answer_stream import Answer
 from proxy.upstreams.poe_bot.events import EventDecoder
@@ -127,16 +128,20 @@ class PoeClient:
         reach: whether connections to Poe can be made.
     """
 
-    def __init__(self, base_url: str, timeouts: Timeouts) -> None:
+    def __init__(self, base_url: str, timeouts: Timeouts, outbound: Outbound = DIRECT) -> None:
         self._base_url = base_url
         self._timeouts = timeouts
-        self._session = Session(connect_s=timeouts.connect_s)
-        self._streams = ConnectionPool(base_url, connect_s=timeouts.connect_s, patience_s=timeouts.patience_s)
+        self._session = Session(connect_s=timeouts.connect_s, outbound=outbound)
+        self._streams = ConnectionPool(
+            base_url, connect_s=timeouts.connect_s, patience_s=timeouts.patience_s, outbound=outbound
+        )
         self.reach = Reach(self._streams.dialer)
         url = URL(base_url)
         self._own_file = re.compile(re.escape(str(url.origin())) + _PATH, re.ASCII | re.IGNORECASE)
-        self._path = url.raw_path.rstrip("/")
-        self._head = "".join(f"{name}: {value}\r\n" for name, value in _stream_headers(url).items())
+        route = self._streams.route
+        self._target = route.origin + url.raw_path.rstrip("/")
+        headers = "".join(f"{name}: {value}\r\n" for name, value in _stream_headers(url).items())
+        self._head = headers + route.header_lines
 
     async def __aenter__(self) -> Self:
         return self
@@ -167,7 +172,7 @@ class PoeClient:
         if not _KEY.fullmatch(key):
             raise KeyRefused(said="a key that no header can carry")
         return (
-            f"POST {self._path}/bot/{encode_bot_name(bot)} HTTP/1.1\r\n"
+            f"POST {self._target}/bot/{encode_bot_name(bot)} HTTP/1.1\r\n"
             f"{self._head}Authorization: Bearer {key}\r\nContent-Length: {body_bytes}\r\n\r\n"
         ).encode("ascii")
 

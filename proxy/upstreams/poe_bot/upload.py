@@ -15,6 +15,7 @@ from urllib.parse import urlencode
 from yarl import URL
 
 from proxy.core.failures import InvalidRequest, PoeError, PoeFailed
+from proxy.outbound import DIRECT, Outbound
 from proxy.upstreams.poe_bot.attachments import Attachment, EmbeddedFile, RemoteFile
 from proxy.upstreams.poe_bot.embedded import decoded_slices
 from proxy.upstreams.poe_bot.reach import in_poes_terms
@@ -41,17 +42,20 @@ _ESCAPES: Final = str.maketrans(_IN_QUOTES)
 class UploadClient:
     """Poe's endpoint for files. Open it inside a running event loop and close it after the last upload."""
 
-    def __init__(self, base_url: str, *, connect_s: float, patience_s: float = 5.0) -> None:
+    def __init__(
+        self, base_url: str, *, connect_s: float, patience_s: float = 5.0, outbound: Outbound = DIRECT
+    ) -> None:
         """Opens no connection yet.
 
         Args:
             base_url: ends in a slash.
             connect_s: seconds allowed to connect.
             patience_s: how long an upload waits for a connection when none can be made.
+            outbound: the outbound proxies.
         """
-        self._pool = ConnectionPool(base_url, connect_s=connect_s, patience_s=patience_s)
+        self._pool = ConnectionPool(base_url, connect_s=connect_s, patience_s=patience_s, outbound=outbound)
         self._url = URL(base_url + _PATH, encoded=True)
-        self._session = Session(connect_s=connect_s)
+        self._session = Session(connect_s=connect_s, outbound=outbound)
 
     async def __aenter__(self) -> Self:
         return self

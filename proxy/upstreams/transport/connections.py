@@ -6,6 +6,7 @@
 import asyncio
 from typing import Final
 
+from proxy.outbound import DIRECT, Outbound
 from proxy.upstreams.transport.dialing import Dialer
 from proxy.upstreams.transport.failures import Unreachable
 from proxy.upstreams.transport.http1 import Connection
@@ -20,18 +21,20 @@ class ConnectionPool:
     """The connections to one server. Open it inside a running event loop, and close it after the last answer.
 
     Attributes:
+        route: the way to the server, which says what a request must carry.
         dialer: knows whether connections can be made.
     """
 
-    def __init__(self, base_url: str, *, connect_s: float, patience_s: float) -> None:
+    def __init__(self, base_url: str, *, connect_s: float, patience_s: float, outbound: Outbound = DIRECT) -> None:
         """Makes no connection yet.
 
         Args:
             base_url: the server's URL.
-            connect_s: seconds that one connection may take to be made, TLS included.
+            connect_s: seconds that one connection may take to be made, with TLS and a proxy.
             patience_s: seconds to wait for one while none can be made; 0 = one dial.
+            outbound: the outbound proxies.
         """
-        self._route = Route(base_url)
+        self.route = Route(base_url, outbound)
         self._connect_s = connect_s
         self._loop = asyncio.get_running_loop()
         self._turns = TurnQueue()
@@ -39,7 +42,7 @@ class ConnectionPool:
         self._open: set[Connection] = set()
         self._sweep: asyncio.TimerHandle | None = None
         self.dialer: Dialer[Connection] = Dialer(
-            self._route.host, self._dial, self._keep, spares=self._idle, patience_s=patience_s
+            self.route.host, self._dial, self._keep, spares=self._idle, patience_s=patience_s
         )
 
     def take_idle(self) -> Connection | None:
@@ -64,9 +67,9 @@ class ConnectionPool:
             connection.close()
 
     async def _dial(self) -> Connection:
-        connection = Connection(self._on_free, self._on_lost, self._turns)
+        connection = Connection(self._on_free, self._on_lost, self._turns, is_forwarded=self.route.is_forwarded)
         try:
-            await self._route.connect(connection, within_s=self._connect_s)
+            await self.route.connect(connection, within_s=self._connect_s)
         except Unreachable as failure:
             if failure.reason == "timeout":
                 self._close_idle_now()

@@ -18,8 +18,8 @@ import socket
 import ssl
 from typing import Final, Self
 
-#: Why a connection could not be made, in words that can be counted.
-REASONS: Final = ("refused", "dns", "tls", "timeout", "other")
+#: Why a connection could not be made, in words that can be counted. ``proxy``: an outbound proxy did not let us pass.
+REASONS: Final = ("refused", "dns", "tls", "timeout", "proxy", "other")
 
 
 class TransportError(Exception):

@@ -51,6 +51,7 @@ class Connection(asyncio.Protocol):
         "_ending_left",
         "_failure",
         "_head_bytes",
+        "_is_forwarded",
         "_loop",
         "_may_be_kept",
         "_on_free",
@@ -76,8 +77,14 @@ class Connection(asyncio.Protocol):
         on_free: Callable[["Connection"], None],
         on_lost: Callable[["Connection"], None],
         turns: TurnQueue,
+        *,
+        is_forwarded: bool = False,
     ) -> None:
-        """Calls ``on_free`` when the next request may be sent, ``on_lost`` when the connection is gone."""
+        """Calls ``on_free`` when the next request may be sent, ``on_lost`` when the connection is gone.
+
+        ``is_forwarded`` when an outbound proxy reads the requests, and may answer them itself.
+        """
+        self._is_forwarded = is_forwarded
         self.turns = turns
         self._on_free, self._on_lost = on_free, on_lost
         self._loop = asyncio.get_running_loop()
@@ -376,11 +383,13 @@ class Connection(asyncio.Protocol):
         status = parser.get_status_code()
         if status < 200:  # 100 Continue and the like: the answer is still to come
             self.headers = {}
-            return
-        self._may_be_kept = parser.should_keep_alive()
-        self.status = status
-        self._enter(State.BODY)
-        self._wake()
+        elif status == 407 and self._is_forwarded:
+            self._fail(failures.Unreachable("the proxy answered 407", reason="proxy"))
+        else:
+            self._may_be_kept = parser.should_keep_alive()
+            self.status = status
+            self._enter(State.BODY)
+            self._wake()
 
     def on_message_complete(self) -> None:
         if self._state is State.BODY:

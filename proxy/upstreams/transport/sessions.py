@@ -8,9 +8,11 @@ from itertools import chain, repeat
 from typing import Any, Final, TypeVar
 
 import aiohttp
+from aiohttp.client_proto import ResponseHandler
 from yarl import URL
 
 from proxy import USER_AGENT
+from proxy.outbound import DIRECT, Outbound
 from proxy.upstreams.transport.dialing import PAUSES_S
 from proxy.upstreams.transport.failures import (
     ConnectionCut,
@@ -18,11 +20,14 @@ from proxy.upstreams.transport.failures import (
     RemoteProtocolError,
     TransportError,
     Unreachable,
-    reason_of,
 )
+from proxy.upstreams.transport.routes import Route
 
 #: A POST on a connection that the server has just closed fails, so idle ones are closed early.
 _KEEPALIVE_S: Final = 15.0
+
+#: Ways to servers that are remembered, with their addresses. Files may be at many hosts.
+_ROUTES: Final = 32
 
 _T = TypeVar("_T")
 
@@ -55,17 +60,52 @@ class Response:
         return b"".join(parts)[:max_bytes]
 
 
+class _Connector(aiohttp.BaseConnector):
+    """Keeps aiohttp's connections, and has a route make them, so that all of ours are made in the same way.
+
+    ``_create_connection`` is what aiohttp's own connectors define (aiohttp 3.14). What it raises reaches the caller.
+    """
+
+    def __init__(self, outbound: Outbound, *, connect_s: float) -> None:
+        super().__init__(limit=0, keepalive_timeout=_KEEPALIVE_S)
+        self._outbound = outbound
+        self._connect_s = connect_s
+        self._routes: dict[str, Route] = {}
+
+    def route_to(self, url: URL) -> Route:
+        """The way to this URL's server. Of the last few it is known."""
+        origin = str(url.origin())
+        route = self._routes.pop(origin, None) or Route(origin, self._outbound)
+        self._routes[origin] = route
+        if len(self._routes) > _ROUTES:
+            del self._routes[next(iter(self._routes))]
+        return route
+
+    async def _create_connection(
+        self, req: aiohttp.ClientRequest, _traces: object, _timeout: object
+    ) -> ResponseHandler:
+        protocol = self._factory()
+        await self.route_to(req.url).connect(protocol, within_s=self._connect_s)
+        return protocol
+
+
 class Session:
     """Asks servers. Keeps nothing of one request for the next but the connection, and follows no redirect.
 
     Open it inside a running event loop, and close it after the last answer.
     """
 
-    def __init__(self, *, connect_s: float) -> None:
-        """Args: ``connect_s`` seconds that a connection may take to be made."""
-        self._connect_s = connect_s
+    def __init__(self, *, connect_s: float, outbound: Outbound = DIRECT) -> None:
+        """Makes no connection yet.
+
+        Args:
+            connect_s: seconds that a connection may take to be made, with TLS and a proxy.
+            outbound: the outbound proxies.
+        """
+        self._outbound = outbound
+        self._connector = _Connector(outbound, connect_s=connect_s)
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE_S, ttl_dns_cache=300),
+            connector=self._connector,
             headers={"User-Agent": USER_AGENT, "Accept-Encoding": "identity"},
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
@@ -98,12 +138,20 @@ class Session:
 
     @contextlib.asynccontextmanager
     async def _ask(
-        self, ask: Callable[..., Any], url: URL, *, total_s: float, **options: object
+        self, ask: Callable[..., Any], url: URL, *, headers: Mapping[str, str], total_s: float, **options: object
     ) -> AsyncIterator[Response]:
-        timeout = aiohttp.ClientTimeout(total=total_s, sock_connect=self._connect_s)
+        timeout = aiohttp.ClientTimeout(total=total_s)
+        proxy = self._outbound.proxy_for(str(url)) if url.scheme == "http" else None
+        if proxy is not None:  # it reads the request; a tunnel is the connector's business
+            options["proxy"] = URL(str(proxy))
+            headers = {**headers, "Proxy-Authorization": proxy.authorization} if proxy.authorization else headers
         async with contextlib.AsyncExitStack() as stack:
             with in_our_terms():
-                response = await stack.enter_async_context(ask(url, allow_redirects=False, timeout=timeout, **options))
+                response = await stack.enter_async_context(
+                    ask(url, headers=headers, allow_redirects=False, timeout=timeout, **options)
+                )
+            if response.status == 407 and proxy is not None:
+                raise Unreachable("the proxy answered 407", reason="proxy")
             yield Response(response)
 
 
@@ -122,21 +170,13 @@ def failure_of(error: aiohttp.ClientError) -> TransportError:
     """An aiohttp failure in our terms; its text may quote the URL, so only its name is kept."""
     detail = type(error).__name__
     match error:
-        case aiohttp.ConnectionTimeoutError():
-            return Unreachable(detail, reason="timeout")
-        case aiohttp.ClientConnectorError():
-            return Unreachable(detail, reason=_reason_of(error))
+        case aiohttp.ClientConnectorError() | aiohttp.ConnectionTimeoutError():
+            return Unreachable(detail)
         case TimeoutError():
             return ReadTimeout(detail)
         case aiohttp.ClientPayloadError() | aiohttp.ServerDisconnectedError() | aiohttp.ClientOSError():
             return ConnectionCut(detail)
     return RemoteProtocolError(detail)
-
-
-def _reason_of(error: aiohttp.ClientConnectorError) -> str:
-    if isinstance(error, aiohttp.ClientSSLError):
-        return "tls"
-    return "dns" if isinstance(error, aiohttp.ClientConnectorDNSError) else reason_of(error.__context__ or error)
 
 
 async def patiently(ask: Callable[[], Awaitable[_T]], *, patience_s: float) -> _T:

@@ -208,6 +208,15 @@ def test_the_secrets_of_the_settings_are_keys_and_redis_passwords(redis_url: str
     assert secrets_of(settings) - {""} == {KEY, "other-key", *secrets}
 
 
+def test_credentials_of_an_outbound_proxy_are_secrets_too() -> None:
+    """The password, and the header that has it."""
+    settings = make_settings(poe_api_keys=KEY, https_proxy="http://wanda:pass%2Fword@proxy:3128")
+    proxy = settings.https_proxy
+
+    assert proxy is not None
+    assert secrets_of(settings) - {""} == {KEY, "pass/word", proxy.authorization.partition(" ")[2]}
+
+
 def test_every_handler_of_a_process_has_the_filter(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -162,7 +162,7 @@ async def test_a_resolver_that_fails_leaves_the_addresses_that_are_known(monkeyp
         pool = ConnectionPool(f"http://localhost:{server.port}", connect_s=5, patience_s=0)
         (await pool.open()).close()
         monkeypatch.setattr(socket, "getaddrinfo", fail)
-        pool._route._addresses.doubt()  # noqa: SLF001 - as after five minutes
+        pool.route._addresses.doubt()  # noqa: SLF001 - as after five minutes
 
         assert (await pool.open()).is_open
         await pool.close()
