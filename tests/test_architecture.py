@@ -8,8 +8,11 @@ from typing import Final
 
 import pytest
 
+from proxy.store.fragments import INCLUDE
+
 ROOT: Final = Path(__file__).parents[1]
 MODULES: Final = {str(path.relative_to(ROOT)): path for path in sorted((ROOT / "proxy").rglob("*.py"))}
+SCRIPTS: Final = {str(path.relative_to(ROOT)): path for path in sorted((ROOT / "proxy").rglob("*.lua"))}
 MAX_LINES: Final = 400
 
 #: Packages whose own packages are layers: none knows the inside of its siblings.
@@ -81,7 +84,7 @@ LAYERS: Final[dict[str, set[str]]] = {
     "store": {"core", "pdeathsig"},
     "clients": {"core", "credentials", "tokens", "store"},
     "keypool": {"core", "outcomes", "credentials", "store", "clients"},
-    "ledger": {"core", "outcomes", "settings", "store"},
+    "ledger": {"core", "outcomes", "settings", "store", "clients"},
     "gateway": {"dialects.openai_chat", "dialects.openai_images", *BELOW_THE_GATEWAY},
     "server": {
         "proxy",
@@ -205,6 +208,15 @@ def test_the_gateway_knows_no_library() -> None:
 def test_the_transport_knows_no_service(module: str) -> None:
     """It could ask any server: not even a comment there is about Poe."""
     assert "poe" not in MODULES[module].read_text().lower()
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_a_script_includes_only_what_its_layer_may(script: str) -> None:
+    """A fragment of Lua is its layer's as a module is."""
+    layer = _layer_of(script)
+    included = {of or "store" for _, of, _ in INCLUDE.findall(SCRIPTS[script].read_text())}
+
+    assert included <= {layer, *LAYERS[layer]}
 
 
 @pytest.mark.parametrize("module", MODULES)

@@ -8,14 +8,20 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from proxy.clients.record import LIMIT_NAMES, ClientRecord, Token, digest_of, new_token, record_of
+from proxy.clients.scripts import (
+    DESCRIBE_CLIENTS,
+    LIST_CLIENTS,
+    REMOVE_CLIENT,
+    WRITE_CLIENT,
+    DescribeClients,
+    Field,
+    ListClients,
+    RemoveClient,
+    WriteClient,
+)
 from proxy.core.failures import InvalidRequest
 from proxy.store.reports import ScriptRunner
-from proxy.store.script import Script, pairs
-
-_WRITE_CLIENT = Script(__package__, "write_client")
-_REMOVE_CLIENT = Script(__package__, "remove_client")
-_LIST_CLIENTS = Script(__package__, "list_clients")
-_DESCRIBE_CLIENTS = Script(__package__, "describe_clients")
+from proxy.store.script import pairs
 
 #: Clients that are described in one call: bounds how long Redis and the event loop are kept from others.
 _AT_ONCE: Final = 200
@@ -84,11 +90,14 @@ class ClientAdmin:
         """All clients, by name."""
         names = self._store.keys
         today = datetime.now(UTC).strftime("%Y%m%d")
-        client_ids = await self._store.run(_LIST_CLIENTS, [names.clients], [])
+        client_ids = await self._store.run(LIST_CLIENTS, ListClients(clients=names.clients))
         states: list[ClientState] = []
         for first in range(0, len(client_ids), _AT_ONCE):
             some = client_ids[first : first + _AT_ONCE]
-            _, *entries = await self._store.run(_DESCRIBE_CLIENTS, [names.clock], [names.prefix, today, *some])
+            _, *entries = await self._store.run(
+                DESCRIBE_CLIENTS,
+                DescribeClients(clock=names.clock, prefix=names.prefix, day=today, client_ids=some),
+            )
             states += [state for entry in entries if (state := _state(*entry)) is not None]
         return sorted(states, key=lambda state: state.record.name)
 
@@ -130,16 +139,16 @@ class ClientAdmin:
         client_id = state.record.client_id
         names = self._store.keys
         removed = await self._store.run(
-            _REMOVE_CLIENT,
-            [
-                names.client(client_id),
-                names.clients,
-                names.client_minute(client_id),
-                names.client_slots(client_id),
-                names.client_held(client_id),
-                names.client_waiting(client_id),
-            ],
-            [client_id],
+            REMOVE_CLIENT,
+            RemoveClient(
+                client=names.client(client_id),
+                clients=names.clients,
+                minute=names.client_minute(client_id),
+                permits=names.client_slots(client_id),
+                held=names.client_held(client_id),
+                waiting=names.client_waiting(client_id),
+                client_id=client_id,
+            ),
         )
         return bool(removed)
 
@@ -151,9 +160,16 @@ class ClientAdmin:
     async def _write(self, client_id: str, mode: str, fields: Mapping[str, str]) -> bool:
         """Whether it was written: a change needs a client, a creation none. Raises InvalidRequest for a taken name."""
         names = self._store.keys
-        flat = [part for field in fields.items() for part in field]
         outcome = await self._store.run(
-            _WRITE_CLIENT, [names.client(client_id), names.clients], [names.prefix, client_id, mode, *flat]
+            WRITE_CLIENT,
+            WriteClient(
+                client=names.client(client_id),
+                clients=names.clients,
+                prefix=names.prefix,
+                client_id=client_id,
+                mode=mode,
+                fields=[Field(name, value) for name, value in fields.items()],
+            ),
         )
         if outcome == "taken":
             raise _name_is_taken(fields["name"])

@@ -1,6 +1,6 @@
 """Limits of managed clients: what a request asks for, what it is told, and how a worker keeps them without Redis.
 
-With Redis the limits are kept by ``client_limits.lua``, exactly and over the whole fleet. While
+With Redis the limits are kept by ``lua/limits.lua``, exactly and over the whole fleet. While
 it is away each worker lets through its equal part: of the requests in a minute and of those at once, of the limit; of
 what is counted by the day, of what Redis last said was left.
 """
@@ -244,7 +244,7 @@ class LocalLimits:
 
 
 def _rows(caller: Caller, used: _Used, workers: int, *, ahead: Sequence[tuple[int, bool]], now: int) -> Iterator[_Row]:
-    """The table of limits, as in ``client_limits.lua``, of this worker's part."""
+    """The table of limits, as in ``lua/limits.lua``, of this worker's part."""
     limits, demand = caller.limits, caller.demand
     midnight_ms = (used.day + 1) * _DAY_MS - now
     held_streams = sum(held.streams for held in used.held.values())

@@ -1,6 +1,6 @@
 """Requests that wait for a place among their client's requests at once.
 
-Redis keeps the order: ``client_limits.lua`` has a line for each client, over the whole fleet, and lets no request in
+Redis keeps the order: ``lua/waiting.lua`` has a line for each client, over the whole fleet, and lets no request in
 before those that came earlier. Here a request of that line asks again: at once when another request of its client ends
 in this worker, otherwise after a pause that is longer the further back it stands.
 """

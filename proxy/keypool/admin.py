@@ -5,14 +5,11 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from proxy.keypool.model import WINDOW_MS
-from proxy.keypool.shared import KEEP_MS, ms
+from proxy.keypool.scripts import DESCRIBE_KEYS, LIST_KEYS, MOVE_KEY, DescribeKeys, ListKeys, MoveKey
+from proxy.keypool.shared import ms
 from proxy.outcomes import is_failure, refusals_in
 from proxy.store.reports import ScriptRunner
-from proxy.store.script import Script, pairs
-
-_LIST_KEYS = Script(__package__, "list_keys")
-_DESCRIBE_KEYS = Script(__package__, "describe_keys")
-_MOVE_KEY = Script(__package__, "move_key")
+from proxy.store.script import pairs
 
 #: Keys that are described in one call: bounds how long Redis and the event loop are kept from others.
 _AT_ONCE: Final = 200
@@ -85,13 +82,20 @@ class KeyAdmin:
             only: these keys alone; one that nobody has announced is left out.
         """
         names = self._store.keys
-        key_ids = only or await self._store.run(_LIST_KEYS, [names.announced], [])
+        key_ids = only or await self._store.run(LIST_KEYS, ListKeys(announced=names.announced))
         states: list[KeyState] = []
         for first in range(0, len(key_ids), _AT_ONCE):
             now_ms, *entries = await self._store.run(
-                _DESCRIBE_KEYS,
-                [names.ring, names.cooling, names.out, names.announced, names.probes],
-                [names.prefix, WINDOW_MS, *key_ids[first : first + _AT_ONCE]],
+                DESCRIBE_KEYS,
+                DescribeKeys(
+                    cooling=names.cooling,
+                    out=names.out,
+                    announced=names.announced,
+                    probes=names.probes,
+                    prefix=names.prefix,
+                    window_ms=WINDOW_MS,
+                    key_ids=key_ids[first : first + _AT_ONCE],
+                ),
             )
             states += [_state(now_ms, *entry) for entry in entries]
         return sorted(states, key=lambda state: (state.account, state.key_id))
@@ -104,9 +108,18 @@ class KeyAdmin:
         """
         names = self._store.keys
         moved = await self._store.run(
-            _MOVE_KEY,
-            [names.ring, names.cooling, names.out, names.probes, names.announced],
-            [names.prefix, key_id, action, ms(cooldown_s), KEEP_MS],
+            MOVE_KEY,
+            MoveKey(
+                ring=names.ring,
+                cooling=names.cooling,
+                out=names.out,
+                probes=names.probes,
+                announced=names.announced,
+                prefix=names.prefix,
+                key_id=key_id,
+                action=action,
+                cooldown_ms=ms(cooldown_s),
+            ),
         )
         return bool(moved)
 

@@ -5,31 +5,45 @@ import hashlib
 import secrets
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from proxy.clients.limits import Caller
 from proxy.credentials import PoeKey
 from proxy.keypool.lease import KeyCount, Lease, LeaseRequest, PoolLimits
 from proxy.keypool.model import WINDOW_MS
+from proxy.keypool.scripts import (
+    ANNOUNCE_KEYS,
+    CLAIM_PROBE,
+    CLOSE_BREAKER,
+    COUNT_KEYS,
+    HEARTBEAT,
+    LEASE_KEY,
+    LEAVE_CLIENT_QUEUE,
+    RECORD_PROBE,
+    RELEASE_PERMIT,
+    SETTLE_LEASE,
+    TAKE_BACK_LEASES,
+    WITHDRAW_REQUEST,
+    AnnouncedKey,
+    AnnounceKeys,
+    ClaimProbe,
+    ClientDemand,
+    CloseBreaker,
+    CountKeys,
+    Held,
+    LeaseKey,
+    LeaveClientQueue,
+    RecordProbe,
+    ReleasePermit,
+    SettleLease,
+    SignOfLife,
+    TakeBackLeases,
+    UnheardLease,
+    WithdrawRequest,
+)
 from proxy.keypool.verdict import HARMLESS, Cooldown, Verdict
 from proxy.store.redis import RedisStore
-from proxy.store.script import Reply, Script, pairs
-
-#: What Redis knows of a key is kept this long after its last announcement or use.
-KEEP_MS: Final = 7 * 24 * 3600 * 1000
-
-_LEASE_KEY = Script(__package__, "lease_key")
-_SETTLE_LEASE = Script(__package__, "settle_lease")
-_TAKE_BACK_LEASES = Script(__package__, "take_back_leases")
-_RELEASE_PERMIT = Script(__package__, "release_permit")
-_WITHDRAW_REQUEST = Script(__package__, "withdraw_request")
-_LEAVE_CLIENT_QUEUE = Script(__package__, "leave_client_queue")
-_CLOSE_BREAKER = Script(__package__, "close_breaker")
-_ANNOUNCE_KEYS = Script(__package__, "announce_keys")
-_HEARTBEAT = Script(__package__, "heartbeat")
-_COUNT_KEYS = Script(__package__, "count_keys")
-_CLAIM_PROBE = Script(__package__, "claim_probe")
-_RECORD_PROBE = Script(__package__, "record_probe")
+from proxy.store.script import Reply, pairs
 
 #: What a balance probe found out: Poe does not know the key, or how many points there are, or nothing.
 ProbeAnswer = Literal["refused", "points", "nothing"]
@@ -101,22 +115,24 @@ class SharedPool:
         """The reply of ``lease_key.lua``."""
         names, limits = self._store.keys, self._limits
         return self._store.run(
-            _LEASE_KEY,
-            [names.turn, names.ring, names.cooling, names.out, self._keyset],
-            [
-                names.prefix,
-                lease_id,
-                self._lease_ms,
-                wanted.bot,
-                limits.requests_per_minute,
-                WINDOW_MS,
-                limits.in_flight_per_key,
-                wanted.caller.client_id if wanted.caller else "",
-                _wants(wanted.caller) if wanted.caller else "",
-                len(wanted.tried),
-                *wanted.tried,
-                *wanted.left_out,
-            ],
+            LEASE_KEY,
+            LeaseKey(
+                turns=names.turn,
+                ring=names.ring,
+                cooling=names.cooling,
+                out=names.out,
+                keyset=self._keyset,
+                prefix=names.prefix,
+                lease_id=lease_id,
+                lease_ms=self._lease_ms,
+                bot=wanted.bot,
+                rpm=limits.requests_per_minute,
+                window_ms=WINDOW_MS,
+                in_flight=limits.in_flight_per_key,
+                tried=wanted.tried,
+                left_out=wanted.left_out,
+                demand=_demand_of(wanted.caller) if wanted.caller else None,
+            ),
         )
 
     def settle(self, settlement: Settlement, *, age_s: float) -> Reply:
@@ -128,39 +144,43 @@ class SharedPool:
         guess = verdict.guess
         base_ms, cap_ms = self._guess_ms if guess is None else (ms(guess.base_s), ms(guess.cap_s))
         return self._store.run(
-            _SETTLE_LEASE,
-            [names.ring, names.cooling, names.out, names.probes],
-            [
-                names.prefix,
-                self.worker,
-                settlement.number,
-                lease.lease_id,
-                lease.key.key_id,
-                lease.key.account_id,
-                lease.bot,
-                verdict.outcome,
-                verdict.effect,
-                -1 if verdict.stated_s is None else ms(verdict.stated_s),
-                base_ms,
-                cap_ms,
-                ms(age_s) if age_s else 0,
-                KEEP_MS,
-                settlement.rpm,
-            ],
+            SETTLE_LEASE,
+            SettleLease(
+                ring=names.ring,
+                cooling=names.cooling,
+                out=names.out,
+                probes=names.probes,
+                prefix=names.prefix,
+                worker=self.worker,
+                sequence=settlement.number,
+                lease_id=lease.lease_id,
+                key_id=lease.key.key_id,
+                account=lease.key.account_id,
+                bot=lease.bot,
+                outcome=verdict.outcome,
+                effect=verdict.effect,
+                stated_ms=-1 if verdict.stated_s is None else ms(verdict.stated_s),
+                base_ms=base_ms,
+                cap_ms=cap_ms,
+                age_ms=ms(age_s) if age_s else 0,
+                rpm=settlement.rpm,
+            ),
             may_wait=verdict.effect in HARMLESS,
         )
 
     async def take_back(self, leases: Iterable[Unanswered]) -> None:
         """Ends these leases, as far as they were given."""
-        parts: list[str] = []
-        for lease_id, bot, caller in leases:
-            parts += (lease_id, bot, caller.client_id if caller else "", caller.permit if caller else "")
-        await self._store.run(_TAKE_BACK_LEASES, [self._store.keys.turn], [self._store.keys.prefix, *parts])
+        unheard = [
+            UnheardLease(lease_id, bot, caller.client_id if caller else "", caller.permit if caller else "")
+            for lease_id, bot, caller in leases
+        ]
+        names = self._store.keys
+        await self._store.run(TAKE_BACK_LEASES, TakeBackLeases(clock=names.clock, prefix=names.prefix, leases=unheard))
 
     def close_breaker(self, lease: Lease) -> "asyncio.Future[int]":
         """Lets everybody ask the bot that this lease tries."""
         bot_hash = f"{self._store.keys.prefix}bot:{lease.bot}"
-        return self._store.run(_CLOSE_BREAKER, [bot_hash], [lease.lease_id])
+        return self._store.run(CLOSE_BREAKER, CloseBreaker(bot_hash=bot_hash, lease_id=lease.lease_id))
 
     def release(self, caller: Caller, *, tokens: int, more: Sequence[Caller] = ()) -> "asyncio.Future[int]":
         """Ends what a request holds of its client; the tokens count until the ledger has them.
@@ -172,21 +192,30 @@ class SharedPool:
         """
         names, client_id = self._store.keys, caller.client_id
         return self._store.run(
-            _RELEASE_PERMIT,
-            [names.client_slots(client_id), names.client_held(client_id), names.clock],
-            [caller.permit, tokens, self._lease_ms, *(one.permit for one in more)],
+            RELEASE_PERMIT,
+            ReleasePermit(
+                permits=names.client_slots(client_id),
+                held=names.client_held(client_id),
+                clock=names.clock,
+                permit=caller.permit,
+                tokens=tokens,
+                keep_ms=self._lease_ms,
+                others=[one.permit for one in more],
+            ),
         )
 
     def withdraw(self, caller: Caller) -> "asyncio.Future[int]":
         """Undoes that a request was let in."""
         names = self._store.keys
-        return self._store.run(_WITHDRAW_REQUEST, [names.clock], [names.prefix, caller.client_id, caller.permit])
+        return self._store.run(
+            WITHDRAW_REQUEST,
+            WithdrawRequest(clock=names.clock, prefix=names.prefix, client=caller.client_id, permit=caller.permit),
+        )
 
     def leave_queue(self, caller: Caller) -> "asyncio.Future[int]":
         """Has a request wait no more for a place among its client's."""
-        return self._store.run(
-            _LEAVE_CLIENT_QUEUE, [self._store.keys.client_waiting(caller.client_id)], [caller.permit]
-        )
+        waiting = self._store.keys.client_waiting(caller.client_id)
+        return self._store.run(LEAVE_CLIENT_QUEUE, LeaveClientQueue(waiting=waiting, permit=caller.permit))
 
     async def announce(self, state_of: Callable[[str], tuple[int, str]], *, why: Announcing = "routine") -> None:
         """Makes this instance's keys known; cheap to repeat.
@@ -198,11 +227,19 @@ class SharedPool:
                 Redis does not know, as after a restart that lost everything.
         """
         names = self._store.keys
-        known = [part for key in self._keys for part in (key.key_id, key.account_id, *state_of(key.key_id))]
         await self._store.run(
-            _ANNOUNCE_KEYS,
-            [names.ring, names.cooling, names.out, self._keyset, names.announced, names.probes],
-            [names.prefix, KEEP_MS, why, *known],
+            ANNOUNCE_KEYS,
+            AnnounceKeys(
+                ring=names.ring,
+                cooling=names.cooling,
+                out=names.out,
+                keyset=self._keyset,
+                announced=names.announced,
+                probes=names.probes,
+                prefix=names.prefix,
+                why=why,
+                known=[AnnouncedKey(key.key_id, key.account_id, *state_of(key.key_id)) for key in self._keys],
+            ),
         )
 
     async def heartbeat(
@@ -210,12 +247,22 @@ class SharedPool:
     ) -> Heartbeat:
         """Says that this worker lives, and renews its leases and its callers' permits (client id, permit)."""
         names = self._store.keys
-        held = [part for lease in leases for part in (f"leases:{lease.key.key_id}", lease.lease_id)]
-        held += [part for client_id, permit in permits for part in (f"client_slots:{client_id}", permit)]
+        held = [Held(f"leases:{lease.key.key_id}", lease.lease_id) for lease in leases]
+        held += [Held(f"client_slots:{client_id}", permit) for client_id, permit in permits]
         workers, cooldowns, out, redis_ms, others, has_lost, lost_at = await self._store.run(
-            _HEARTBEAT,
-            [names.cooling, names.out, names.workers, self._keyset],
-            [names.prefix, self._signature, ms(alive_s), self._lease_ms, *held],
+            HEARTBEAT,
+            SignOfLife(
+                ring=names.ring,
+                cooling=names.cooling,
+                out=names.out,
+                workers=names.workers,
+                keyset=self._keyset,
+                prefix=names.prefix,
+                worker=self._signature,
+                alive_ms=ms(alive_s),
+                lease_ms=self._lease_ms,
+                held=held,
+            ),
         )
         cooldowns_ms = {key_id: int(left_ms) for key_id, left_ms in pairs(cooldowns)}
         return Heartbeat(
@@ -226,7 +273,8 @@ class SharedPool:
         """The state of this instance's keys."""
         names = self._store.keys
         ready, cooling, parked, retired, soonest = await self._store.run(
-            _COUNT_KEYS, [names.cooling, names.out, self._keyset, names.clock], []
+            COUNT_KEYS,
+            CountKeys(cooling=names.cooling, out=names.out, keyset=self._keyset, clock=names.clock),
         )
         if not ready + cooling + parked + retired and self._keys:
             return KeyCount(ready=len(self._keys), ready_in_s=0.0)
@@ -236,7 +284,14 @@ class SharedPool:
         """A key id whose balance is due, handed to nobody else for ``claim_s``; None when none is due."""
         names = self._store.keys
         claimed = await self._store.run(
-            _CLAIM_PROBE, [names.probes, self._keyset], [names.prefix, secrets.token_hex(6), ms(claim_s)]
+            CLAIM_PROBE,
+            ClaimProbe(
+                probes=names.probes,
+                keyset=self._keyset,
+                prefix=names.prefix,
+                claim=secrets.token_hex(6),
+                claim_ms=ms(claim_s),
+            ),
         )
         return str(claimed[0]) if claimed else None
 
@@ -244,9 +299,19 @@ class SharedPool:
         """Applies what Poe said of a key's balance; what became of the key."""
         names = self._store.keys
         became = await self._store.run(
-            _RECORD_PROBE,
-            [names.ring, names.cooling, names.out, names.probes],
-            [names.prefix, key.key_id, key.account_id, answer, points, ms(next_s), KEEP_MS],
+            RECORD_PROBE,
+            RecordProbe(
+                ring=names.ring,
+                cooling=names.cooling,
+                out=names.out,
+                probes=names.probes,
+                prefix=names.prefix,
+                key_id=key.key_id,
+                account=key.account_id,
+                said=answer,
+                points=points,
+                next_ms=ms(next_s),
+            ),
         )
         return str(became)
 
@@ -261,9 +326,17 @@ def seconds(milliseconds: float) -> float | None:
     return None if milliseconds < 0 else milliseconds / 1000
 
 
-def _wants(caller: Caller) -> str:
+def _demand_of(caller: Caller) -> ClientDemand:
     requests, streams, prompt_tokens, output_tokens = caller.demand
-    return f"{caller.permit} {requests} {streams} {prompt_tokens} {output_tokens} {int(caller.may_wait)}"
+    return ClientDemand(
+        client=caller.client_id,
+        permit=caller.permit,
+        requests=requests,
+        streams=streams,
+        prompt_tokens=prompt_tokens,
+        output_tokens=output_tokens,
+        may_wait=int(caller.may_wait),
+    )
 
 
 def _digest(keys: Sequence[PoeKey]) -> str:

@@ -9,10 +9,9 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
+from proxy.keypool.scripts import TOOL_REFUSALS, ExchangeToolRefusals
 from proxy.store.redis import RedisStore
-from proxy.store.script import Reply, Script
-
-_TOOL_REFUSALS = Script(__package__, "tool_refusals")
+from proxy.store.script import Reply
 
 _KEEP_S: Final = 24 * 3600.0
 #: Most bots remembered: a caller may have as many of their own as they like.
@@ -50,8 +49,12 @@ class ToolRefusals:
         self._call(bot.lower()).add_done_callback(_take_outcome)
 
     def _call(self, bot: str) -> Reply:
-        arguments: list[str | int] = [bot, round(_KEEP_S * 1000), _MOST]
-        return self._store.run(_TOOL_REFUSALS, [self._store.keys.tool_refusals], arguments, may_wait=True)
+        refusals = self._store.keys.tool_refusals
+        return self._store.run(
+            TOOL_REFUSALS,
+            ExchangeToolRefusals(refusals=refusals, bot=bot, keep_ms=round(_KEEP_S * 1000), most=_MOST),
+            may_wait=True,
+        )
 
     def _take(self, told: "asyncio.Future[list[Any]]") -> None:
         if _take_outcome(told):

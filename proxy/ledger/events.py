@@ -31,9 +31,9 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
+from proxy.ledger.scripts import NOTE_EVENT, Fact, NoteEvent
 from proxy.store.redis import RedisStore
 from proxy.store.refusal import is_absence
-from proxy.store.script import Script
 
 _log = logging.getLogger(__name__)
 
@@ -42,13 +42,11 @@ _MAX_UNSENT: Final = 1000
 #: Most different events that are remembered for ``once_in_s``.
 _MAX_REMEMBERED: Final = 1000
 
-_NOTE_EVENT = Script(__package__, "note_event")
-
 
 class _Event(NamedTuple):
     """An event that Redis has not heard of."""
 
-    facts: tuple[str, ...]
+    facts: tuple[Fact, ...]
     at_s: float
 
 
@@ -64,7 +62,7 @@ class EventLog:
         self._clock = clock
         self._where = f"{socket.gethostname()}/{os.getpid()}"
         self._unsent: deque[_Event] = deque(maxlen=_MAX_UNSENT)
-        self._noted_at: dict[tuple[str, ...], float] = {}
+        self._noted_at: dict[tuple[Fact, ...], float] = {}
         store.on_back(self._note_outage)
 
     def note(self, kind: str, *, here: bool = False, once_in_s: float = 0.0, **facts: str | int) -> None:
@@ -77,25 +75,25 @@ class EventLog:
             facts: names and values.
         """
         where = {"where": self._where} if here else {}
-        flat = tuple(str(part) for pair in {"kind": kind, **where, **facts}.items() for part in pair)
-        if once_in_s and self._is_repeated(flat, once_in_s):
+        known = tuple(Fact(name, str(value)) for name, value in {"kind": kind, **where, **facts}.items())
+        if once_in_s and self._is_repeated(known, once_in_s):
             return
-        self._send(_Event(flat, self._clock()))
+        self._send(_Event(known, self._clock()))
 
-    def _is_repeated(self, flat: tuple[str, ...], once_in_s: float) -> bool:
+    def _is_repeated(self, facts: tuple[Fact, ...], once_in_s: float) -> bool:
         now = self._clock()
-        noted_at = self._noted_at.get(flat)
+        noted_at = self._noted_at.get(facts)
         if noted_at is not None and now - noted_at < once_in_s:
             return True
         if len(self._noted_at) >= _MAX_REMEMBERED:
             self._noted_at.clear()
-        self._noted_at[flat] = now
+        self._noted_at[facts] = now
         return False
 
     def _send(self, event: _Event) -> None:
         late_ms = round((self._clock() - event.at_s) * 1000)
-        late = ("late_ms", str(late_ms)) if late_ms >= 1 else ()
-        sending = self._store.run(_NOTE_EVENT, [self._store.keys.events], [*event.facts, *late])
+        late = [Fact("late_ms", str(late_ms))] if late_ms >= 1 else []
+        sending = self._store.run(NOTE_EVENT, NoteEvent(events=self._store.keys.events, facts=[*event.facts, *late]))
         sending.add_done_callback(lambda reply: self._keep_if_unsent(event, reply))
 
     def _keep_if_unsent(self, event: _Event, reply: "asyncio.Future[Any]") -> None:
@@ -106,7 +104,8 @@ class EventLog:
 
     def _note_outage(self, away_s: float) -> None:
         unsent, self._unsent = self._unsent, deque(maxlen=_MAX_UNSENT)
-        self._send(_Event(("kind", "redis_lost", "where", self._where), self._clock() - away_s))
+        lost = Fact("kind", "redis_lost"), Fact("where", self._where)
+        self._send(_Event(lost, self._clock() - away_s))
         for event in unsent:
             self._send(event)
         self.note("redis_back", here=True, away_ms=round(away_s * 1000))

@@ -11,16 +11,14 @@ from datetime import UTC, datetime
 from typing import Final
 
 from proxy.ledger.entry import name_in_ledger
+from proxy.ledger.scripts import NEWEST_SEEN, RECORD_POINTS, CountedQuery, NewestSeen, RecordPoints
 from proxy.store.redis import RedisStore
-from proxy.store.script import Script
 
 #: Queries in one call of the script.
 _AT_ONCE: Final = 100
-#: How far before the newest query that is counted others may still be missing, in milliseconds; the script's LATE_MS.
+#: How far before the newest query that is counted others may still be missing, in milliseconds: a query may be listed
+#: later than one that was made after it, by as long as an answer may take.
 LATE_MS: Final = 900_000
-
-_RECORD_POINTS = Script(__package__, "record_points")
-_NEWEST_SEEN = Script(__package__, "newest_seen")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +43,7 @@ class PointsLedger:
 
     async def since_ms(self, account: str) -> int | None:
         """Queries made before this time are counted or never will be; None when none is counted yet."""
-        newest = int(await self._store.run(_NEWEST_SEEN, [self._store.keys.points_seen(account)], []))
+        newest = int(await self._store.run(NEWEST_SEEN, NewestSeen(seen=self._store.keys.points_seen(account))))
         return newest - LATE_MS if newest else None
 
     async def record(self, account: str, key_ids: Sequence[str], costs: Iterable[QueryCost], *, since_ms: int) -> int:
@@ -61,16 +59,29 @@ class PointsLedger:
         names, counted = self._store.keys, 0
         ordered = sorted(costs, key=lambda cost: (cost.at_ms, cost.query_id))
         for first in range(0, max(len(ordered), 1), _AT_ONCE):
-            values = [part for cost in ordered[first : first + _AT_ONCE] for part in _values(cost)]
             counted += await self._store.run(
-                _RECORD_POINTS,
-                [names.points_seen(account), names.account_of],
-                [names.prefix, account, since_ms, len(key_ids), *key_ids, *values],
+                RECORD_POINTS,
+                RecordPoints(
+                    seen=names.points_seen(account),
+                    accounts=names.account_of,
+                    prefix=names.prefix,
+                    account=account,
+                    since_ms=since_ms,
+                    late_ms=LATE_MS,
+                    key_ids=key_ids,
+                    costs=[_counted(cost) for cost in ordered[first : first + _AT_ONCE]],
+                ),
             )
         return counted
 
 
-def _values(cost: QueryCost) -> tuple[str | int, ...]:
+def _counted(cost: QueryCost) -> CountedQuery:
     made_at = datetime.fromtimestamp(cost.at_ms / 1000, UTC)
-    hour, day = made_at.strftime("%Y%m%d%H"), made_at.strftime("%Y%m%d")
-    return cost.query_id, cost.at_ms, hour, day, name_in_ledger(cost.bot), cost.points
+    return CountedQuery(
+        query_id=cost.query_id,
+        made_at_ms=cost.at_ms,
+        hour=made_at.strftime("%Y%m%d%H"),
+        day=made_at.strftime("%Y%m%d"),
+        bot=name_in_ledger(cost.bot),
+        points=cost.points,
+    )

@@ -12,15 +12,15 @@ import secrets
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from itertools import chain, islice
+from itertools import islice
 from typing import Any, Final, NamedTuple
 
 import orjson
 
 from proxy.ledger.entry import Entry
+from proxy.ledger.scripts import RECORD_REQUESTS, FinishedRequest, RecordRequests
 from proxy.store.redis import RedisStore
 from proxy.store.refusal import is_absence
-from proxy.store.script import Script
 
 _log = logging.getLogger(__name__)
 
@@ -34,8 +34,6 @@ MAX_UNSENT: Final = 100_000
 _TRY_AGAIN_S: Final = 0.2
 #: How long a worker that ends goes on telling, in seconds.
 _CLOSE_S: Final = 1.0
-
-_RECORD_REQUESTS = Script(__package__, "record_requests")
 
 
 class _Numbered(NamedTuple):
@@ -106,11 +104,16 @@ class Recorder:
 
     def _send(self, batch: Sequence[_Numbered]) -> "asyncio.Future[int]":
         names, now = self._store.keys, self._clock()
-        values = chain.from_iterable([_values(numbered, now) for numbered in batch])
         return self._store.run(
-            _RECORD_REQUESTS,
-            [names.trail, names.failures],
-            [names.prefix, self._worker, batch[-1].number, *values],
+            RECORD_REQUESTS,
+            RecordRequests(
+                trail=names.trail,
+                failures=names.failures,
+                prefix=names.prefix,
+                worker=self._worker,
+                newest=batch[-1].number,
+                requests=[_finished(numbered, now) for numbered in batch],
+            ),
         )
 
     def _forget(self, batch: Sequence[_Numbered], reply: "asyncio.Future[int]") -> None:
@@ -125,35 +128,36 @@ class Recorder:
         self._is_losing = False
 
 
-def _values(numbered: _Numbered, now: float) -> Sequence[str | int]:
-    """An entry as ``record_requests.lua`` takes it."""
+def _finished(numbered: _Numbered, now: float) -> FinishedRequest:
     number, entry, ended_at_s = numbered
     why = _as_json(entry.why)
-    values = (
-        number,
-        round((now - ended_at_s) * 1000),
-        entry.request_id,
-        entry.client,
-        entry.client_id,
-        entry.permit,
-        entry.uncounted,
-        entry.model,
-        entry.key_ids[-1] if entry.key_ids else "",
-        "true" if entry.stream else "false",
-        entry.status,
-        entry.outcome,
-        "" if entry.first_text_ms is None else entry.first_text_ms,
-        entry.duration_ms,
-        entry.prompt_tokens,
-        entry.completion_tokens,
-        entry.reasoning_tokens,
-        why,
-        *entry.counted_as(),
-        len(entry.failed_over),
-        *entry.failed_over,
+    counted_client, counted_model, counted_key = entry.counted_as()
+    finished = FinishedRequest(
+        sequence=number,
+        age_ms=round((now - ended_at_s) * 1000),
+        request_id=entry.request_id,
+        client=entry.client,
+        client_id=entry.client_id,
+        permit=entry.permit,
+        uncounted=entry.uncounted,
+        model=entry.model,
+        key_id=entry.key_ids[-1] if entry.key_ids else "",
+        stream="true" if entry.stream else "false",
+        status=entry.status,
+        outcome=entry.outcome,
+        first_text_ms=-1 if entry.first_text_ms is None else entry.first_text_ms,
+        duration_ms=entry.duration_ms,
+        prompt_tokens=entry.prompt_tokens,
+        completion_tokens=entry.completion_tokens,
+        reasoning_tokens=entry.reasoning_tokens,
+        why=why,
+        counted_client=counted_client,
+        counted_model=counted_model,
+        counted_key=counted_key,
+        failed_over=" ".join(entry.failed_over),
     )
     names = f"{entry.request_id}{entry.client}{entry.client_id}{entry.permit}{entry.model}{entry.outcome}{why}"
-    return values if names.isascii() else [_sendable(value) for value in values]
+    return finished if names.isascii() else FinishedRequest._make(_sendable(value) for value in finished)
 
 
 def _as_json(why: Any) -> str:

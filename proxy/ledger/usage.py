@@ -14,9 +14,9 @@ from typing import Final, Literal
 from proxy.ledger.entry import name_in_ledger
 from proxy.ledger.periods import Per, periods_between
 from proxy.ledger.row import UsageRow, row_of
+from proxy.ledger.scripts import ADD_MODELS, AddModels
 from proxy.ledger.steps import in_steps, made_in_steps
 from proxy.store.reports import Reports, glob_of
-from proxy.store.script import Script
 
 Dimension = Literal["all", "client", "model", "key", "account"]
 
@@ -33,8 +33,6 @@ _MODELS: Final = 50
 
 #: Stands in the set of a client's models when no other has to be looked for.
 _COMPLETE: Final = ""
-
-_ADD_MODELS = Script(__package__, "add_models")
 
 #: name → metric → count.
 _Counts = dict[str, Counter[str]]
@@ -148,7 +146,7 @@ class UsageReader:
                 models |= {field.removeprefix(f"{name}|").removesuffix("|requests") for field in fields}
             for first in range(0, len(models) + 1, _MODELS):
                 some = [_COMPLETE, *models][first : first + _MODELS]
-                await self._reports.run(_ADD_MODELS, [keys.client_models(name)], some)
+                await self._reports.run(ADD_MODELS, AddModels(used=keys.client_models(name), models=some))
         return sorted(models - {_COMPLETE})
 
     async def _read(self, names: Sequence[str], dimension: Dimension) -> AsyncIterator[_Period]:

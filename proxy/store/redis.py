@@ -25,7 +25,7 @@ from proxy.store.keyspace import KeySpace
 from proxy.store.redis_socket import RedisSocket
 from proxy.store.refusal import StoreRefused, refusal_of
 from proxy.store.reports import Reports
-from proxy.store.script import GET, HGETALL, MGET, SET, Call, Command, Reply, Script, raise_first, reply_of
+from proxy.store.script import GET, HGETALL, MGET, SET, Arguments, Call, Command, Reply, Script, raise_first, reply_of
 from proxy.store.wrong_types import mended
 
 _log = logging.getLogger(__name__)
@@ -99,24 +99,22 @@ class RedisStore:
         await self._redis.aclose()
         await self.reports.close()
 
-    def run(
-        self, script: Script, keys: Sequence[str], arguments: Sequence[str | int], *, may_wait: bool = False
-    ) -> Reply:
+    def run(self, script: Script[Arguments], arguments: Arguments, *, may_wait: bool = False) -> Reply:
         """Calls a script, atomic as seen by every worker; the reply comes with the future.
 
         Cancelling the future forgets the reply, not the call.
 
         Args:
             script: the script.
-            keys: what it is given as KEYS.
-            arguments: what it is given as ARGV.
+            arguments: what it is called with.
             may_wait: two milliseconds, for other calls to go with.
 
         Raises:
             StoreUnavailable: from the future: Redis did not answer in time, or could not run it.
         """
         self._scripts.add(script)
-        return self._call(script, keys, arguments, may_wait=may_wait)
+        keys, values = script.parts_of(arguments)
+        return self._call(script, keys, values, may_wait=may_wait)
 
     async def get(self, name: str) -> str | None:
         """The string under ``name``. Raises StoreUnavailable."""

@@ -19,7 +19,7 @@ from proxy.core.failures import StoreUnavailable
 from proxy.store.connection import open_client
 from proxy.store.keyspace import KeySpace
 from proxy.store.refusal import refusal_of
-from proxy.store.script import Script
+from proxy.store.script import Arguments, Script
 
 _log = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ class ScriptRunner(Protocol):
 
     keys: KeySpace
 
-    def run(self, script: Script, keys: Sequence[str], arguments: Sequence[str | int]) -> Awaitable[Any]:
+    def run(self, script: Script[Arguments], arguments: Arguments) -> Awaitable[Any]:
         """Calls a script; raises StoreUnavailable."""
 
 
@@ -59,10 +59,11 @@ class Reports:
         """Closes every connection."""
         await self._redis.aclose()
 
-    async def run(self, script: Script, keys: Sequence[str], arguments: Sequence[str | int]) -> Any:
+    async def run(self, script: Script[Arguments], arguments: Arguments) -> Any:
         """Calls a script, atomic as seen by every worker."""
         client: Any = self._redis
-        call = (script.sha, len(keys), *keys, *arguments)
+        keys, values = script.parts_of(arguments)
+        call = (script.sha, len(keys), *keys, *values)
         try:
             return await self._ask(client.evalsha(*call), script.name)
         except NoScriptError:

@@ -4,10 +4,12 @@ import asyncio
 import hashlib
 import re
 from collections.abc import Callable, Collection, Iterable, Sequence
-from importlib.resources import files
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from redis.exceptions import NoScriptError, ResponseError
+
+from proxy.store.fragments import read_with_fragments
+from proxy.store.signature import Signature
 
 #: Redis's words for "not now" or "not you" that redis-py has no class for, or that come wrapped in the words for a
 #: script's fault: Redis 6 wraps all, and every Redis words what the user's ACL forbids to a script in its own way.
@@ -15,11 +17,6 @@ _REFUSES = re.compile(
     r"\b(OOM|READONLY|MISCONF|NOREPLICAS|BUSY|LOADING|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|NOPERM|NOAUTH"
     r"|can't run this command|can't access at least one|no permissions|unknown command)\b"
 )
-
-
-#: A line of a script that stands for a file that scripts share, in ``store/lua`` unless it names another layer.
-_INCLUDE: Final = re.compile(r"^-- include: (?:(\w+)/)?(\w+)$", re.MULTILINE)
-
 
 #: What Redis says of a key that holds another type than a command is for.
 _WRONG_TYPE: Final = "WRONGTYPE"
@@ -43,18 +40,27 @@ class Command:
         return (self.name, *keys)
 
 
-class Script(Command):
+#: What a script is called with: a NamedTuple, see ``signature.py``.
+Arguments = TypeVar("Arguments", bound=tuple[Any, ...])
+
+
+class Script(Command, Generic[Arguments]):
     """A Lua script of the package that owns it; file name = script name. Sent by digest, loaded when missing.
 
-    A line ``-- include: name`` stands for ``store/lua/name.lua``, ``-- include: layer/name`` for that of the layer.
+    Attributes:
+        arguments: what it is called with.
+        parts_of: brings the arguments of a call into the order of KEYS and ARGV.
     """
 
     words = 3
 
-    def __init__(self, package: str, name: str) -> None:
+    def __init__(self, package: str, name: str, arguments: type[Arguments]) -> None:
         super().__init__(name)
-        self.source = _INCLUDE.sub(_included, _read_lua(package, name))
+        self.arguments = arguments
+        signature = Signature(arguments)
+        self.source = signature.head() + read_with_fragments(package, name)
         self.sha = hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()
+        self.parts_of = signature.divider()
 
     def beginning(self, keys: Sequence[str]) -> tuple[str | int, ...]:
         return ("EVALSHA", self.sha, len(keys), *keys)
@@ -67,14 +73,6 @@ SET: Final = Command("SET")
 
 #: What needs no loading.
 COMMANDS: Final = frozenset({GET, MGET, HGETALL, SET})
-
-
-def _included(include: re.Match[str]) -> str:
-    return _read_lua(f"proxy.{include[1]}" if include[1] else __package__, include[2])
-
-
-def _read_lua(package: str, name: str) -> str:
-    return (files(package) / "lua" / f"{name}.lua").read_text(encoding="utf-8")
 
 
 _set_result: Final = asyncio.Future.set_result  # quicker than ``super()``

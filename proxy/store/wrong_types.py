@@ -4,11 +4,13 @@ They are set aside under another name, where they are kept for a week, and count
 """
 
 import logging
-from typing import Final
+from collections.abc import Sequence
+from typing import Final, NamedTuple
 
 from proxy.core.failures import StoreUnavailable
 from proxy.store.reports import Reports
 from proxy.store.script import Script
+from proxy.store.signature import Key
 
 _log = logging.getLogger(__name__)
 
@@ -30,22 +32,41 @@ TYPES: Final = {
     "minute": "list",
 }
 
-_SET_ASIDE = Script(__package__, "set_aside")
+
+class _Meant(NamedTuple):
+    """The name of a key, and the type that is meant to be under it."""
+
+    name: str
+    kind: str
+
+
+class SetAside(NamedTuple):
+    """What ``set_aside.lua`` is called with."""
+
+    anchor: Key
+    prefix: str
+    kept_ms: int
+    meant: Sequence[_Meant]
+
+
+SET_ASIDE: Final = Script(__package__, "set_aside", SetAside)
 
 
 async def set_aside_wrong_types(reports: Reports) -> list[str]:
     """Sets aside every key of ours that holds another type; their names. Raises StoreUnavailable."""
     keys, moved = reports.keys, list[str]()
     async for names in reports.names():
-        wanted = [
-            (name, kind) for name in names if (kind := TYPES.get(name.removeprefix(keys.prefix).partition(":")[0]))
-        ]
-        for first in range(0, len(wanted), _AT_ONCE):
-            some = wanted[first : first + _AT_ONCE]
+        kinds = [(name, TYPES.get(name.removeprefix(keys.prefix).partition(":")[0])) for name in names]
+        meant = [_Meant(name, kind) for name, kind in kinds if kind]
+        for first in range(0, len(meant), _AT_ONCE):
             found = await reports.run(
-                _SET_ASIDE,
-                [name for name, _ in some],
-                [f"{keys.prefix}set_aside:", _KEPT_MS, *(kind for _, kind in some)],
+                SET_ASIDE,
+                SetAside(
+                    anchor=keys.turn,
+                    prefix=f"{keys.prefix}set_aside:",
+                    kept_ms=_KEPT_MS,
+                    meant=meant[first : first + _AT_ONCE],
+                ),
             )
             for name, kind in zip(found[::2], found[1::2], strict=True):
                 facts = {"redis_key": name, "type": kind, "kept_as": f"{keys.prefix}set_aside:{name}"}

@@ -22,7 +22,8 @@ from proxy.credentials import fingerprint, parse_access_tokens, parse_poe_keys
 from proxy.keypool.admin import KeyAdmin
 from proxy.ledger.entry import Entry
 from proxy.ledger.points import PointsLedger, QueryCost
-from proxy.ledger.recorder import _RECORD_REQUESTS, _Numbered, _values
+from proxy.ledger.recorder import _finished, _Numbered
+from proxy.ledger.scripts import RECORD_REQUESTS, RecordRequests
 from proxy.settings import Settings
 from proxy.store.redis import RedisStore
 from tests.support.browser import open_page, running_browser, sign_in
@@ -152,9 +153,12 @@ async def fill_ledger(store: RedisStore) -> None:
 
 async def _tell(store: RedisStore, worker: str, batch: list[tuple[int, Entry, float]]) -> None:
     now = time.monotonic()
-    values = [value for number, entry, age in batch for value in _values(_Numbered(number, entry, now - age), now)]
+    finished = [_finished(_Numbered(number, entry, now - age), now) for number, entry, age in batch]
     names = store.keys
-    await store.run(_RECORD_REQUESTS, [names.trail, names.failures], [names.prefix, worker, batch[-1][0], *values])
+    await store.run(
+        RECORD_REQUESTS,
+        RecordRequests(names.trail, names.failures, names.prefix, worker, newest=batch[-1][0], requests=finished),
+    )
 
 
 async def make_clients(store: RedisStore) -> dict[str, str]:

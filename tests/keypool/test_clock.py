@@ -10,6 +10,7 @@ import fakeredis
 import pytest
 
 from proxy.clients.limits import Caller, ClientLimits
+from proxy.clients.scripts import DESCRIBE_CLIENTS, DescribeClients
 from proxy.credentials import PoeKey
 from proxy.keypool import pool as pool_module
 from proxy.keypool.clock_watch import ClockWatch
@@ -18,7 +19,6 @@ from proxy.keypool.pool import KeyPool
 from proxy.keypool.shared import ProbeAnswer, Settlement, SharedPool
 from proxy.keypool.verdict import ANSWERED, BOT_FAILED, Cooldown, Verdict
 from proxy.store.redis import RedisStore
-from proxy.store.script import Script
 from tests.support.clocked_redis import CLOCK, ClockedStore
 from tests.support.waiting import wait_until
 
@@ -183,7 +183,7 @@ def test_what_an_operator_sees_of_a_client_counts_by_the_same_clock() -> None:
     rig.pass_ms(60_000)
     store: Any = ClockedStore(rig.client)
     now_ms, client = store.run(
-        Script("proxy.clients", "describe_clients"), [rig.names.clock], [rig.names.prefix, "20260228", "abc"]
+        DESCRIBE_CLIENTS, DescribeClients(rig.names.clock, rig.names.prefix, "20260228", ["abc"])
     ).value
 
     assert now_ms == START_MS - HOUR_MS + 60_000

@@ -21,6 +21,7 @@ from proxy.core.failures import StoreUnavailable
 from proxy.ledger import recorder as recorder_module
 from proxy.ledger.entry import Entry
 from proxy.ledger.recorder import Recorder
+from proxy.ledger.scripts import RECORD_REQUESTS, FinishedRequest, RecordRequests
 from proxy.store import redis as store_module
 from proxy.store.redis import RedisStore
 from tests.ledger.entries import ENTRIES, Hashes, expected, new_entry, utc
@@ -124,12 +125,13 @@ def test_every_call_counts_once_in_its_hour_and_its_day(redis_url: str, entries:
 def test_a_call_counts_in_the_hour_in_which_it_ended(redis_client: Any, now_ms: int, age_ms: int) -> None:
     """On every day of 130 years, however late it is told."""
     age_ms = min(age_ms, now_ms)
-    source = recorder_module._RECORD_REQUESTS.source  # noqa: SLF001 - the script alone, on a clock of the test's
+    source = RECORD_REQUESTS.source
     assert REAL_CLOCK in source
     clock = f"local time = {{{now_ms // 1000}, {now_ms % 1000 * 1000}}}"
     redis_client.flushdb()
-    values = ["1", str(age_ms), *_values(new_entry())[2:]]
-    redis_client.eval(source.replace(REAL_CLOCK, clock), 2, "trail", "failures", "", "worker", "1", *values)
+    finished = _finished(new_entry())._replace(age_ms=age_ms)
+    keys, values = RECORD_REQUESTS.parts_of(RecordRequests("trail", "failures", "", "worker", 1, [finished]))
+    redis_client.eval(source.replace(REAL_CLOCK, clock), len(keys), *keys, *values)
 
     ended = utc(now_ms - age_ms)
     found = set(redis_client.keys("usage:*:all"))
@@ -137,9 +139,9 @@ def test_a_call_counts_in_the_hour_in_which_it_ended(redis_client: Any, now_ms: 
     assert found == {f"usage:day:{ended:%Y%m%d}:all", f"usage:hour:{ended:%Y%m%d%H}:all"}
 
 
-def _values(entry: Entry) -> list[str]:
-    numbered = recorder_module._Numbered(1, entry, 0.0)  # noqa: SLF001 - the same
-    return [str(value) for value in recorder_module._values(numbered, 0.0)]  # noqa: SLF001 - the same
+def _finished(entry: Entry) -> FinishedRequest:
+    numbered = recorder_module._Numbered(1, entry, 0.0)  # noqa: SLF001 - as the script takes it
+    return recorder_module._finished(numbered, 0.0)  # noqa: SLF001 - the same
 
 
 @pytest.fixture(scope="module")

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proxy.keypool.scripts import LEASE_KEY
 from proxy.store.batches import _packed
-from proxy.store.script import Call, Reply, Script, reply_of
+from proxy.store.script import Call, Reply, reply_of
 
-SCRIPT = Script("proxy.keypool", "lease_key")
 NAMES = st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=12), max_size=4)
 ARGUMENTS = st.lists(st.integers() | st.text(st.characters(exclude_categories=["Cs"]), max_size=40), max_size=8)
 
@@ -21,10 +21,10 @@ ARGUMENTS = st.lists(st.integers() | st.text(st.characters(exclude_categories=["
 def test_a_call_is_packed_as_hiredis_packs_all_of_it(calls: list[tuple[list[str], list[int | str]]]) -> None:
     """Though what it begins with is remembered."""
     loop = asyncio.new_event_loop()
-    packed = _packed([Call(SCRIPT, keys, arguments, Reply(loop=loop)) for keys, arguments in calls])
+    packed = _packed([Call(LEASE_KEY, keys, arguments, Reply(loop=loop)) for keys, arguments in calls])
     loop.close()
 
-    whole: list[Any] = [("EVALSHA", SCRIPT.sha, len(keys), *keys, *arguments) for keys, arguments in calls]
+    whole: list[Any] = [("EVALSHA", LEASE_KEY.sha, len(keys), *keys, *arguments) for keys, arguments in calls]
 
     assert packed == b"".join(map(hiredis.pack_command, whole))
 

@@ -10,19 +10,19 @@ import pytest
 import redis as sync_redis
 
 from proxy.core.failures import StoreUnavailable
+from proxy.keypool.scripts import COUNT_KEYS
 from proxy.store.connection import open_client
 from proxy.store.redis import RedisStore
 from proxy.store.script import Script
 from tests.support.certificates import Certificate, self_signed
 from tests.support.far_redis import FarRedis, far_redis
 from tests.support.redis_servers import Server, breakable_redis
-from tests.support.scripts import made_script
+from tests.support.scripts import Nothing, OneKey, Text, count_of_none, made_script
 from tests.support.tcp_pipe import tcp_pipe
 from tests.support.waiting import wait_until
 
-COUNT_KEYS: Final = Script("proxy.keypool", "count_keys")
 OTHER: Final = made_script("return redis.call('ZCARD', KEYS[1])")
-APPEND: Final = made_script("return redis.call('APPEND', KEYS[1], ARGV[1])")
+APPEND: Final = made_script("return redis.call('APPEND', KEYS[1], ARGV[1])", Text)
 
 
 @pytest.fixture(scope="module")
@@ -54,11 +54,11 @@ async def stores(namespace: str) -> AsyncIterator[Any]:
         yield opened
 
 
-def run(store: RedisStore, script: Script = COUNT_KEYS) -> "asyncio.Future[Any]":
+def run(store: RedisStore, script: Script[Any] = COUNT_KEYS) -> "asyncio.Future[Any]":
     keys = store.keys
     if script is OTHER:
-        return store.run(OTHER, [keys.probes], [])
-    return store.run(COUNT_KEYS, [keys.cooling, keys.out, keys.keyset("none")], [])
+        return store.run(OTHER, OneKey(keys.probes))
+    return store.run(COUNT_KEYS, count_of_none(store.keys))
 
 
 async def took_s(answer: "asyncio.Future[Any]") -> float:
@@ -219,10 +219,10 @@ async def test_a_silent_redis_holds_the_first_calls_no_longer_than_the_setting_a
 
 async def test_scripts_are_loaded_in_one_round_trip(stores: Any, server: Server) -> None:
     """One after another, twenty scripts would take three seconds from afar."""
-    scripts = [made_script(f"return {number}") for number in range(20)]
+    scripts = [made_script(f"return {number}", Nothing) for number in range(20)]
     with tcp_pipe(server.url) as pipe:
         store = stores(pipe.url("redis"))
-        await asyncio.gather(*(store.run(script, [], []) for script in scripts))
+        await asyncio.gather(*(store.run(script, Nothing()) for script in scripts))
         pipe.delay(100)
         away: list[float] = []
         store.on_back(away.append)
@@ -246,7 +246,7 @@ async def test_order_is_kept_over_many_batches_under_way(stores: Any, server: Se
         store = stores(pipe.url("redis"))
         await run(store)
         for number in range(50):
-            store.run(APPEND, [f"{namespace}:order"], [f"{number},"])
+            store.run(APPEND, Text(f"{namespace}:order", f"{number},"))
             await asyncio.sleep(0.001)
         last = await store.get(f"{namespace}:order")
         with sync_redis.Redis.from_url(server.url) as client:

@@ -13,15 +13,15 @@ from redis.crc import key_slot
 
 from cluster.processes import free_port
 from proxy.core.failures import StoreUnavailable
+from proxy.keypool.scripts import COUNT_KEYS
 from proxy.store import redis as store_module
 from proxy.store.redis import RedisStore
 from proxy.store.script import Script, is_of_the_call
 from tests.support.redis_servers import breakable_redis, cluster_setup, sentinel_setup
-from tests.support.scripts import made_script
+from tests.support.scripts import OneKey, count_of_none, made_script
 from tests.support.waiting import wait_until
 
 #: A script of the product that runs on an empty Redis.
-COUNT_KEYS = Script("proxy.keypool", "count_keys")
 NAME = "poe:1:{pool}:note"
 
 Open = Callable[[str], RedisStore]
@@ -48,8 +48,11 @@ def mute_address() -> Iterator[str]:
 
 
 def run(store: RedisStore, *, may_wait: bool = False) -> "asyncio.Future[list[int]]":
-    keys = store.keys
-    return store.run(COUNT_KEYS, [keys.cooling, keys.out, keys.keyset("none")], [], may_wait=may_wait)
+    return store.run(
+        COUNT_KEYS,
+        count_of_none(store.keys),
+        may_wait=may_wait,
+    )
 
 
 async def test_the_first_sentinel_may_be_silent(open_store: Open, tmp_path: Path, mute_address: str) -> None:
@@ -202,7 +205,7 @@ def test_a_refusal_is_no_fault_of_the_script(refusal: str) -> None:
     assert not is_of_the_call(error)
 
 
-def made(source: str) -> Script:
+def made(source: str) -> Script[OneKey]:
     """A script that no server has seen before."""
     return made_script(f"-- {uuid.uuid4()}\n{source}")
 
@@ -216,15 +219,15 @@ async def test_calls_keep_their_order_where_the_server_knows_only_some_scripts(
     write, read = made("return redis.call('SET', KEYS[1], 'written')"), made("return redis.call('GET', KEYS[1])")
     store = open_store(any_redis_url)
     if loses:
-        await store.run(write, [name], [])
-    before = await store.run(read, [name], [])
+        await store.run(write, OneKey(name))
+    before = await store.run(read, OneKey(name))
     if loses:
         with redis.Redis.from_url(any_redis_url) as client:
             client.delete(name)
             client.script_flush()
             client.script_load(read.source)
             client.client_kill_filter(_type="normal", skipme=True)
-    writing, reading = store.run(write, [name], []), store.run(read, [name], [])
+    writing, reading = store.run(write, OneKey(name)), store.run(read, OneKey(name))
     seen = await reading
 
     assert (before, seen) == ("written" if loses else None, "written")

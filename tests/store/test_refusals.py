@@ -9,18 +9,17 @@ import pytest
 
 from cluster.processes import free_port
 from proxy.core.failures import StoreUnavailable
+from proxy.keypool.scripts import COUNT_KEYS
 from proxy.store import redis as store_module
 from proxy.store.keyspace import KeySpace
 from proxy.store.redis import RedisStore
 from proxy.store.reports import Reports
-from proxy.store.script import Script
 from tests.support.commands import run_command
 from tests.support.redis_servers import Server, breakable_redis
-from tests.support.scripts import made_script
+from tests.support.scripts import OneKey, count_of_none, made_script
 from tests.support.serving import http, make_settings, serving
 from tests.support.waiting import wait_until
 
-COUNT_KEYS: Final = Script("proxy.keypool", "count_keys")
 SECRET: Final = "s3cret-redis-password"
 WRITES: Final = made_script("return redis.call('HSET', KEYS[1], 'a', 1)")
 
@@ -63,8 +62,7 @@ async def opened(url: str) -> AsyncIterator[RedisStore]:
 
 
 async def count_keys(store: RedisStore) -> Any:
-    keys = store.keys
-    return await store.run(COUNT_KEYS, [keys.cooling, keys.out, keys.keyset("none")], [])
+    return await store.run(COUNT_KEYS, count_of_none(store.keys))
 
 
 async def test_the_store_says_what_redis_said(refused: tuple[str, str], caplog: pytest.LogCaptureFixture) -> None:
@@ -149,7 +147,7 @@ async def test_what_an_acl_forbids_a_script_is_a_refusal_and_no_fault_of_the_scr
     async with opened(f"redis://readers:{SECRET}@{server.address}") as store:
         await count_keys(store)
         with pytest.raises(StoreUnavailable):
-            await store.run(WRITES, [f"{store.keys.prefix}x"], [])
+            await store.run(WRITES, OneKey(f"{store.keys.prefix}x"))
 
         assert "permission" in store.refusal or "can't run this command" in store.refusal
 

@@ -3,7 +3,7 @@
 The scripts run unchanged but for one line: they read their clock from a key.
 """
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import mkdtemp
@@ -16,7 +16,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis.stateful import RuleBasedStateMachine
 
 from proxy.store.keyspace import KeySpace
-from proxy.store.script import Script
+from proxy.store.script import Arguments, Script
 from tests.support.redis_servers import BINARIES, BINARY, GIVEN_URL, running_redis
 
 CLOCK: Final = "test-clock"
@@ -51,14 +51,14 @@ class ClockedStore:
 
     def run(
         self,
-        script: Script,
-        keys: Sequence[str],
-        arguments: Sequence[str | int],
+        script: Script[Arguments],
+        arguments: Arguments,
         *,
         may_wait: bool = False,  # noqa: ARG002 - nothing waits here
     ) -> Ready:
         source = script.source.replace(_REAL_CLOCK, _TEST_CLOCK)
-        return Ready(self.client.eval(source, len(keys), *keys, *arguments))
+        keys, values = script.parts_of(arguments)
+        return Ready(self.client.eval(source, len(keys), *keys, *values))
 
 
 def run_histories(machine: type[RuleBasedStateMachine], server: str, *, steps: int) -> None:

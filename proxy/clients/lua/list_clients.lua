@@ -1,5 +1,5 @@
--- The managed clients.
+-- The managed clients. Reads only.
 --
--- KEYS 1 clients    set of the public ids of all clients
+-- KEYS clients      set of the public ids of all clients
 -- Returns {public id...}
-return redis.call('SMEMBERS', KEYS[1])
+return redis.call('SMEMBERS', clients)

@@ -1,5 +1,5 @@
--- The keys that somebody has announced.
+-- The keys that somebody has announced. Reads only.
 --
--- KEYS 1 announced  zset key id -> time of its last announcement
+-- KEYS announced    zset key id -> time of its last announcement
 -- Returns {key id...}
-return redis.call('ZRANGE', KEYS[1], 0, 9999)
+return redis.call('ZRANGE', announced, 0, 9999)

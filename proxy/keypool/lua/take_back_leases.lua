@@ -1,30 +1,27 @@
--- Takes back leases whose answers never came: their worker went on without Redis, and with other keys. A question that comes
+-- Takes back leases whose replies never came: their worker went on without Redis, and with other keys. A question that comes
 -- after all, late, over a connection that was given up, finds that it is void.
 --
--- ARGV 1 prefix     of the keys named after a lease, a key id, a bot or a client
---      2.. lease id, bot, client, permit, lease id...   client and permit of a managed client's request, or ''
+-- KEYS clock        hash of the pool's clock
+-- ARGV prefix       of the keys named after a lease, a key id, a bot or a client
+--      leases       list of lease_id, bot, client, permit: the last two of a managed client's request, or ''
 -- Returns how many leases there were
-local prefix = ARGV[1]
-local VOID_MS = 20000 -- as long as lease_key keeps an answer
 
 -- include: pool_clock
--- include: clients/client_held
-local _, redis_now = read_pool_clock(prefix .. 'clock', true)
+-- include: clients/withdraw
+-- include: keypool/kept_lease
+-- include: keypool/breaker
+local _, redis_now = read_pool_clock(clock, true)
 local found = 0
 
-for i = 2, #ARGV, 4 do
-  local lease_id, bot_hash, client, permit = ARGV[i], prefix .. 'bot:' .. ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
-  local answer_name = prefix .. 'lease:' .. lease_id
-  local answer = redis.call('GET', answer_name)
-  if answer and answer ~= 'void' then
-    local key_id = string.match(answer, '^(%S+) %d+ %d$') or cjson.decode(answer)[2]
-    redis.call('ZREM', prefix .. 'leases:' .. key_id, lease_id)
-    if redis.call('HGET', bot_hash, 'probing_lease') == lease_id then
-      redis.call('HDEL', bot_hash, 'probing_until_ms', 'probing_lease')
-    end
+for lease_id, bot, client, permit in leases() do
+  local lease_name = prefix .. 'lease:' .. lease_id
+  local kept = redis.call('GET', lease_name)
+  if kept and kept ~= VOID then
+    redis.call('ZREM', prefix .. 'leases:' .. read_kept_lease(kept)[2], lease_id)
+    stop_trying(prefix .. 'bot:' .. bot, lease_id)
     if permit ~= '' then withdraw(prefix, client, permit, redis_now) end
     found = found + 1
   end
-  redis.call('SET', answer_name, 'void', 'PX', VOID_MS)
+  redis.call('SET', lease_name, VOID, 'PX', REPEATED_WITHIN_MS)
 end
 return found

@@ -1,9 +1,10 @@
--- Adds to the models that a client has used. Times in milliseconds.
+-- Adds to the models that a client has used.
 --
--- KEYS 1 models     set of the models; the empty name says that the set is complete
--- ARGV 1.. model...
+-- KEYS used         set of the models; the empty name says that the set is complete
+-- ARGV models       list
 -- Returns how many were new
-local KEPT_MS = 3456000000
-local added = redis.call('SADD', KEYS[1], unpack(ARGV))
-redis.call('PEXPIRE', KEYS[1], KEPT_MS)
+
+-- include: ledger/kept
+local added = redis.call('SADD', used, unpack(models))
+redis.call('PEXPIRE', used, CLIENT_MODELS_KEPT_MS)
 return added

@@ -1,6 +1,10 @@
 -- Appends one event to the stream that operators look at, which keeps only the newest.
 --
--- KEYS 1 events     stream of events
--- ARGV 1.. name, value, name, value...   what is known of it, its kind first
+-- KEYS events       stream of events
+-- ARGV facts        list of name, value: what is known of it, its kind first
 -- Returns its id
-return redis.call('XADD', KEYS[1], 'MAXLEN', '~', 10000, '*', unpack(ARGV))
+
+-- include: events
+local entry = {}
+for name, value in facts() do entry[#entry + 1], entry[#entry + 2] = name, value end
+return redis.call('XADD', events, 'MAXLEN', '~', EVENTS_LENGTH, '*', unpack(entry))

@@ -1,42 +1,42 @@
 -- Adds to the points that an account spent what some of its queries cost, each query once. Times in epoch milliseconds.
 --
--- KEYS 1 seen       zset query id -> time it was made: the newest queries that are counted
---      2 accounts   hash key id -> account
--- ARGV 1 prefix     of the keys named after an hour or a day
---      2 account
---      3 since      queries made before are not counted, when none has been counted yet
---      4 keys       how many key ids of the account follow
---      5.. key id...; then for each query, oldest first: query id, time it was made, hour, day, bot, points
+-- KEYS seen         zset query id -> time it was made: the newest queries that are counted
+--      accounts     hash key id -> account
+-- ARGV prefix       of the keys named after an hour or a day
+--      account
+--      since_ms     queries made before are not counted, when none has been counted yet
+--      late_ms      a query may be listed later than one that was made after it, by as long as an answer may take
+--      key_ids      list of the account's keys
+--      costs        list of query_id, made_at_ms, hour, day, bot, points; oldest first
 -- Returns how many queries were counted now
-local seen, accounts = KEYS[1], KEYS[2]
-local prefix, account, since, keys = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 
--- A query may be listed later than one that was made after it, by as long as an answer may take.
-local LATE_MS, SEEN_KEPT_MS = 900000, 3456000000
-local HOUR_KEPT_MS, DAY_KEPT_MS = 3456000000, 34560000000
-local function plain(value) return string.format('%.0f', value) end
+-- include: number
+-- include: ledger/kept
+-- include: ledger/newest_query
+local SEEN_KEPT_MS = HOUR_KEPT_MS
 
-for i = 5, 4 + keys do redis.call('HSET', accounts, ARGV[i], account) end
+for _, key_id in ipairs(key_ids) do redis.call('HSET', accounts, key_id, account) end
 redis.call('PEXPIRE', accounts, plain(DAY_KEPT_MS))
 
-local newest = redis.call('ZRANGE', seen, -1, -1, 'WITHSCORES')[2]
-if newest then since = tonumber(newest) - LATE_MS end
+local function spend(name, kept_ms, bot, points)
+  redis.call('HINCRBY', name, account .. '|' .. bot, points)
+  redis.call('PEXPIRE', name, plain(kept_ms))
+end
+
+local newest = newest_query(seen)
+local first_ms = newest and newest - late_ms or since_ms
 local counted = 0
-for i = 5 + keys, #ARGV, 6 do
-  local query_id, made_at, hour, day, field, points = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4], ARGV[i + 5]
-  field = account .. '|' .. field
-  if tonumber(made_at) >= since and redis.call('ZADD', seen, 'NX', made_at, query_id) == 1 then
+for query_id, made_at_ms, hour, day, bot, points in costs() do
+  if made_at_ms >= first_ms and redis.call('ZADD', seen, 'NX', plain(made_at_ms), query_id) == 1 then
     counted = counted + 1
-    redis.call('HINCRBY', prefix .. 'points:hour:' .. hour, field, points)
-    redis.call('PEXPIRE', prefix .. 'points:hour:' .. hour, plain(HOUR_KEPT_MS))
-    redis.call('HINCRBY', prefix .. 'points:day:' .. day, field, points)
-    redis.call('PEXPIRE', prefix .. 'points:day:' .. day, plain(DAY_KEPT_MS))
+    spend(prefix .. 'points:hour:' .. hour, HOUR_KEPT_MS, bot, points)
+    spend(prefix .. 'points:day:' .. day, DAY_KEPT_MS, bot, points)
   end
 end
 
-newest = redis.call('ZRANGE', seen, -1, -1, 'WITHSCORES')[2]
+newest = newest_query(seen)
 if newest then
-  redis.call('ZREMRANGEBYSCORE', seen, '-inf', '(' .. plain(tonumber(newest) - LATE_MS))
+  redis.call('ZREMRANGEBYSCORE', seen, '-inf', '(' .. plain(newest - late_ms))
   redis.call('PEXPIRE', seen, plain(SEEN_KEPT_MS))
 end
 return counted

@@ -1,18 +1,17 @@
--- Gives keys that hold another type than ours another name, so that they count as missing. Times in milliseconds.
+-- Gives keys that hold another type than ours another name, so that they count as missing.
 --
--- KEYS 1.. name...
--- ARGV 1 prefix     of the names that they are kept under
---      2 kept ms    how long
---      3.. type that is meant to be under each name, in order
+-- KEYS anchor     any key of ours: says which node of a cluster
+-- ARGV prefix     of the names that they are kept under
+--      kept_ms    how long
+--      meant      list of name, kind: the type that is meant to be under each name
 -- Returns {name, type that stood there, name...} of those that were set aside
-local prefix, kept_ms = ARGV[1], ARGV[2]
 local moved = {}
-for i, name in ipairs(KEYS) do
-  local kind = redis.call('TYPE', name).ok
-  if kind ~= 'none' and kind ~= ARGV[i + 2] then
+for name, kind in meant() do
+  local found = redis.call('TYPE', name).ok
+  if found ~= 'none' and found ~= kind then
     redis.call('RENAME', name, prefix .. name)
     redis.call('PEXPIRE', prefix .. name, kept_ms)
-    moved[#moved + 1], moved[#moved + 2] = name, kind
+    moved[#moved + 1], moved[#moved + 2] = name, found
   end
 end
 return moved
