@@ -5,7 +5,9 @@ It finds that server whatever name it is asked for, as a proxy in a network of i
 
 import asyncio
 import contextlib
+import socket
 import ssl
+import struct
 from base64 import b64encode
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
@@ -31,6 +33,7 @@ class ConnectProxy:
         asks_password: whether it wants ``USER`` and ``PASSWORD``.
         behaviour: where it is no good proxy.
         heads: of all requests that were made to it, in order.
+        clients: the connections to it, in order.
     """
 
     server_port: int
@@ -39,6 +42,7 @@ class ConnectProxy:
     asks_password: bool = False
     behaviour: Behaviour | None = None
     heads: list[str] = field(default_factory=list)
+    clients: list[asyncio.StreamWriter] = field(default_factory=list)
 
     @property
     def asked(self) -> list[str]:
@@ -50,8 +54,16 @@ class ConnectProxy:
         proxy = OutboundProxy(self.scheme, "127.0.0.1", self.port, **changes)
         return Outbound(https=proxy, http=proxy)
 
+    def reset(self) -> None:
+        """Resets every connection, as one that is killed may."""
+        for writer in self.clients:
+            at_once = struct.pack("ii", 1, 0)
+            writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
+            writer.transport.abort()
+
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection."""
+        self.clients.append(writer)
         with contextlib.suppress(asyncio.IncompleteReadError):
             head = await self._read_head(reader)
             if self.behaviour is not None:

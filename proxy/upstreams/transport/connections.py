@@ -67,7 +67,7 @@ class ConnectionPool:
             connection.close()
 
     async def _dial(self) -> Connection:
-        connection = Connection(self._on_free, self._on_lost, self._turns, is_forwarded=self.route.is_forwarded)
+        connection = Connection(self._on_free, self._on_lost, self._turns, via=self.route.via)
         try:
             await self.route.connect(connection, within_s=self._connect_s)
         except Unreachable as failure:

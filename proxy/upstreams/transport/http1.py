@@ -16,7 +16,7 @@ import httptools
 
 from proxy.upstreams.transport import failures
 from proxy.upstreams.transport.clocks import Clocks
-from proxy.upstreams.transport.states import LocalProtocolError, State, check_transition
+from proxy.upstreams.transport.states import LocalProtocolError, State, Via, check_transition
 from proxy.upstreams.transport.turns import TurnQueue
 from proxy.upstreams.transport.unacknowledged import has_unacknowledged
 
@@ -51,7 +51,6 @@ class Connection(asyncio.Protocol):
         "_ending_left",
         "_failure",
         "_head_bytes",
-        "_is_forwarded",
         "_loop",
         "_may_be_kept",
         "_on_free",
@@ -62,6 +61,7 @@ class Connection(asyncio.Protocol):
         "_state",
         "_time",
         "_transport",
+        "_via",
         "_waiter",
         "_waiting_bytes",
         "_was_taken",
@@ -78,13 +78,10 @@ class Connection(asyncio.Protocol):
         on_lost: Callable[["Connection"], None],
         turns: TurnQueue,
         *,
-        is_forwarded: bool = False,
+        via: Via = Via.DIRECT,
     ) -> None:
-        """Calls ``on_free`` when the next request may be sent, ``on_lost`` when the connection is gone.
-
-        ``is_forwarded`` when an outbound proxy reads the requests, and may answer them itself.
-        """
-        self._is_forwarded = is_forwarded
+        """Calls ``on_free`` when the next request may be sent, ``on_lost`` when the connection is gone."""
+        self._via = via
         self.turns = turns
         self._on_free, self._on_lost = on_free, on_lost
         self._loop = asyncio.get_running_loop()
@@ -218,7 +215,8 @@ class Connection(asyncio.Protocol):
         """Whether it had been closed when the request came, so that the server has not read it: it may be sent again.
 
         A server that closes a connection resets it when something is left to read there, or comes later. One that has
-        read all of a request, and closes then, ends it in good order: such a request may have been carried out.
+        read all of a request, and closes then, ends it in good order: such a request may have been carried out. A proxy
+        in between may reset a connection although the server has read all.
         """
         return isinstance(self._failure, failures.ConnectionDropped) and not self._was_taken
 
@@ -352,7 +350,8 @@ class Connection(asyncio.Protocol):
             self._transport.abort()
 
     def connection_lost(self, error: Exception | None) -> None:
-        if isinstance(error, ConnectionError) and self._loop.time() < self._clocks.started_at + _STALE_S:
+        is_early = self._loop.time() < self._clocks.started_at + _STALE_S
+        if isinstance(error, ConnectionError) and is_early and self._via is Via.DIRECT:
             self._was_taken = False
         if error is None and self._state is State.BODY and self._ends_with_connection():
             self._enter(State.ENDED)
@@ -383,7 +382,7 @@ class Connection(asyncio.Protocol):
         status = parser.get_status_code()
         if status < 200:  # 100 Continue and the like: the answer is still to come
             self.headers = {}
-        elif status == 407 and self._is_forwarded:
+        elif status == 407 and self._via is Via.FORWARDED:
             self._fail(failures.Unreachable("the proxy answered 407", reason="proxy"))
         else:
             self._may_be_kept = parser.should_keep_alive()

@@ -17,6 +17,7 @@ from yarl import URL
 
 from proxy.outbound import Outbound, OutboundProxy
 from proxy.upstreams.transport.failures import Unreachable, reason_of
+from proxy.upstreams.transport.states import Via
 from proxy.upstreams.transport.tunnel import Tunnel, authorization_line
 
 #: Other addresses of a host are tried beside the first when it takes longer than this (RFC 8305).
@@ -43,7 +44,7 @@ class Route:
 
     Attributes:
         host: the server's.
-        is_forwarded: whether an outbound proxy reads the requests.
+        via: whether an outbound proxy is in between.
         origin: the server's URL when requests are forwarded, which stands before the path in each; else empty.
         header_lines: header lines of each request that are for the proxy; empty unless requests are forwarded.
     """
@@ -55,9 +56,10 @@ class Route:
         self._tls = tls_context() if url.scheme == "https" else None
         self._proxy_tls = tls_context() if proxy is not None and proxy.scheme == "https" else None
         self._addresses = _Addresses(self.host, self._port) if proxy is None else _Addresses(proxy.host, proxy.port)
-        self.is_forwarded = proxy is not None and self._tls is None
-        self.origin = str(url.origin()) if self.is_forwarded else ""
-        self.header_lines = authorization_line(proxy) if proxy is not None and self.is_forwarded else ""
+        self.via, self.origin, self.header_lines = Via.DIRECT if proxy is None else Via.TUNNEL, "", ""
+        if proxy is not None and self._tls is None:
+            self.via = Via.FORWARDED
+            self.origin, self.header_lines = str(url.origin()), authorization_line(proxy)
 
     async def connect(self, protocol: asyncio.Protocol, *, within_s: float) -> None:
         """Connects ``protocol`` to the server.

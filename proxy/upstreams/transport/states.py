@@ -9,7 +9,7 @@
 A request is handed to the transport as a whole, so there is no state for a part of one.
 """
 
-from enum import IntEnum
+from enum import Enum, IntEnum
 from typing import Final
 
 
@@ -38,6 +38,16 @@ _NEXT: Final = {
     State.DISCARDING: frozenset({State.ENDED, State.CLOSED}),
     State.CLOSED: frozenset[State](),
 }
+
+
+class Via(Enum):
+    """How a connection leads to the server."""
+
+    DIRECT = "direct"
+    #: An outbound proxy passes bytes on. That it resets a connection says nothing of what the server has read.
+    TUNNEL = "tunnel"
+    #: An outbound proxy reads the requests, and may answer them itself.
+    FORWARDED = "forwarded"
 
 
 class LocalProtocolError(RuntimeError):

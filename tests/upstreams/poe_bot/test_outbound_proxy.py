@@ -13,11 +13,11 @@ from proxy.outbound import Outbound, OutboundProxy
 from proxy.upstreams.poe_bot.attachments import EmbeddedFile
 from proxy.upstreams.poe_bot.client import PoeClient, Timeouts
 from proxy.upstreams.poe_bot.events import Done, Event, Text
-from proxy.upstreams.poe_bot.unreached import PoeUnreachable
+from proxy.upstreams.poe_bot.unreached import Dropped, PoeUnreachable
 from proxy.upstreams.poe_bot.upload import UploadClient
 from tests.support.certificates import Certificate, self_signed
 from tests.support.connect_proxy import PASSWORD, USER, Behaviour, connect_proxy
-from tests.support.scripted_poe import ScriptedPoe, failure
+from tests.support.scripted_poe import Asked, Reply, ScriptedPoe, echo, failure
 from tests.support.tcp_pipe import tcp_pipe
 from tests.support.waiting import wait_until
 
@@ -313,3 +313,27 @@ async def test_one_who_leaves_while_the_proxy_is_asked_closes_it(tls_poe: str) -
             asking.cancel()
 
             await wait_until(closed.is_set, "the proxy sees the connection closed")
+
+
+@pytest.mark.parametrize("scheme", ["https", "http"])
+async def test_a_proxy_that_resets_a_kept_connection_gets_no_query_twice(
+    poe: ScriptedPoe, tls_poe: str, scheme: str
+) -> None:
+    """Directly it could only mean that Poe has not read the query. Here Poe has, and may have been paid."""
+    server = tls_poe if scheme == "https" else poe.base_url
+    async with connect_proxy(server) as proxy:
+        asked_twice = asyncio.Event()
+
+        async def reset(asked: Asked) -> Reply:
+            if len(poe.queries) == 2:
+                proxy.reset()
+                await asked_twice.wait()
+            return echo(asked)
+
+        poe.script = reset
+        async with clients_for(f"{scheme}://poe.test", proxy.outbound()) as clients:
+            await clients.query()
+            with pytest.raises(Dropped):
+                await clients.query()
+
+    assert len(poe.queries) == 2
