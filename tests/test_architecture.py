@@ -56,16 +56,10 @@ LAYERS: Final[dict[str, set[str]]] = {
     "dialects": set(),
     "dialects.bodies": {"core"},
     "dialects.streams": {"core"},
-    "dialects.openai": {"core", "dialects.streams"},
+    "dialects.openai": {"core", "dialects.bodies", "dialects.streams"},
     "dialects.openai_chat": {"core", "dialects.bodies", "dialects.streams", "dialects.openai"},
-    "dialects.openai_completions": {
-        "core",
-        "dialects.bodies",
-        "dialects.streams",
-        "dialects.openai",
-        "dialects.openai_chat",
-    },
-    "dialects.openai_images": {"core", "dialects.bodies", "dialects.openai_chat"},
+    "dialects.openai_completions": {"core", "dialects.bodies", "dialects.streams", "dialects.openai"},
+    "dialects.openai_images": {"core", "dialects.bodies"},
     "dialects.openai_responses": {"core", "dialects.bodies", "dialects.streams", "dialects.openai"},
     "dialects.anthropic_messages": {"core", "dialects.bodies", "dialects.streams"},
     "answer": {"core"},
@@ -77,7 +71,6 @@ LAYERS: Final[dict[str, set[str]]] = {
         "outbound",
         "core",
         "answer",
-        "dialects.openai_chat",
         "upstreams.transport",
         "upstreams.poe_account",
     },
@@ -85,7 +78,7 @@ LAYERS: Final[dict[str, set[str]]] = {
     "clients": {"core", "credentials", "tokens", "store"},
     "keypool": {"core", "outcomes", "credentials", "store", "clients"},
     "ledger": {"core", "outcomes", "settings", "store", "clients"},
-    "gateway": {"dialects.openai_chat", "dialects.openai_images", *BELOW_THE_GATEWAY},
+    "gateway": BELOW_THE_GATEWAY,
     "server": {
         "proxy",
         "urls",
@@ -138,8 +131,9 @@ OWNERS: Final[dict[str, set[str]]] = {
     "regex": {"answer"},
     "click": {"cli", "demo"},
     "rich": {"cli"},
-    "pydantic": {"dialects.bodies", *DIALECTS, "setting_sources", "settings"},
+    "pydantic": {"dialects.bodies", "dialects.openai", *DIALECTS, "setting_sources", "settings"},
     "pydantic_core": {"dialects.bodies"},
+    "typing_extensions": {"dialects.openai", *DIALECTS},
     "pydantic_settings": {"setting_sources", "settings"},
     "orjson": {
         "dialects.bodies",
@@ -197,6 +191,15 @@ def test_layers_stand_one_above_the_other() -> None:
     order = list(LAYERS)
 
     assert [(layer, low) for layer in order for low in LAYERS[layer] if order.index(low) >= order.index(layer)] == []
+
+
+def test_dialects_and_upstreams_meet_in_core_alone() -> None:
+    """What the one says the other never sees, and the gateway between them knows no wire form of a client's."""
+    houses = {layer: LAYERS[layer] for layer in LAYERS if layer == "gateway" or layer.partition(".")[0] in HOUSES}
+
+    assert [layer for layer in houses if layer.startswith("dialects.") and houses[layer] & UPSTREAMS] == []
+    assert [layer for layer in houses if not layer.startswith("dialects") and houses[layer] & DIALECTS] == []
+    assert [layer for layer in DIALECTS if houses[layer] & DIALECTS] == []
 
 
 def test_the_gateway_knows_no_library() -> None:

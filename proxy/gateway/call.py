@@ -1,14 +1,14 @@
 """One call of a client, and the record it leaves. No decisions."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from proxy.clients.limits import RateLimitStatus
 from proxy.clients.tokens import Client
+from proxy.core.chat_request import ChatRequest
 from proxy.core.deltas import Batch
 from proxy.core.usage import Usage
-from proxy.dialects.openai_chat.request import ChatCompletionRequest
 
 #: Brings a batch to the client, and waits until it has gone out.
 Show = Callable[[Batch], Awaitable[None]]
@@ -75,7 +75,7 @@ class ChatCall:
     """
 
     client: Client
-    request: ChatCompletionRequest
+    request: ChatRequest
     record: RelayRecord = field(default_factory=RelayRecord)
     is_large: bool = False
     held_bytes: Callable[[], int] | None = field(default=None, repr=False, compare=False)
@@ -83,4 +83,4 @@ class ChatCall:
 
     def forget_messages(self) -> None:
         """What was asked is planned, or answered; the call goes on, or is known for a while to log and timers."""
-        self.request = self.request.model_copy(update={"messages": [], "tools": None, "functions": None})
+        self.request = replace(self.request, messages=(), tools=())

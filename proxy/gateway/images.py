@@ -3,14 +3,14 @@
 import asyncio
 import base64
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 from proxy.clients.tokens import Client
+from proxy.core.chat_request import ChatRequest
 from proxy.core.failures import NoPicture
 from proxy.core.gathered import Gathered
 from proxy.core.usage import Usage
-from proxy.dialects.openai_images.as_chat import chat_of_image
-from proxy.dialects.openai_images.request import ImageRequest
 from proxy.gateway.call import ChatCall
 from proxy.gateway.catalogue import Catalogue
 from proxy.gateway.relay import Relay
@@ -34,10 +34,10 @@ class ImageMaker:
         self._poe = poe
         self._max_bytes = max_bytes
 
-    async def plan(self, client: Client, request: ImageRequest) -> ChatCall:
-        """The chat that a request comes to. Raises ProxyError: there is no such bot, or it cannot do that."""
+    async def plan(self, client: Client, request: ChatRequest) -> ChatCall:
+        """The chat that a request comes to. Raises ProxyError: there is no such bot."""
         bot = await self._catalogue.resolve(request.model or _DEFAULT_BOT, client.models)
-        return ChatCall(client, chat_of_image(request, bot, self._catalogue.parameters(bot)))
+        return ChatCall(client, replace(request, model=bot))
 
     async def create(self, call: ChatCall) -> tuple[list[str], Usage]:
         """The URLs of the images, as many as were asked for where the bot made so many; and what was used.
@@ -51,7 +51,7 @@ class ImageMaker:
         urls = [url for _, choice in answer.in_order() for url in picture_urls("".join(choice.text))]
         if not urls:
             raise NoPicture
-        return urls[: call.request.n or 1], answer.usage
+        return urls[: call.request.options.choices], answer.usage
 
     async def as_base64(self, urls: Sequence[str]) -> list[str]:
         """The images themselves, fetched from Poe's hosts and no others.

@@ -1,6 +1,6 @@
 """Relays one chat: finds the bot, plans the query, carries each choice through its attempts, counts what was used.
 
-Shows OpenAI deltas and knows nothing of sockets or Redis.
+Shows deltas and knows nothing of sockets or Redis.
 """
 
 import asyncio
@@ -10,6 +10,7 @@ from typing import Final
 
 from proxy.answer.token_counts import Encoder, TokenCounter
 from proxy.clients.limits import Caller, Demand
+from proxy.core.chat_request import ChatRequest
 from proxy.core.deltas import (
     Batch,
     ContentDelta,
@@ -19,7 +20,6 @@ from proxy.core.deltas import (
 )
 from proxy.core.failures import ModelNotFound
 from proxy.core.usage import Usage
-from proxy.dialects.openai_chat.request import ChatCompletionRequest
 from proxy.gateway.attempts import Attempts, Failover, OptionalTools, Upstream
 from proxy.gateway.call import ChatCall, Push, Show
 from proxy.gateway.catalogue import Catalogue
@@ -29,8 +29,8 @@ from proxy.gateway.key_source import CallerKey, KeySource, PoolKeySource
 from proxy.gateway.usual_output import UsualOutput
 from proxy.keypool.pool import KeyPool
 from proxy.keypool.tool_refusals import ToolRefusals
+from proxy.upstreams.poe_account.models import Schemas
 from proxy.upstreams.poe_bot.choice_translator import ChoiceTranslator
-from proxy.upstreams.poe_bot.parameters import Schemas
 from proxy.upstreams.poe_bot.plan import Plan, build_plan
 from proxy.upstreams.poe_bot.query import Query, build_query_body
 
@@ -152,7 +152,7 @@ class Relay:
         push: Push | None,
     ) -> Attempts | CheckedJson:
         """The attempts to get one of the choices. ``body`` is the plan's query: one for all of them."""
-        streaming = bool(call.request.stream) and plan.json_format is None
+        streaming = call.request.stream and plan.json_format is None
         has_choice = bool(plan.query.tools) and not plan.offer.is_demanded
         optional_tools = OptionalTools(self._tool_refusals, plan.offer.instruction) if has_choice else None
         max_bytes = self._max_bytes(plan, streaming=streaming)
@@ -188,14 +188,15 @@ class Relay:
         return each if plan.json_format is None else each // _JSON_PART
 
 
-def _prepared(request: ChatCompletionRequest, parameters: Schemas) -> tuple[Plan, bytes]:
+def _prepared(request: ChatRequest, parameters: Schemas) -> tuple[Plan, bytes]:
     """The plan, and the query's body, which is b"" while Poe does not have its files."""
     plan = build_plan(request, parameters)
     return plan, b"" if plan.query.files else build_query_body(plan.query)
 
 
-def _has_schema(request: ChatCompletionRequest) -> bool:
-    return request.response_format is not None and request.response_format.has_schema
+def _has_schema(request: ChatRequest) -> bool:
+    wanted = request.options.json_answer
+    return wanted is not None and wanted.schema is not None
 
 
 def _has_token_limit(call: ChatCall) -> bool:

@@ -5,7 +5,7 @@ import time
 
 from sanic import Blueprint, HTTPResponse, Request
 
-from proxy.dialects.openai_chat.request import ChatCompletionRequest, parse_chat_request
+from proxy.dialects.openai_chat.parse import parse_chat_request
 from proxy.dialects.openai_chat.response import ChunkWriter, completion_body
 from proxy.gateway.call import ChatCall
 from proxy.server.context import Worker
@@ -22,25 +22,19 @@ async def create_chat_completion(request: Request) -> HTTPResponse | None:
     """Answers one chat, streamed or whole."""
     client = await authenticate(request)
     worker: Worker = request.app.ctx.worker
-    chat, is_large = await take_in(request, client, parse_chat_request)
+    (chat, include_usage), is_large = await take_in(request, client, parse_chat_request)
     call = request.ctx.call = ChatCall(client, chat, is_large=is_large, on_prompt_gone=request.ctx.body_share.leave)
     del chat  # the call lets go of a long prompt when it has been planned
     completion_id, created = f"chatcmpl-{os.urandom(14).hex()}", int(time.time())
     model = call.request.model or worker.settings.default_model  # the name that the client asked for
     with call_span(request, call) as outcome:
         if call.request.stream:
-            writer = ChunkWriter(
-                completion_id=completion_id, created=created, model=model, include_usage=_includes_usage(call.request)
-            )
+            writer = ChunkWriter(completion_id=completion_id, created=created, model=model, include_usage=include_usage)
             await stream(request, call, outcome, writer)
             return None
         answer = await gather(request, call)
         body = completion_body(completion_id=completion_id, created=created, model=model, answer=answer)
         return HTTPResponse(body, content_type="application/json")
-
-
-def _includes_usage(chat: ChatCompletionRequest) -> bool:
-    return bool(chat.stream_options and chat.stream_options.include_usage)
 
 
 add_api_route(blueprint, create_chat_completion, "/chat/completions", "POST")

@@ -5,8 +5,7 @@ import time
 
 from sanic import Blueprint, HTTPResponse, Request
 
-from proxy.dialects.openai_completions.as_chat import chat_of_completion
-from proxy.dialects.openai_completions.request import parse_completion_request
+from proxy.dialects.openai_completions.parse import parse_completion_request
 from proxy.dialects.openai_completions.response import CompletionWriter, text_completion_body
 from proxy.gateway.call import ChatCall
 from proxy.server.context import Worker
@@ -23,22 +22,18 @@ async def create_completion(request: Request) -> HTTPResponse | None:
     """Answers one prompt, streamed or whole."""
     client = await authenticate(request)
     worker: Worker = request.app.ctx.worker
-    wanted, is_large = await take_in(request, client, parse_completion_request)
-    call = request.ctx.call = ChatCall(
-        client, chat_of_completion(wanted), is_large=is_large, on_prompt_gone=request.ctx.body_share.leave
-    )
+    (chat, include_usage, echo), is_large = await take_in(request, client, parse_completion_request)
+    call = request.ctx.call = ChatCall(client, chat, is_large=is_large, on_prompt_gone=request.ctx.body_share.leave)
+    del chat  # the call lets go of a long prompt when it has been planned
     completion_id, created = f"cmpl-{os.urandom(14).hex()}", int(time.time())
     model = call.request.model or worker.settings.default_model
-    echo = str(call.request.messages[0].content) if wanted.echo else ""
-    options = call.request.stream_options
-    del wanted  # the call lets go of a long prompt when it has been planned
     with call_span(request, call) as outcome:
         if call.request.stream:
             writer = CompletionWriter(
                 completion_id=completion_id,
                 created=created,
                 model=model,
-                include_usage=bool(options and options.include_usage),
+                include_usage=include_usage,
                 echo=echo,
             )
             await stream(request, call, outcome, writer)

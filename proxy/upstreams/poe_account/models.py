@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+#: The parameters of a bot: name → JSON Schema of its value.
+Schemas = Mapping[str, Mapping[str, Any]]
+
 _MAX_PARAMETERS: Final = 100
 #: The year 9999.
 _MAX_CREATED_MS: Final = 253_402_300_800_000
@@ -25,7 +28,7 @@ class Bot:
     name: str
     created: int = 0
     owned_by: str = "poe"
-    parameters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    parameters: Schemas = field(default_factory=dict)
 
     def as_json(self) -> list[object]:
         """For a copy in Redis."""

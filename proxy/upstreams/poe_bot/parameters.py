@@ -1,4 +1,4 @@
-"""Fields of a request as the bot's own parameters, which Poe's list names with a JSON Schema each. Pure.
+"""Options of a request as the bot's own parameters, which Poe's list names with a JSON Schema each. Pure.
 
 A field of the same name goes as it is. ``reasoning_effort`` and the token limits are put into whatever the bot has for
 them, as nearly as it takes them. A bot that is not listed has no parameters that we know of.
@@ -9,8 +9,10 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from proxy.answer.json_schema import BadSchema, is_longer_than, problem_of
+from proxy.core.chat_request import Options
 from proxy.core.failures import InvalidRequest
-from proxy.dialects.openai_chat.request import ChatCompletionRequest
+from proxy.upstreams.poe_account.models import Schemas
+from proxy.upstreams.poe_bot.image_shape import build_shape
 
 #: Fields of OpenAI's that bots may have as parameters under the same name.
 _SAME_NAME: Final = ("temperature", "top_p", "seed", "presence_penalty", "frequency_penalty")
@@ -34,32 +36,31 @@ _MAX_CHARACTERS: Final = 131_072
 _SENSELESS: Final = 10**15
 _TOKEN_LIMIT: Final = "max_output_tokens"  # noqa: S105 - no secret
 
-Schemas = Mapping[str, Mapping[str, Any]]
 
-
-def build_parameters(request: ChatCompletionRequest, schemas: Schemas) -> dict[str, Any]:
+def build_parameters(options: Options, schemas: Schemas) -> dict[str, Any]:
     """The parameters of a bot with these ``schemas`` (name → JSON Schema), name → value.
 
     Raises:
         InvalidRequest: a value is not as the bot's schema has it, or ``reasoning_effort`` is none.
     """
-    _check_effort(request, schemas)
+    _check_effort(options, schemas)
     if not schemas:
         return {}
-    given = {**(request.model_extra or {}), **{name: getattr(request, name) for name in _SAME_NAME}}
+    known = {name: value for name in _SAME_NAME if (value := getattr(options, name)) is not None}
+    given = {**options.more, **known, **build_shape(options.image_size, schemas)}
     chosen = {name: value for name, value in given.items() if name in schemas and value is not None}
     for name, value in chosen.items():
         if is_longer_than(value, _MAX_CHARACTERS):
             raise InvalidRequest(f"Invalid value for '{name}': more than {_MAX_CHARACTERS} characters.", param=name)
         if problem := _problem(value, schemas[name]):
             raise InvalidRequest(f"Invalid value for '{name}': this model takes another: {problem}.", param=name)
-    derived = {**_effort(request, schemas, chosen), **_token_limit(request, schemas)}
+    derived = {**_effort(options, schemas, chosen), **_token_limit(options, schemas)}
     fitting = {name: value for name, value in derived.items() if not _problem(value, schemas[name])}
     return {**fitting, **chosen}
 
 
-def _check_effort(request: ChatCompletionRequest, schemas: Schemas) -> None:
-    effort = request.reasoning_effort
+def _check_effort(options: Options, schemas: Schemas) -> None:
+    effort = options.reasoning_effort
     if effort is None:
         return
     own = schemas.get("reasoning_effort", {}).get("enum")
@@ -70,9 +71,9 @@ def _check_effort(request: ChatCompletionRequest, schemas: Schemas) -> None:
         )
 
 
-def _effort(request: ChatCompletionRequest, schemas: Schemas, chosen: Mapping[str, Any]) -> dict[str, Any]:
+def _effort(options: Options, schemas: Schemas, chosen: Mapping[str, Any]) -> dict[str, Any]:
     """``reasoning_effort`` for whatever the bot has for it, unless the caller set that too."""
-    effort = request.reasoning_effort
+    effort = options.reasoning_effort
     if effort is None:
         return {}
     names = _THINKING[:1] if any(name in chosen for name in _THINKING) else _THINKING
@@ -106,9 +107,9 @@ def _nearest_level(effort: str, levels: list[Any]) -> object:
     return _LEVELS[min(known, key=lambda level: (abs(level - wanted), -level))]
 
 
-def _token_limit(request: ChatCompletionRequest, schemas: Schemas) -> dict[str, Any]:
+def _token_limit(options: Options, schemas: Schemas) -> dict[str, Any]:
     """OpenAI's limit on tokens as the bot's, which may be narrower."""
-    limit = request.max_completion_tokens or request.max_tokens
+    limit = options.max_tokens or options.max_visible_tokens
     if limit is None or _TOKEN_LIMIT not in schemas:
         return {}
     return {_TOKEN_LIMIT: _within(limit, schemas[_TOKEN_LIMIT])}

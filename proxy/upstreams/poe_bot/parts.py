@@ -1,14 +1,14 @@
-"""Parts of a message's content: text, and files to attach. Pure; only the beginning of a file is decoded here."""
+"""Parts of a message: text, and files to attach. Pure; only the beginning of a file is decoded here."""
 
 import base64
 import mimetypes
 import re
-from collections.abc import Callable
-from typing import Final, NamedTuple, TypeVar
+from collections.abc import Sequence
+from typing import Final, NamedTuple
 from urllib.parse import unquote, unquote_to_bytes, urlsplit
 
-from proxy.core.failures import InvalidRequest, UnsupportedFeature
-from proxy.dialects.openai_chat.request import ContentPart, ImageUrl
+from proxy.core.chat_request import Audio, File, Image, Part, Text
+from proxy.core.failures import InvalidRequest
 from proxy.upstreams.poe_bot.attachments import EmbeddedFile, FileToAttach, RemoteFile
 from proxy.upstreams.poe_bot.file_types import UNNAMED, extension_of, type_of
 
@@ -22,48 +22,36 @@ _MAX_ENCODED_CHARACTERS: Final = 1_048_576
 #: What a bot may be shown as a picture without being told that it is one.
 _SHOWN: Final = ("image/", "video/", "application/pdf")
 _AUDIO_TYPES: Final = {"mp3": "audio/mpeg", "wav": "audio/wav"}
-_Value = TypeVar("_Value")
 
 
-class Content(NamedTuple):
-    """What a message says, and what goes beside it."""
+class Said(NamedTuple):
+    """The text of a message and the files beside it."""
 
     text: str
     files: list[FileToAttach]
 
 
-def read_content(content: str | list[ContentPart] | None, param: str) -> Content:
-    """The content of one message; texts are joined by line ends. ``param`` names it: ``messages[2].content``.
+def read_parts(parts: Sequence[Part]) -> Said:
+    """The texts of these parts, joined by line ends, and their files. Calls, results and thoughts are left out.
 
     Raises:
-        UnsupportedFeature: a part is of a type that has no counterpart at Poe.
-        InvalidRequest: a part lacks the field that its type names, or its URL is none.
+        InvalidRequest: a URL is not valid, or the kind of a file cannot be told.
     """
-    if not isinstance(content, list):
-        return Content(content or "", [])
+    if len(parts) == 1 and isinstance(only := parts[0], Text):  # as nearly every message is
+        return Said(only.text, [])
     texts: list[str] = []
     files: list[FileToAttach] = []
-    for at, part in enumerate(content):
-        place = f"{param}[{at}]"
-        if part.type in ("text", "refusal"):
-            texts.append(_needed(part.text if part.type == "text" else part.refusal, f"{place}.{part.type}"))
-        elif part.type in _READERS:
-            files.append(_READERS[part.type](part, f"{place}.{part.type}"))
-        else:
-            raise UnsupportedFeature(f"Content of type '{part.type[:40]}' is not supported.", param=place)
-    return Content("\n".join(texts), files)
-
-
-def _needed(value: _Value | None, param: str) -> _Value:
-    if value is None:
-        raise InvalidRequest(f"Missing required parameter: '{param}'.", param=param)
-    return value
-
-
-def _image(part: ContentPart, param: str) -> FileToAttach:
-    if isinstance(part.image_url, ImageUrl):
-        return _by_url(part.image_url.url, f"{param}.url")
-    return _by_url(_needed(part.image_url, param), param)
+    for part in parts:
+        match part:
+            case Text(text):
+                texts.append(text)
+            case Image(url, path):
+                files.append(_by_url(url, path))
+            case Audio():
+                files.append(_audio(part))
+            case File():
+                files.append(_file(part))
+    return Said("\n".join(texts), files)
 
 
 def _by_url(url: str, param: str) -> FileToAttach:
@@ -72,34 +60,20 @@ def _by_url(url: str, param: str) -> FileToAttach:
     return RemoteFile(_checked_url(url, param), _name_in(url) or "image", param)
 
 
-def _file(part: ContentPart, param: str) -> FileToAttach:
-    file = _needed(part.file, param)
-    if file.file_id is not None and file.file_data is None:
-        raise UnsupportedFeature(
-            "Files uploaded to OpenAI are not here; send the file itself as 'file_data'.", param=f"{param}.file_id"
-        )
-    param = f"{param}.file_data"
-    data, name = _needed(file.file_data, param), _safe_name(file.filename or "")
+def _file(file: File) -> FileToAttach:
+    data, name, path = file.data, _safe_name(file.name), file.path
     if data[:5].lower() == "data:":
-        return _embedded(data, name or "file", param)
+        return _embedded(data, name or "file", path)
     if data[:8].lower().startswith(("http://", "https://")):
-        return RemoteFile(_checked_url(data, param), name or _name_in(data) or "file", param)
-    return _named(data, type_of(data, mimetypes.guess_type(name)[0] or ""), name or "file", param)
+        return RemoteFile(_checked_url(data, path), name or _name_in(data) or "file", path)
+    return _named(data, type_of(data, mimetypes.guess_type(name)[0] or ""), name or "file", path)
 
 
-def _audio(part: ContentPart, param: str) -> FileToAttach:
-    audio = _needed(part.input_audio, param)
-    kind = type_of(audio.data, _AUDIO_TYPES.get(audio.format, f"audio/{audio.format}"))
-    is_as_said = kind == _AUDIO_TYPES.get(audio.format, f"audio/{audio.format}")
-    name = f"audio.{audio.format}" if is_as_said else "audio"
-    return _named(audio.data, kind, name, f"{param}.data")
-
-
-_READERS: Final[dict[str, Callable[[ContentPart, str], FileToAttach]]] = {
-    "image_url": _image,
-    "file": _file,
-    "input_audio": _audio,
-}
+def _audio(audio: Audio) -> FileToAttach:
+    said = _AUDIO_TYPES.get(audio.format, f"audio/{audio.format}")
+    kind = type_of(audio.data, said)
+    name = f"audio.{audio.format}" if kind == said else "audio"
+    return _named(audio.data, kind, name, audio.path)
 
 
 def _embedded(url: str, name: str, param: str, *, is_picture: bool = False) -> EmbeddedFile:

@@ -1,14 +1,17 @@
-"""OpenAI chat requests as Poe queries. Pure; says plainly what cannot be carried over."""
+"""Chat requests as Poe queries. Pure; says plainly what cannot be carried over."""
 
 import re
+from collections.abc import Sequence
 from typing import Final, Literal, NamedTuple
 
+from proxy.core import chat_request
+from proxy.core.chat_request import ChatRequest, Options, Part, ToolCall, ToolResult
 from proxy.core.failures import InvalidRequest, UnsupportedFeature
-from proxy.dialects.openai_chat.request import ChatCompletionRequest, ChatMessage
+from proxy.upstreams.poe_account.models import Schemas
 from proxy.upstreams.poe_bot.attachments import FileToAttach, RemoteFile
 from proxy.upstreams.poe_bot.file_links import picture_urls
-from proxy.upstreams.poe_bot.parameters import Schemas, build_parameters
-from proxy.upstreams.poe_bot.parts import read_content
+from proxy.upstreams.poe_bot.parameters import build_parameters
+from proxy.upstreams.poe_bot.parts import read_parts
 from proxy.upstreams.poe_bot.query import Message, Query
 from proxy.upstreams.poe_bot.structured import JsonFormat, build_json_format
 from proxy.upstreams.poe_bot.thinking import part
@@ -53,26 +56,27 @@ class Plan(NamedTuple):
         return bool(self.stops or self.visible_tokens or self.all_tokens)
 
 
-def build_plan(request: ChatCompletionRequest, schemas: Schemas | None = None) -> Plan:
+def build_plan(request: ChatRequest, schemas: Schemas | None = None) -> Plan:
     """What to do about a request to a bot with these parameters (name → JSON Schema).
 
     Raises:
         UnsupportedFeature: the request needs what has no counterpart at Poe.
         InvalidRequest: a message or a value makes no sense.
     """
-    _refuse_unsupported(request)
+    options = request.options
+    _refuse_unsupported(options)
     offer = build_offer(request)
-    json_format = build_json_format(request.response_format)
+    json_format = build_json_format(options.json_answer)
     reader = _ConversationReader()
     messages = _instructed(_with_last_pictures(reader.read(request.messages)), offer.instruction, json_format)
-    stops = tuple(filter(None, [request.stop] if isinstance(request.stop, str) else request.stop or []))
+    stops = tuple(filter(None, options.stops))
     if sum([len(message.files) for message in messages]) > _MAX_FILES:
         raise InvalidRequest(f"Invalid value for 'messages': more than {_MAX_FILES} files.", param="messages")
     query = Query(
-        messages=_with_parameters(messages, build_parameters(request, schemas or {})),
-        temperature=request.temperature,
+        messages=_with_parameters(messages, build_parameters(options, schemas or {})),
+        temperature=options.temperature,
         stop_sequences=[stop for stop in stops if stop.strip()],
-        logit_bias=request.logit_bias or {},
+        logit_bias=options.logit_bias,
         tools=offer.tools,
     )
     return Plan(
@@ -81,21 +85,19 @@ def build_plan(request: ChatCompletionRequest, schemas: Schemas | None = None) -
         call_ids=reader.results.ids,
         json_format=json_format,
         stops=stops,
-        visible_tokens=request.max_tokens,
-        all_tokens=request.max_completion_tokens,
-        choices=request.n or 1,
+        visible_tokens=options.max_visible_tokens,
+        all_tokens=options.max_tokens,
+        choices=options.choices,
     )
 
 
-def _refuse_unsupported(request: ChatCompletionRequest) -> None:
-    if request.functions:
-        raise UnsupportedFeature("'functions' is not supported; send 'tools' instead.", param="functions")
-    if request.logprobs or request.top_logprobs:
-        param = "logprobs" if request.logprobs else "top_logprobs"
+def _refuse_unsupported(options: Options) -> None:
+    if options.logprobs or options.top_logprobs:
+        param = "logprobs" if options.logprobs else "top_logprobs"
         raise UnsupportedFeature("Poe gives no log probabilities.", param=param)
-    if request.modalities and "audio" in request.modalities:
+    if "audio" in options.modalities:
         raise UnsupportedFeature("Answers in audio are not supported.", param="modalities")
-    if (request.n or 1) > MAX_CHOICES:
+    if options.choices > MAX_CHOICES:
         raise UnsupportedFeature(f"At most {MAX_CHOICES} choices are supported: 'n' is too large.", param="n")
 
 
@@ -110,41 +112,35 @@ class _ConversationReader:
         self._looked_through = 0
         self._has_several_speakers = False
 
-    def read(self, messages: list[ChatMessage]) -> list[Message]:
+    def read(self, messages: Sequence[chat_request.Message]) -> list[Message]:
         """The whole conversation."""
         self._has_several_speakers = len({message.name for message in messages if message.role == "user"}) > 1
-        for position, message in enumerate(messages):
-            param = f"messages[{position}]"
+        for message in messages:
             if message.role == "tool":
-                self._read_result(message, param)
+                self._read_results(message.parts)
                 continue
-            self._close_results()
+            if self._open_results:
+                self._close_results()
             if message.role == "assistant":
-                self._read_assistant(message, param)
+                self._read_assistant(message.parts)
             else:
-                self._read_said(message, param)
+                self._read_said(message)
         self._close_results()
         return self._messages
 
-    def _read_said(self, message: ChatMessage, param: str) -> None:
-        if message.role == "function":
-            raise UnsupportedFeature("Results of 'functions' are not supported; use 'tools'.", param=f"{param}.role")
-        if message.tool_calls:
-            raise InvalidRequest("Only messages of the assistant have tool calls.", param=f"{param}.tool_calls")
-        if message.content is None:
-            raise InvalidRequest(f"Invalid value for '{param}.content': must not be null.", param=f"{param}.content")
-        content = read_content(message.content, f"{param}.content")
-        name = _one_line(message.name or "") if message.role == "user" else ""
-        text = f"{name}: {content.text}" if name and self._has_several_speakers else content.text
-        self._messages.append(Message(_ROLES[message.role], text, files=content.files, sender=name))
+    def _read_said(self, message: chat_request.Message) -> None:
+        text, files = read_parts(message.parts)
+        name = _one_line(message.name) if message.name and message.role == "user" else ""
+        text = f"{name}: {text}" if name and self._has_several_speakers else text
+        self._messages.append(Message(_ROLES[message.role], text, files=files, sender=name))
 
-    def _read_assistant(self, message: ChatMessage, param: str) -> None:
+    def _read_assistant(self, parts: Sequence[Part]) -> None:
         """Text and calls are two messages at Poe. Thoughts are not sent back: bots would take them for the answer."""
-        content = read_content(message.content, f"{param}.content")
-        calls = message.tool_calls or []
-        text = self._without_thoughts(content.text)
-        if text or content.files or not calls:
-            self._messages.append(Message("bot", text, files=content.files))
+        said = read_parts(parts)
+        calls = [part for part in parts if isinstance(part, ToolCall)]
+        text = self._without_thoughts(said.text)
+        if text or said.files or not calls:
+            self._messages.append(Message("bot", text, files=said.files))
         if calls:
             self.results.note(calls)
             self._messages.append(Message("bot", calls_content(calls), message_type="function_call"))
@@ -153,10 +149,12 @@ class _ConversationReader:
         self._looked_through += len(text)
         return part(text).content if self._looked_through <= _MAX_LOOKED_THROUGH else text
 
-    def _read_result(self, message: ChatMessage, param: str) -> None:
-        content = read_content(message.content, f"{param}.content")
-        self._open_results.append(self.results.read(message, content.text, param))
-        self._open_files += content.files
+    def _read_results(self, parts: Sequence[Part]) -> None:
+        for result in parts:
+            if isinstance(result, ToolResult):
+                text, files = read_parts(result.content)
+                self._open_results.append(self.results.read(result, text))
+                self._open_files += files
 
     def _close_results(self) -> None:
         if self._open_results:

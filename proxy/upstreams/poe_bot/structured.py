@@ -2,14 +2,12 @@
 
 import json
 import re
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from proxy.answer.json_schema import BadSchema, check_schema, problem_of
+from proxy.core.chat_request import JsonAnswer
 from proxy.core.failures import InvalidRequest
-from proxy.dialects.openai_chat.request import ResponseFormat
 
-_PARAM: Final = "response_format.json_schema.schema"
 _FENCE: Final = re.compile(r"```[\w-]{0,20}[ \t]{0,20}\r?\n")
 _ONLY: Final = "No other text before or after it, and no code fence."
 
@@ -18,21 +16,18 @@ class NotAsAsked(Exception):
     """The answer is not the JSON that was asked for; the text says why, for the bot to read."""
 
 
-@dataclass(frozen=True, slots=True)
-class JsonFormat:
-    """The JSON that an answer must be: any object, or a value after ``schema``."""
+class JsonFormat(NamedTuple):
+    """The JSON that an answer must be: any object, or a value after a schema."""
 
-    schema: dict[str, Any] | None = None
-    name: str = ""
-    description: str = ""
+    wanted: JsonAnswer
 
     @property
     def instruction(self) -> str:
         """What to tell the bot."""
-        if self.schema is None:
+        if self.wanted.schema is None:
             return f"Answer with one JSON object and nothing else. {_ONLY}"
-        about = ": ".join(filter(None, (self.name, self.description)))
-        schema = json.dumps(self.schema, ensure_ascii=False)
+        about = ": ".join(filter(None, (self.wanted.name, self.wanted.description)))
+        schema = json.dumps(self.wanted.schema, ensure_ascii=False)
         return f"Answer with one JSON value that satisfies this JSON Schema. {_ONLY}\n\n{about}\n{schema}".strip()
 
     def correction(self, problem: NotAsAsked) -> str:
@@ -51,43 +46,37 @@ class JsonFormat:
             InvalidRequest: the schema cannot be checked.
         """
         text, value = _json_in(answer)
-        if self.schema is None:
+        if self.wanted.schema is None:
             if not isinstance(value, dict):
                 raise NotAsAsked("it is not a JSON object")
             return text
         try:
-            problem = problem_of(value, self.schema)
+            problem = problem_of(value, self.wanted.schema)
         except BadSchema as error:
-            raise InvalidRequest(f"Invalid value for '{_PARAM}': {error}.", param=_PARAM) from None
+            raise _bad_schema(self.wanted, error) from None
         if problem is not None:
             raise NotAsAsked(problem)
         return text
 
 
-def build_json_format(wanted: ResponseFormat | None) -> JsonFormat | None:
+def build_json_format(wanted: JsonAnswer | None) -> JsonFormat | None:
     """The format a request asks for, None for plain text.
 
     Raises:
-        InvalidRequest: the schema is missing, or is none.
+        InvalidRequest: the schema is none.
     """
-    if wanted is None or wanted.type == "text":
+    if wanted is None:
         return None
-    if wanted.type == "json_object":
-        bare = wanted.bare_schema
-        return JsonFormat() if bare is None else JsonFormat(_checked(bare, "response_format.schema"))
-    if wanted.json_schema is None or wanted.json_schema.json_schema is None:
-        param = "response_format.json_schema" if wanted.json_schema is None else _PARAM
-        raise InvalidRequest(f"Missing required parameter: '{param}'.", param=param)
-    named = wanted.json_schema
-    return JsonFormat(_checked(wanted.json_schema.json_schema, _PARAM), named.name or "", named.description or "")
+    if wanted.schema is not None:
+        try:
+            check_schema(wanted.schema)
+        except BadSchema as error:
+            raise _bad_schema(wanted, error) from None
+    return JsonFormat(wanted)
 
 
-def _checked(schema: dict[str, Any], param: str) -> dict[str, Any]:
-    try:
-        check_schema(schema)
-    except BadSchema as error:
-        raise InvalidRequest(f"Invalid value for '{param}': {error}.", param=param) from None
-    return schema
+def _bad_schema(wanted: JsonAnswer, error: BadSchema) -> InvalidRequest:
+    return InvalidRequest(f"Invalid value for '{wanted.path}': {error}.", param=wanted.path)
 
 
 def _json_in(answer: str) -> tuple[str, Any]:

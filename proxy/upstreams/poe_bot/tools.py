@@ -11,15 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from proxy.core.chat_request import ChatRequest, ChosenTool, FunctionTool, HostedTool, Tool, ToolCall, ToolResult
 from proxy.core.failures import InvalidRequest, UnsupportedFeature
-from proxy.dialects.openai_chat.request import (
-    ChatCompletionRequest,
-    ChatMessage,
-    FunctionDefinition,
-    NamedToolChoice,
-    Tool,
-    ToolCall,
-)
 from proxy.upstreams.poe_bot.query import Message, Query
 
 _MUST_CALL = "You must answer by calling {which}, and with nothing else."
@@ -28,6 +21,8 @@ _LONG_CHARACTERS: Final = 256 * 1024
 #: Most that all tools of a request may have, as JSON; a hundred of an agent's have half a million.
 _MAX_CHARACTERS: Final = 2_000_000
 _ONE_CALL = "Call at most one function at a time."
+#: Precedes the result of a tool that failed; Poe has no field for that.
+_FAILED = "[The tool failed]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,97 +45,88 @@ class ToolSet:
 _NOTHING: Final = ToolSet()
 
 
-def build_offer(request: ChatCompletionRequest) -> ToolSet:
+def build_offer(request: ChatRequest) -> ToolSet:
     """What the request offers.
 
     Raises:
         UnsupportedFeature: a tool, or a choice, is of a type other than ``function``.
-        InvalidRequest: a tool has no function, or the one that must be called is not offered.
+        InvalidRequest: a number in a tool is none, or the function that must be called is not offered.
     """
-    if not request.tools and request.tool_choice is None:
-        return _NOTHING
-    functions = _functions(request.tools or [])
     choice = request.tool_choice
-    if choice == "required" and not functions:
+    if not request.tools and choice == "auto":
+        return _NOTHING
+    definitions = _definitions(request.tools)
+    if choice == "required" and not definitions:
         raise InvalidRequest("'tool_choice' is only allowed when 'tools' are specified.", param="tool_choice")
-    if choice == "none" or (not functions and not isinstance(choice, NamedToolChoice)):
+    if choice == "none" or (not definitions and not isinstance(choice, ChosenTool)):
         return _NOTHING
     which = ""
-    one_only = request.parallel_tool_calls is False
-    if isinstance(choice, NamedToolChoice):
-        name = _chosen(choice)
-        functions = [function for function in functions if function.name == name]
-        if not functions:
-            raise InvalidRequest("Invalid value for 'tool_choice': no such function in 'tools'.", param="tool_choice")
-        which = f"the function {name}"
+    one_only = not request.parallel_tool_calls
+    if isinstance(choice, ChosenTool):
+        definitions = _only(choice, definitions)
+        which = f"the function {choice.name}"
     elif choice == "required":
         which = f"one {'' if one_only else 'or more '}of the functions you have"
-    definitions = [_definition(function) for function in functions]
     instructions = [_MUST_CALL.format(which=which)] * bool(which) + [_ONE_CALL] * (one_only and choice != "required")
     return ToolSet(definitions, " ".join(instructions), one_only, bool(which))
 
 
-def _functions(tools: Sequence[Tool]) -> list[FunctionDefinition]:
-    """The functions of all tools, which together have a bound: they are written and counted in one piece."""
-    functions, characters = [], 0
-    for at, tool in enumerate(tools):
-        function, size = _function(tool.type, tool.function, f"tools[{at}]")
-        characters += size
+def _definitions(tools: Sequence[Tool]) -> list[dict[str, Any]]:
+    """The definitions of all tools, which together have a bound: they are written and counted in one piece."""
+    definitions, characters = [], 0
+    for tool in tools:
+        definition = _definition(tool)
+        characters += _size(definition, tool.path)
         if characters > _MAX_CHARACTERS:
             raise InvalidRequest(
                 f"Invalid value for 'tools': they have more than {_MAX_CHARACTERS} characters of JSON.", param="tools"
             )
-        functions.append(function)
-    return functions
+        definitions.append({"type": "function", "function": definition})
+    return definitions
 
 
-def _function(kind: str, function: FunctionDefinition | None, param: str) -> tuple[FunctionDefinition, int]:
-    """The function, and how many characters of JSON it has."""
-    if kind != "function":
-        raise UnsupportedFeature(f"Tools of type '{kind[:40]}' are not supported.", param=f"{param}.type")
-    param = f"{param}.function"
-    if function is None:
-        raise InvalidRequest(f"Missing required parameter: '{param}'.", param=param)
+def _definition(tool: Tool) -> dict[str, Any]:
+    """The function whole, with what Poe requires and OpenAI does not: a description, and parameters' properties."""
+    if not isinstance(tool, FunctionTool):
+        kind = tool.type if isinstance(tool, HostedTool) else "custom"
+        raise UnsupportedFeature(f"Tools of type '{kind[:40]}' are not supported.", param=tool.path)
+    stated = {name: value for name, value in (tool.parameters or {}).items() if value is not None}
+    return {
+        "name": tool.name,
+        "description": tool.description or tool.name,
+        "parameters": {"type": "object", "properties": {}, **stated},
+        **tool.more,
+    }
+
+
+def _size(definition: dict[str, Any], param: str) -> int:
+    """How many characters of JSON it has."""
     try:
-        size = len(json.dumps(function.model_dump(), allow_nan=False))
+        return len(json.dumps(definition, allow_nan=False))
     except ValueError:
         raise InvalidRequest(f"Invalid value for '{param}': a number in it is not finite.", param=param) from None
-    return function, size
 
 
-def _chosen(choice: NamedToolChoice) -> str:
+def _only(choice: ChosenTool, definitions: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The definition of the function that must be called."""
     if choice.type != "function":
         raise UnsupportedFeature(
             f"A tool choice of type '{choice.type[:40]}' is not supported.", param="tool_choice.type"
         )
-    if choice.function is None:
-        raise InvalidRequest("Missing required parameter: 'tool_choice.function'.", param="tool_choice.function")
-    return choice.function.name
-
-
-def _definition(function: FunctionDefinition) -> dict[str, Any]:
-    """The definition whole, with what Poe requires and OpenAI does not: a description, and parameters' properties."""
-    given = function.model_dump(exclude_unset=True)
-    stated = {name: value for name, value in (given.get("parameters") or {}).items() if value is not None}
-    parameters = {"type": "object", "properties": {}, **stated}
-    return {
-        "type": "function",
-        "function": {**given, "description": function.description or function.name, "parameters": parameters},
-    }
+    chosen = [one for one in definitions if one["function"]["name"] == choice.name]
+    if not chosen:
+        raise InvalidRequest("Invalid value for 'tool_choice': no such function in 'tools'.", param="tool_choice")
+    return chosen
 
 
 def calls_content(calls: Sequence[ToolCall]) -> str:
     """The content of a bot's message of type ``function_call``."""
     return _written(
         [
-            {
-                "id": call.id,
-                "type": "function",
-                "function": {"name": call.function.name, "arguments": call.function.arguments},
-            }
+            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
             for call in calls
         ],
-        [call.function.arguments for call in calls],
+        [call.arguments for call in calls],
     )
 
 
@@ -186,23 +172,22 @@ class ResultReader:
 
     def note(self, calls: Sequence[ToolCall]) -> None:
         """The conversation made these calls."""
-        self._names.update((call.id, call.function.name) for call in calls)
+        self._names.update([(call.id, call.name) for call in calls])
 
-    def read(self, message: ChatMessage, text: str, param: str) -> dict[str, str]:
-        """One result as Poe has it.
+    def read(self, result: ToolResult, text: str) -> dict[str, str]:
+        """One result as Poe has it; ``text`` is its content.
 
         Raises:
             InvalidRequest: it is of no call that was made before.
         """
-        if message.tool_call_id is None:
-            raise InvalidRequest(f"Missing required parameter: '{param}.tool_call_id'.", param=f"{param}.tool_call_id")
-        name = self._names.get(message.tool_call_id)
+        name = self._names.get(result.call_id)
         if name is None:
             raise InvalidRequest(
-                f"Invalid value for '{param}.tool_call_id': no message before it has a tool call with this id.",
-                param=f"{param}.tool_call_id",
+                f"Invalid value for '{result.path}': no message before it has a tool call with this id.",
+                param=result.path,
             )
-        return {"role": "tool", "name": name, "tool_call_id": message.tool_call_id, "content": text}
+        text = f"{_FAILED}\n{text}" if result.is_error else text
+        return {"role": "tool", "name": name, "tool_call_id": result.call_id, "content": text}
 
 
 def results_content(results: Sequence[Mapping[str, str]]) -> str:

@@ -18,7 +18,7 @@ from proxy.dialects.bodies import json_outline
 from proxy.dialects.bodies.json_faults import place_in
 from proxy.dialects.bodies.json_outline import MAX_VALUES, may_have_many_values, read_large_json
 from proxy.dialects.bodies.validation import is_large
-from proxy.dialects.openai_chat.request import parse_chat_request
+from proxy.dialects.openai_chat.parse import parse_chat_request
 
 MB: Final = 1024 * 1024
 TEXTS: Final = st.text(st.sampled_from('a"\\/\n\b中é😀{[,:]} u'), max_size=40)

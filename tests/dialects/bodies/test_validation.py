@@ -2,17 +2,17 @@
 
 import json
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, get_type_hints
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.core.failures import InvalidRequest
-from proxy.dialects.bodies.validation import parse_fields
-from proxy.dialects.openai_chat.request import ChatCompletionRequest, parse_chat_request
-from proxy.dialects.openai_completions.request import parse_completion_request
-from proxy.dialects.openai_images.request import parse_image_request
+from proxy.dialects.openai_chat.parse import parse_chat_request
+from proxy.dialects.openai_chat.request import ChatBody
+from proxy.dialects.openai_completions.parse import parse_completion_request
+from proxy.dialects.openai_images.parse import parse_image_request
 
 HELLO: Final[list[Any]] = [{"role": "user", "content": "Hello"}]
 #: Words of pydantic's and Python's that a caller has no use for.
@@ -161,9 +161,10 @@ def test_a_fault_is_told_in_the_words_of_json(fields: dict[str, Any], words: str
     ],
     ids=str,
 )
-def test_fields_that_come_from_python_are_told_of_in_the_same_words(fields: dict[str, Any], words: str) -> None:
+def test_a_fault_in_a_large_body_is_told_in_the_same_words(fields: dict[str, Any], words: str) -> None:
+    """Such a body is read in steps before it is checked."""
     with pytest.raises(InvalidRequest) as caught:
-        parse_fields(ChatCompletionRequest, fields)
+        parse_chat_request(json.dumps(fields).encode(), large=True)
 
     assert words in caught.value.message
     assert not [word for word in PUZZLING if word in caught.value.message]
@@ -182,9 +183,9 @@ def test_a_fault_in_what_is_the_clients_own_is_none(depth: int) -> None:
         deep = {"name": 7, "messages": [deep]}
 
     tool = {"type": "function", "function": {"name": "f", "x": deep}}
-    request = parse_chat_request(json.dumps({"messages": HELLO, "own": deep, "tools": [tool]}).encode())
+    request, _ = parse_chat_request(json.dumps({"messages": HELLO, "own": deep, "tools": [tool]}).encode())
 
-    assert request.model_extra == {"own": deep}
+    assert request.options.more == {"own": deep}
 
 
 @pytest.mark.parametrize("digits", [4_301, 100_000])
@@ -199,7 +200,7 @@ _JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
     max_leaves=10,
 )
-_NAMES = st.sampled_from([*ChatCompletionRequest.model_fields, "prompt", "size", "suffix", "role", "content", "type"])
+_NAMES = st.sampled_from([*get_type_hints(ChatBody), "prompt", "size", "suffix", "role", "content", "type"])
 _NESTED = st.recursive(_JSON, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_NAMES, inner, max_size=5))
 
 

@@ -6,18 +6,19 @@ from typing import Any
 import pytest
 
 from proxy.core.failures import InvalidRequest
-from proxy.dialects.openai_completions.request import parse_completion_request
+from proxy.dialects.openai_completions.request import COMPLETION_BODY
 
 
 def parse(**fields: Any) -> Any:
-    return parse_completion_request(json.dumps(fields).encode())
+    return COMPLETION_BODY.read(json.dumps(fields).encode())
 
 
 def test_the_fields_of_a_request_are_read() -> None:
-    request = parse(prompt="Once", model="Echo", max_tokens=5, stop=["a", "b"], echo=True, temperature=1, aspect="4:3")
+    fields = {"prompt": "Once", "model": "Echo", "max_tokens": 5, "stop": ["a", "b"], "echo": True, "temperature": 1}
+    read = parse(**fields, aspect="4:3")
 
-    assert (request.prompt, request.model, request.max_tokens, request.stop) == ("Once", "Echo", 5, ["a", "b"])
-    assert request.model_extra == {"aspect": "4:3"}
+    assert read == {**fields, "aspect": "4:3"}
+    assert COMPLETION_BODY.unknown(read) == {"aspect": "4:3"}
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from proxy.clients.tokens import Client as AuthenticatedClient
-from proxy.dialects.openai_chat.request import parse_chat_request
+from proxy.core.chat_request import ChatRequest, Message, Text
 from proxy.gateway.call import ChatCall
 from proxy.server.http.answer_budget import UNREAD_BYTES, AnswerBudget
 from proxy.server.process.drain import Drain
@@ -125,7 +125,7 @@ async def test_who_has_not_read_for_longest_goes_first_and_who_has_just_begun_st
 
 async def test_clients_that_do_not_read_are_cut_before_an_answer_is_ended() -> None:
     drain, unread = Drain(), Client(MB)
-    call = ChatCall(AuthenticatedClient("tester"), parse_chat_request(json.dumps(body("hello")).encode()))
+    call = ChatCall(AuthenticatedClient("tester"), ChatRequest([Message("user", [Text("hello")])]))
     call.held_bytes = lambda: MB
     held = AnswerBudget(MB, drain, lambda: [unread])
 

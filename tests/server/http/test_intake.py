@@ -15,9 +15,11 @@ import orjson
 import pytest
 from openai import AsyncOpenAI
 
+from proxy.core.chat_request import Text
 from proxy.core.failures import InvalidRequest, TooManyBodies, UnsupportedEncoding
 from proxy.dialects.bodies import validation
-from proxy.dialects.openai_chat.request import ChatMessage, parse_chat_request
+from proxy.dialects.bodies.json_outline import read_large_json
+from proxy.dialects.openai_chat.parse import parse_chat_request
 from proxy.server.http.body_budget import BodyBudget, BodyShare
 from proxy.server.http.content_encoding import decoded, encoding_of
 from proxy.settings import Settings
@@ -208,7 +210,7 @@ async def test_a_large_body_is_parsed_and_planned_beside_the_event_loop(
 
         return run
 
-    monkeypatch.setattr(validation, "parse_fields", watched(validation.parse_fields))
+    monkeypatch.setattr(validation, "read_large_json", watched(read_large_json))
     monkeypatch.setattr("proxy.gateway.relay._prepared", watched(_prepared()))
     async with serving(settings) as base_url, http(base_url) as raw:
         answer = await raw.post("/v1/chat/completions", json={**CHAT, "x": "x" * padding})
@@ -248,7 +250,7 @@ def test_much_text_is_written_in_pieces_wherever_it_is(monkeypatch: pytest.Monke
     calls = [{"id": f"c{at}", "function": {"name": "f", "arguments": text}} for at in range(4)]
     results = [{"role": "tool", "tool_call_id": f"c{at}", "content": text} for at in range(4)]
     said = [{"role": "user", "content": text}] * 4 + [{"role": "user", "content": text * 2, "seed": 10**30}]
-    asked = parse_chat_request(
+    asked, _ = parse_chat_request(
         json.dumps({"messages": [*said, {"role": "assistant", "tool_calls": calls}, *results]}).encode()
     )
     monkeypatch.setattr("proxy.upstreams.poe_bot.query._LONG_CHARACTERS", 10**9)
@@ -342,8 +344,8 @@ async def test_a_large_prompt_is_not_kept_when_its_call_is_over(raw: httpx.Async
     body = {**CHAT, "messages": [{"role": "user", "content": prompt}], "stream": stream}
 
     def kept() -> int:
-        messages = (one for one in gc.get_objects() if isinstance(one, ChatMessage))
-        return sum(one.content == prompt for one in messages)
+        texts = (one for one in gc.get_objects() if isinstance(one, Text))
+        return sum(one.text == prompt for one in texts)
 
     gc.collect()
     gc.freeze()  # what other tests left in this process would be looked through each time

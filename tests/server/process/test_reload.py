@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 
 from proxy.clients.tokens import Client
-from proxy.dialects.openai_chat.request import ChatCompletionRequest
+from proxy.core.chat_request import ChatRequest, Message, Text
 from proxy.gateway.call import ChatCall
 from proxy.ledger.streams import StreamReader
 from proxy.server.context import App
@@ -19,7 +19,7 @@ from tests.support.waiting import wait_until
 
 
 def ended(request_id: str) -> Ended:
-    request = ChatCompletionRequest.model_validate({"model": "Echo", "messages": [{"role": "user", "content": "hi"}]})
+    request = ChatRequest([Message("user", [Text("hi")])], "Echo")
     return Ended(
         request_id,
         "/v1/chat/completions",

@@ -8,7 +8,7 @@ import pytest
 
 from proxy.answer.token_counts import Encoder, load_encoding
 from proxy.core.deltas import ContentDelta, Delta, ReasoningDelta, ToolCallDelta
-from proxy.dialects.openai_chat.request import parse_chat_request
+from proxy.dialects.openai_chat.parse import parse_chat_request
 from proxy.upstreams.poe_bot.choice_translator import ChoiceTranslator
 from proxy.upstreams.poe_bot.event_translator import Said
 from proxy.upstreams.poe_bot.events import Event, File, Json, Replace, Text
@@ -196,7 +196,7 @@ def test_a_stop_sequence_after_a_call_does_not_hide_the_call() -> None:
     """A client that reads ``stop`` would not answer the call, and the conversation would end there."""
     call = {"index": 0, "id": "x", "function": {"name": "f", "arguments": "{}"}}
     events: list[Event] = [Json({"choices": [{"delta": {"tool_calls": [call]}}]}), Text("one END two")]
-    request = parse_chat_request(
+    request, _ = parse_chat_request(
         b'{"messages": [{"role": "user", "content": "hi"}], "stop": "END",'
         b' "tools": [{"type": "function", "function": {"name": "f"}}]}'
     )

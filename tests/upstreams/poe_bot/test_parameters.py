@@ -7,9 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proxy.core.chat_request import ChatRequest
 from proxy.core.failures import InvalidRequest
-from proxy.dialects.openai_chat.request import ChatCompletionRequest, parse_chat_request
-from proxy.upstreams.poe_bot.parameters import Schemas, build_parameters
+from proxy.dialects.openai_chat.parse import parse_chat_request
+from proxy.upstreams.poe_account.models import Schemas
+from proxy.upstreams.poe_bot.parameters import build_parameters
 from proxy.upstreams.poe_bot.plan import build_plan
 from proxy.upstreams.poe_bot.query import build_query_body
 
@@ -17,12 +19,14 @@ EFFORTS: Final = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 LEVELS: Final = {"enum": ["low", "medium", "high"]}
 
 
-def request(**fields: Any) -> ChatCompletionRequest:
-    return parse_chat_request(json.dumps({"messages": [{"role": "user", "content": "Hello"}], **fields}).encode())
+def request(**fields: Any) -> ChatRequest:
+    return parse_chat_request(
+        json.dumps({"messages": [{"role": "user", "content": "Hello"}], **fields}).encode()
+    ).request
 
 
 def parameters(schemas: Schemas, **fields: Any) -> dict[str, Any]:
-    return build_parameters(request(**fields), schemas)
+    return build_parameters(request(**fields).options, schemas)
 
 
 def refused(schemas: Schemas, **fields: Any) -> InvalidRequest:

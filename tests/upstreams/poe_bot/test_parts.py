@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.core.failures import InvalidRequest, UnsupportedFeature
-from proxy.dialects.openai_chat.request import parse_chat_request
+from proxy.dialects.openai_chat.parse import parse_chat_request
 from proxy.upstreams.poe_bot.attachments import EmbeddedFile, FileToAttach, RemoteFile
 from proxy.upstreams.poe_bot.file_types import type_of
 from proxy.upstreams.poe_bot.plan import build_plan
@@ -22,7 +22,7 @@ PLACE: Final = "messages[0].content[1]"
 
 
 def messages(*turns: dict[str, Any]) -> list[Message]:
-    return list(build_plan(parse_chat_request(json.dumps({"messages": turns}).encode())).query.messages)
+    return list(build_plan(parse_chat_request(json.dumps({"messages": turns}).encode()).request).query.messages)
 
 
 def file_of(part: dict[str, Any]) -> FileToAttach:

@@ -8,19 +8,20 @@ from fastapi_poe.types import QueryRequest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proxy.core.chat_request import ChatRequest
 from proxy.core.failures import InvalidRequest, UnsupportedFeature
-from proxy.dialects.openai_chat.request import ChatCompletionRequest, parse_chat_request
+from proxy.dialects.openai_chat.parse import parse_chat_request
+from proxy.upstreams.poe_account.models import Schemas
 from proxy.upstreams.poe_bot.attachments import Attachment, RemoteFile
-from proxy.upstreams.poe_bot.parameters import Schemas
 from proxy.upstreams.poe_bot.plan import MAX_CHOICES, Plan, build_plan
 from proxy.upstreams.poe_bot.query import Query, build_query_body
 
 HELLO: list[Any] = [{"role": "user", "content": "Hello"}]
 
 
-def request(**fields: Any) -> ChatCompletionRequest:
+def request(**fields: Any) -> ChatRequest:
     """A parsed request; ``messages`` unless given."""
-    return parse_chat_request(json.dumps({"messages": HELLO, **fields}).encode())
+    return parse_chat_request(json.dumps({"messages": HELLO, **fields}).encode()).request
 
 
 def plan_of(**fields: Any) -> Plan:
@@ -342,7 +343,7 @@ def test_whatever_is_asked_poe_gets_a_query_or_the_caller_a_named_fault(body: di
     """And the query is one that fastapi-poe can read."""
     query = None
     try:
-        query = build_plan(parse_chat_request(json.dumps(body).encode()), _SCHEMAS).query
+        query = build_plan(parse_chat_request(json.dumps(body).encode()).request, _SCHEMAS).query
     except InvalidRequest as error:
         assert error.message  # noqa: PT017 - both outcomes are fine
     if query is not None:
@@ -357,7 +358,7 @@ def said_by(*names: str | None) -> list[dict[str, Any]]:
     for name in names:
         turns.append({"role": "user", "content": "Hi", **({"name": name} if name is not None else {})})
         turns.append({"role": "assistant", "content": "Yes?", "name": "bot-name"})
-    asked = parse_chat_request(json.dumps({"messages": turns[:-1]}).encode())
+    asked, _ = parse_chat_request(json.dumps({"messages": turns[:-1]}).encode())
     query: list[dict[str, Any]] = json.loads(build_query_body(build_plan(asked).query))["query"]
     return [message for message in query if message["role"] == "user"]
 

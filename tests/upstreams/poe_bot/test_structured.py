@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proxy.core.chat_request import JsonAnswer
 from proxy.core.failures import InvalidRequest
-from proxy.dialects.openai_chat.request import parse_chat_request
+from proxy.dialects.openai_chat.parse import parse_chat_request
 from proxy.upstreams.poe_bot.plan import Plan, build_plan
 from proxy.upstreams.poe_bot.query import Message, build_query_body
 from proxy.upstreams.poe_bot.structured import JsonFormat, NotAsAsked
@@ -20,14 +21,15 @@ PERSON: Final = {
     "required": ["name"],
     "additionalProperties": False,
 }
-ANYTHING: Final = JsonFormat({})
-OBJECT: Final = JsonFormat()
+SCHEMA: Final = "response_format.json_schema.schema"
+ANYTHING: Final = JsonFormat(JsonAnswer(SCHEMA, {}))
+OBJECT: Final = JsonFormat(JsonAnswer(SCHEMA))
 
 
 def plan(response_format: object, **fields: Any) -> Plan:
     messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Who?"}]
     body = {"messages": messages, "response_format": response_format, **fields}
-    return build_plan(parse_chat_request(json.dumps(body).encode()))
+    return build_plan(parse_chat_request(json.dumps(body).encode()).request)
 
 
 def schema_format(schema: object, **more: object) -> dict[str, Any]:
@@ -59,7 +61,7 @@ class TestAsking:
         """Where llama.cpp and others take it."""
         made = plan({"type": "json_object", "schema": PERSON})
 
-        assert made.json_format == JsonFormat(PERSON)
+        assert made.json_format == JsonFormat(JsonAnswer("response_format.schema", PERSON))
         assert json.loads(made.query.messages[1].content.splitlines()[-1]) == PERSON
 
     @pytest.mark.parametrize("schema", [{"type": "nonsense"}, {"required": [1]}, {"properties": 7}])
@@ -159,7 +161,7 @@ class TestReading:
             ANYTHING.read(f'{{"a": {constant}}}')
 
     def test_the_schema_must_be_satisfied(self) -> None:
-        wanted = JsonFormat(PERSON)
+        wanted = JsonFormat(JsonAnswer(SCHEMA, PERSON))
 
         assert wanted.read('{"name": "Ada", "age": 36}') == '{"name": "Ada", "age": 36}'
         for answer, place in [('{"age": 36}', "name"), ('{"name": "Ada", "age": "36"}', r"\$\.age"), ("[]", "object")]:
@@ -173,7 +175,7 @@ class TestReading:
 
     def test_a_schema_that_cannot_be_checked_is_the_callers_fault(self) -> None:
         with pytest.raises(InvalidRequest) as caught:
-            JsonFormat({"$ref": "https://example.com/schema.json"}).read("{}")
+            JsonFormat(JsonAnswer(SCHEMA, {"$ref": "https://example.com/schema.json"})).read("{}")
 
         assert caught.value.param == "response_format.json_schema.schema"
 
@@ -201,13 +203,13 @@ class TestReading:
 
     def test_the_correction_says_what_was_wrong(self) -> None:
         with pytest.raises(NotAsAsked) as caught:
-            JsonFormat(PERSON).read('{"name": 7}')
+            JsonFormat(JsonAnswer(SCHEMA, PERSON)).read('{"name": 7}')
 
-        assert "$.name" in JsonFormat(PERSON).correction(caught.value)
+        assert "$.name" in JsonFormat(JsonAnswer(SCHEMA, PERSON)).correction(caught.value)
 
     def test_a_correction_can_always_be_sent(self) -> None:
         """Half a surrogate pair in a name is JSON, but no UTF-8."""
-        wanted = JsonFormat({"additionalProperties": {"type": "string"}})
+        wanted = JsonFormat(JsonAnswer(SCHEMA, {"additionalProperties": {"type": "string"}}))
         with pytest.raises(NotAsAsked) as caught:
             wanted.read('{"\\ud83d": 7}')
         query = plan(None).query.followed_by(Message("user", wanted.correction(caught.value)))

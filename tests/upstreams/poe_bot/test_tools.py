@@ -7,7 +7,7 @@ import pytest
 from fastapi_poe.types import ProtocolMessage, QueryRequest
 
 from proxy.core.failures import InvalidRequest, UnsupportedFeature
-from proxy.dialects.openai_chat.request import parse_chat_request
+from proxy.dialects.openai_chat.parse import parse_chat_request
 from proxy.upstreams.poe_bot.plan import Plan, build_plan
 from proxy.upstreams.poe_bot.query import Message, build_query_body
 
@@ -29,7 +29,7 @@ BOTH: Final = [tool(WEATHER), tool(CLOCK)]
 
 def plan(*more: dict[str, Any], **fields: Any) -> Plan:
     """The plan for a question, the messages ``more`` after it, and these fields."""
-    return build_plan(parse_chat_request(json.dumps({"messages": [ASK, *more], **fields}).encode()))
+    return build_plan(parse_chat_request(json.dumps({"messages": [ASK, *more], **fields}).encode()).request)
 
 
 def offered(plan_: Plan) -> list[str]:
@@ -137,7 +137,7 @@ class TestDefinitions:
         """``1e999`` is JSON, but Python's infinity is not."""
         body = json.dumps({"messages": [ASK], "tools": [tool({"name": "f", "x": "HERE"})]}).replace('"HERE"', "1e999")
         with pytest.raises(InvalidRequest) as caught:
-            build_plan(parse_chat_request(body.encode()))
+            build_plan(parse_chat_request(body.encode()).request)
 
         assert caught.value.param == "tools[0].function"
 
@@ -183,7 +183,7 @@ class TestChoice:
 
     def test_what_a_bot_is_told_stands_behind_the_callers_own_instructions(self) -> None:
         request = {"messages": [{"role": "system", "content": "Be kind."}, ASK], "tools": BOTH}
-        made = build_plan(parse_chat_request(json.dumps(request | {"tool_choice": "required"}).encode()))
+        made = build_plan(parse_chat_request(json.dumps(request | {"tool_choice": "required"}).encode()).request)
 
         assert [message.role for message in made.query.messages] == ["system", "system", "user"]
         assert made.query.messages[0].content == "Be kind."

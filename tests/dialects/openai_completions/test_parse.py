@@ -1,18 +1,23 @@
-"""Legacy completions, as chats."""
+"""Legacy completions in core's terms: chats with one message."""
 
 import json
 from typing import Any
 
 import pytest
 
+from proxy.core.chat_request import ChatRequest, Text
 from proxy.core.failures import InvalidRequest, UnsupportedFeature
-from proxy.dialects.openai_chat.request import ChatCompletionRequest
-from proxy.dialects.openai_completions.as_chat import chat_of_completion
-from proxy.dialects.openai_completions.request import parse_completion_request
+from proxy.dialects.openai_completions.parse import parse_completion_request
 
 
-def completion(**fields: Any) -> ChatCompletionRequest:
-    return chat_of_completion(parse_completion_request(json.dumps({"prompt": "Once", **fields}).encode()))
+def completion(**fields: Any) -> ChatRequest:
+    return parse_completion_request(json.dumps({"prompt": "Once", **fields}).encode()).request
+
+
+def said(chat: ChatRequest) -> list[tuple[str, list[str]]]:
+    return [
+        (message.role, [part.text for part in message.parts if isinstance(part, Text)]) for message in chat.messages
+    ]
 
 
 def test_a_prompt_that_is_echoed_has_a_bound() -> None:
@@ -27,9 +32,7 @@ def test_a_prompt_that_is_echoed_has_a_bound() -> None:
 
 @pytest.mark.parametrize("prompt", ["Once", ["Once"]])
 def test_a_prompt_is_what_a_user_says(prompt: object) -> None:
-    chat = completion(prompt=prompt)
-
-    assert [(message.role, message.content) for message in chat.messages] == [("user", "Once")]
+    assert said(completion(prompt=prompt)) == [("user", ["Once"])]
 
 
 @pytest.mark.parametrize("prompt", [[], ["a", "b"], [1, 2, 3], [[1, 2]], [None], [{}], None, 7, {}])
@@ -41,28 +44,41 @@ def test_any_other_prompt_is_refused_by_name(prompt: object) -> None:
 
 
 def test_what_both_have_is_carried_over() -> None:
-    fields = {
-        "model": "Echo",
-        "max_tokens": 5,
-        "n": 2,
-        "stop": ["a", "b"],
-        "stream": True,
-        "temperature": 0,
-        "top_p": 1,
-        "logit_bias": {"1": 2},
-    }
-    chat = completion(**fields, stream_options={"include_usage": True})
+    chat, include_usage, echo = parse_completion_request(
+        json.dumps(
+            {
+                "prompt": "Once",
+                "model": "Echo",
+                "max_tokens": 5,
+                "n": 2,
+                "stop": ["a", "b"],
+                "stream": True,
+                "temperature": 0,
+                "top_p": 1,
+                "logit_bias": {"1": 2},
+                "stream_options": {"include_usage": True},
+                "echo": True,
+            }
+        ).encode()
+    )
+    options = chat.options
 
-    assert {name: getattr(chat, name) for name in fields} == fields
-    assert chat.stream_options is not None
-    assert chat.stream_options.include_usage is True
+    assert (chat.model, chat.stream, options.choices, options.stops) == ("Echo", True, 2, ["a", "b"])
+    assert (options.max_visible_tokens, options.temperature, options.top_p) == (5, 0, 1)
+    assert options.logit_bias == {"1": 2}
+    assert (include_usage, echo) == (True, "Once")
+
+
+@pytest.mark.parametrize(("logprobs", "wanted"), [(1, True), (0, False), (None, False)])
+def test_log_probabilities_are_for_the_upstream_to_refuse(logprobs: int | None, *, wanted: bool) -> None:
+    assert completion(logprobs=logprobs).options.logprobs is wanted
 
 
 def test_fields_of_the_bots_own_are_carried_over() -> None:
     chat = completion(thinking_budget=5, messages=[{"role": "user", "content": "something else"}])
 
-    assert chat.model_extra == {"thinking_budget": 5}
-    assert [message.content for message in chat.messages] == ["Once"]
+    assert chat.options.more["thinking_budget"] == 5
+    assert said(chat) == [("user", ["Once"])]
 
 
 @pytest.mark.parametrize(
@@ -71,7 +87,6 @@ def test_fields_of_the_bots_own_are_carried_over() -> None:
         ({"suffix": "the end"}, "suffix"),
         ({"best_of": 2}, "best_of"),
         ({"best_of": 3, "n": 2}, "best_of"),
-        ({"logprobs": 1}, "logprobs"),
     ],
 )
 def test_what_a_chat_cannot_do_is_refused_by_name(fields: dict[str, Any], param: str) -> None:
