@@ -251,6 +251,8 @@ _STEPS: Final = {
 
 def part(text: str) -> Parted:
     """A whole text, parted."""
+    if text.lstrip()[:1] not in _BEGINNINGS:  # as with nearly every answer
+        return Parted("", text)
     splitter = ThinkingSplitter()
     first, rest = splitter.feed(text), splitter.finish()
     return Parted(first.reasoning + rest.reasoning, first.content + rest.content)
