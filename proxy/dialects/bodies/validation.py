@@ -93,7 +93,7 @@ class BodyReader(Generic[_Fields]):
             return not_json(body, fault["msg"])
         param = _param(fault["loc"], self._names)
         if fault["type"] == "missing":
-            return InvalidRequest(f"Missing required parameter: '{param}'.", param=param)
+            return missing(param)
         if not param:
             return InvalidRequest("The body of your request must be a JSON object.")
         words = _WORDS.get(fault["type"], fault["msg"].removeprefix("Value error, "))
@@ -108,8 +108,13 @@ class BodyReader(Generic[_Fields]):
 def needed(value: _Value | None, param: str) -> _Value:
     """The value of a field that another field requires. Raises InvalidRequest if it is missing."""
     if value is None:
-        raise InvalidRequest(f"Missing required parameter: '{param}'.", param=param)
+        raise missing(param)
     return value
+
+
+def missing(param: str) -> InvalidRequest:
+    """The error for a field that should be there."""
+    return InvalidRequest(f"Missing required parameter: '{param}'.", param=param)
 
 
 def _most_telling(faults: list[ErrorDetails], names: frozenset[str]) -> ErrorDetails:

@@ -75,11 +75,6 @@ class FunctionCallItem(CallItem):
         super().__init__(numbers, index, item_id, call_id, tool)
         self._text = TextEvents(numbers, b"response.function_call_arguments", self.place)
 
-    @property
-    def held_bytes(self) -> int:
-        """How much of it is kept."""
-        return len(self._text)
-
     def more(self, arguments: str) -> bytes:
         """Takes in more of its arguments."""
         return self._text.more(arguments)
@@ -117,11 +112,6 @@ class CustomCallItem(CallItem):
         super().__init__(numbers, index, item_id, call_id, tool)
         self._reader = InputReader()
         self._text = TextEvents(numbers, b"response.custom_tool_call_input", self.place)
-
-    @property
-    def held_bytes(self) -> int:
-        """How much of it is kept."""
-        return len(self._text)
 
     def more(self, arguments: str) -> bytes:
         """Takes in more of the arguments of the function that stands for the tool. Raises PoeFailed."""
@@ -168,11 +158,6 @@ class SearchCallItem(CallItem):
         super().__init__(numbers, index, item_id, call_id, tool)
         self._call_id = orjson.dumps(call_id)
         self._pieces: list[str] = []
-
-    @property
-    def held_bytes(self) -> int:
-        """How much of it is kept."""
-        return sum(map(len, self._pieces))
 
     def more(self, arguments: str) -> bytes:
         """Takes in more of its arguments."""

@@ -83,7 +83,3 @@ class TextEvents:
     def endswith(self, end: str) -> bool:
         """Whether it ends so."""
         return bool(self._pieces) and self._pieces[-1].endswith(end)
-
-    def __len__(self) -> int:
-        """How many characters are kept."""
-        return sum(map(len, self._pieces))

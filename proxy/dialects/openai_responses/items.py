@@ -48,11 +48,6 @@ class Item(ABC):
     def as_json(self, status: Status) -> bytes:
         """All of it so far."""
 
-    @property
-    @abstractmethod
-    def held_bytes(self) -> int:
-        """How much of it is kept."""
-
     def _event(self, what: bytes, status: Status) -> bytes:
         fields = b'"output_index":%d,"item":%b' % (self._index, self.as_json(status))
         return self._numbers.event(b"response.output_item." + what, fields)
@@ -75,11 +70,6 @@ class ReasoningItem(Item):
         #: Takes in more of the thoughts.
         self.more = self._text.more
 
-    @property
-    def held_bytes(self) -> int:
-        """How much of it is kept."""
-        return len(self._text)
-
     def begin(self) -> bytes:
         """The events that it begins with."""
         return super().begin() + self._part(b"added", b'""')
@@ -90,7 +80,7 @@ class ReasoningItem(Item):
 
     def as_json(self, status: Status) -> bytes:
         """All of it so far."""
-        summary = b'{"type":"summary_text","text":%b}' % self._text.as_json() if len(self._text) else b""
+        summary = b'{"type":"summary_text","text":%b}' % self._text.as_json() if self._text.text else b""
         token = (
             b',"encrypted_content":"%b%b"' % (OUR_THOUGHTS.encode(), self.item_id.encode()) if self._with_token else b""
         )
@@ -119,11 +109,6 @@ class MessageItem(Item):
         self._text: TextEvents | None = None
         #: Takes in more of the part that is open.
         self.more: Callable[[str], bytes] = _nothing
-
-    @property
-    def held_bytes(self) -> int:
-        """How much of it is kept."""
-        return sum(map(len, self._parts)) + (len(self._text) if self._text is not None else 0)
 
     def begin_part(self, kind: PartKind) -> bytes:
         """The events with which the next part begins, and with which the one before it ends."""

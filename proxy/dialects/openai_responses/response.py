@@ -22,6 +22,7 @@ from proxy.core.deltas import (
     ToolCallDelta,
 )
 from proxy.core.failures import ProxyError
+from proxy.core.gathered import Gathered
 from proxy.core.usage import Usage
 from proxy.dialects.openai_responses.calls import KINDS, CallItem
 from proxy.dialects.openai_responses.errors import code_of
@@ -83,11 +84,6 @@ class ResponseWriter:
         self._reason: FinishReason = "stop"
         self._usage = Usage(0, 0)
 
-    @property
-    def held_bytes(self) -> int:
-        """How much of the answer is kept: all of it stands in the last event once more."""
-        return sum(map(len, self._output)) + (self._item.held_bytes if self._item else 0)
-
     def opening(self) -> bytes:
         """The events that may go out before anything of the answer is known."""
         self._is_open = True
@@ -116,6 +112,15 @@ class ResponseWriter:
         opening = b"" if self._is_open else self.opening()
         response = self._response(b"failed", error=with_whole_lines(words))
         return opening + self._numbers.event(b"response.failed", b'"response":' + response)
+
+    def whole(self, answer: Gathered) -> bytes:
+        """The body of a whole answer. Raises PoeFailed: a call cannot be passed on."""
+        choice = answer.choices[0]
+        said: list[Delta] = [ReasoningDelta("".join(choice.reasoning)), ContentDelta("".join(choice.text))]
+        said.append(RefusalDelta("".join(choice.refusal)))
+        said += [ToolCallDelta(at, call.id, call.name, call.arguments) for at, call in sorted(choice.calls.items())]
+        self.write(Batch(0, [*said, Finish(choice.reason or "stop"), answer.usage]))
+        return self.body()
 
     def body(self) -> bytes:
         """The whole response, of which every delta was written."""
