@@ -13,6 +13,7 @@ from proxy.core.deltas import (
     RefusalDelta,
     ToolCallDelta,
 )
+from proxy.core.sink import Sink
 from proxy.core.usage import Usage
 
 
@@ -55,7 +56,7 @@ class Choice:
                 pass
 
 
-class Gathered:
+class Gathered(Sink):
     """A whole answer, gathered from the batches that a stream would carry."""
 
     def __init__(self) -> None:
@@ -69,17 +70,13 @@ class Gathered:
             raise ValueError("an answer without its Usage is not whole")
         return self._usage
 
-    def add(self, batch: Batch) -> None:
+    def write(self, batch: Batch) -> None:
         """Takes in one batch."""
         choice = self.choices.setdefault(batch.choice, Choice())
         for delta in batch.deltas:
             choice.add(delta)
             if isinstance(delta, Usage):
                 self._usage = delta
-
-    async def take(self, batch: Batch) -> None:
-        """The same, for those who show batches."""
-        self.add(batch)
 
     def in_order(self) -> list[tuple[int, Choice]]:
         """The choices with their indexes."""

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final, NamedTuple
 
-from proxy.answer.bad_answers import EmptyAnswer
 from proxy.clients.limits import ClientRefused
-from proxy.core.deltas import Batch, ContentDeltas, Delta
+from proxy.core.deltas import Batch
 from proxy.core.failures import (
     FeatureRefused,
     PoeError,
@@ -21,8 +20,9 @@ from proxy.core.failures import (
     RefusedByPolicy,
     StreamCut,
 )
+from proxy.core.sink import Sink
 from proxy.credentials import PoeKey
-from proxy.gateway.call import AttemptRecord, ChatCall, Push, Show
+from proxy.gateway.call import AttemptRecord, ChatCall, OnCommit
 from proxy.gateway.evidence import Evidence
 from proxy.gateway.key_source import KeySource, PoolKeySource
 from proxy.gateway.off_loop import OffLoop
@@ -34,11 +34,11 @@ from proxy.keypool.verdict import (
     ABANDONED,
     ANSWERED,
 )
-from proxy.upstreams.poe_bot.answer_stream import Answer
+from proxy.upstreams.poe_bot.answer_stream import Stage
 from proxy.upstreams.poe_bot.choice_translator import ChoiceTranslator
 from proxy.upstreams.poe_bot.client import PoeClient
 from proxy.upstreams.poe_bot.doubtful import RefusedWithoutReason
-from proxy.upstreams.poe_bot.events import Event, Text, Texts
+from proxy.upstreams.poe_bot.pipeline import Pipeline
 from proxy.upstreams.poe_bot.query import Query, build_query_body
 from proxy.upstreams.poe_bot.tools import without_tools
 
@@ -46,6 +46,8 @@ from proxy.upstreams.poe_bot.tools import without_tools
 _SOONEST_RETRY_S = 1.0
 #: What is left of a query that is not asked again.
 _LET_GO: Final = Query(())
+#: Where the pieces of an answer go that is kept until it is whole.
+_NOWHERE: Final = Sink()
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +89,6 @@ class Attempts:
     Args:
         new_reply: what the events of an attempt are fed to.
         streaming: whether text is shown as it comes, or an answer when it is whole.
-        push: the quick way for what streams after its first batch; None when there is none.
         trusted: whether Poe lists the bot; what another one says of keys is never looked into.
 
     Attributes:
@@ -96,7 +97,6 @@ class Attempts:
         body: of the query, where it has been built already; b"" once nothing is asked again.
         reply: the answer so far.
         is_spent: whether Poe has taken the prompt: it answered, was cut off or fell silent, or the caller left.
-        is_over: whether the batch that is shown is the last, and only the settlement is left.
     """
 
     def __init__(
@@ -107,7 +107,6 @@ class Attempts:
         query: Query,
         new_reply: Callable[[], ChoiceTranslator],
         streaming: bool,
-        push: Push | None,
         key_source: KeySource,
         upstream: Upstream,
         failover: Failover,
@@ -118,7 +117,6 @@ class Attempts:
         self.query = query
         self._new_reply = new_reply
         self._streaming = streaming
-        self._push = push
         self._key_source = key_source
         self._upstream = upstream
         self._reach = upstream.poe.reach
@@ -135,7 +133,6 @@ class Attempts:
         self._rpm = 0
         self.reply = new_reply()
         self.is_spent = False
-        self.is_over = False
 
     @property
     def queries(self) -> "Sequence[Attempts]":
@@ -147,8 +144,8 @@ class Attempts:
         """Whether Poe gave anything."""
         return any(self.reply.said())
 
-    async def run(self, show: Show) -> None:
-        """Shows the deltas of the first attempt that gets anything across; raises what the last one failed with.
+    async def run(self, sink: Sink, on_commit: OnCommit) -> None:
+        """Writes the deltas of the first attempt that gets anything across; raises what the last one failed with.
 
         Each attempt's lease is settled when the attempt ends, however it ends.
         """
@@ -165,7 +162,7 @@ class Attempts:
                 record, started_at = self._begin(lease), time.monotonic()
                 verdict = ABANDONED
                 try:
-                    await self._carry_out(lease, show)
+                    await self._carry_out(lease, sink, on_commit)
                     verdict, self.is_spent = ANSWERED, True
                 except PoeError as error:
                     failure, verdict = error, self._evidence.judge(error, lease, uploading=self._uploading)
@@ -227,10 +224,8 @@ class Attempts:
         for lease, verdict in self._evidence.borne_out():
             await self._key_source.settle(lease, verdict)
 
-    async def _carry_out(self, lease: Lease, show: Show) -> None:
-        """Shows what Poe says, as far as it may be shown already. A whole answer is shown when it is whole."""
-        reply = self.reply
-        deltas: list[Delta] = []
+    async def _carry_out(self, lease: Lease, sink: Sink, on_commit: OnCommit) -> None:
+        """Has Poe's answer written to ``sink``, as far as it may be shown already; a whole one when it is whole."""
         async with self._upstream.poe.ask(
             bot=self._call.record.bot,
             body=self.body or await self._build_body(lease.key),  # without a name: a failure keeps this frame
@@ -238,50 +233,22 @@ class Attempts:
         ) as answer:
             if answer.rate_limits is not None:
                 self._rpm = answer.rate_limits.limit or 0
-            async for events in answer:
-                deltas = reply.feed(events)
-                if reply.ended or answer.is_done:  # leaving closes the connection, so that Poe stops too
-                    break
-                if deltas and self._streaming:
+            pipeline = Pipeline(
+                self.reply, sink if self._streaming else _NOWHERE, choice=self._choice, key=lease.key.secret
+            )
+            answer.deliver_to(pipeline)
+            if self._streaming:
+                await answer.until(Stage.COMMITTED)
+                if pipeline.has_committed:
                     self._commit(lease)
-                    await show(Batch(self._choice, deltas))
-                    deltas = []
-                if self._committed and self._push is not None:
-                    await self._push_rest(self._push, answer, show)
-                    break
-        deltas += reply.finish()
-        if reply.is_empty:
-            raise EmptyAnswer(said="done, without an answer")
-        if not self._streaming:
-            deltas = reply.whole()
-        self.is_over = True
-        if deltas:
+                    await on_commit(pipeline.stage)
+            if pipeline.stage is not Stage.ENDED:
+                await answer.until(Stage.ENDED)
+                pipeline.raise_failure()
+        if not self._streaming and (deltas := self.reply.whole()):
             self._commit(lease)
-            await show(Batch(self._choice, deltas))
-
-    async def _push_rest(self, way: Push, answer: Answer, show: Show) -> None:
-        """The rest by the quick way, and what that cannot take by the long one.
-
-        The hot path of a stream: one read from Poe, one write to the client (``lone`` in bench).
-        """
-        reply, choice = self.reply, self._choice
-        pass_on, push_now = reply.pass_on, way.push_texts
-
-        def push(events: list[Event]) -> Batch | None:
-            """None to go on. A batch stops it: one that could not be pushed, or an empty one at the reply's end."""
-            deltas = reply.feed(events)
-            if deltas and not way.push(batch := Batch(choice, deltas)):
-                return batch
-            return Batch(choice, ()) if reply.ended else None
-
-        def push_texts(texts: list[str]) -> Batch | None:
-            if pass_on(texts):
-                return None if push_now(texts) else Batch(choice, [ContentDeltas(texts)])
-            return push([Texts(texts) if len(texts) > 1 else Text(texts[0])])
-
-        while not reply.ended and (left := await answer.pump(push, push_texts)) is not None:
-            if left.deltas:
-                await show(left)
+            sink.write(Batch(self._choice, deltas))
+            await on_commit(Stage.ENDED)
 
     async def _build_body(self, key: PoeKey) -> bytes:
         """The query, when Poe has its files: each account uploads its own."""

@@ -2,26 +2,15 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
 
 from proxy.clients.limits import RateLimitStatus
 from proxy.clients.tokens import Client
 from proxy.core.chat_request import ChatRequest
-from proxy.core.deltas import Batch
 from proxy.core.usage import Usage
+from proxy.upstreams.poe_bot.answer_stream import Stage
 
-#: Brings a batch to the client, and waits until it has gone out.
-Show = Callable[[Batch], Awaitable[None]]
-
-
-class Push(Protocol):
-    """The quick way to the client, from any callback. False when it is not to be had now: then it has to be shown."""
-
-    def push(self, batch: Batch) -> bool:
-        """Sends a batch at once."""
-
-    def push_texts(self, texts: list[str]) -> bool:
-        """Sends more text of the first choice at once."""
+#: Is called when something of an answer was written to its sink for the first time, with how far the answer is by then.
+OnCommit = Callable[[Stage], Awaitable[None]]
 
 
 @dataclass(slots=True)

@@ -8,11 +8,12 @@ from proxy.core.deltas import (
     Batch,
     ContentDelta,
     ContentDeltas,
-    Delta,
     RefusalDelta,
 )
+from proxy.core.sink import Sink
 from proxy.gateway.attempts import Attempts
-from proxy.gateway.call import Show
+from proxy.gateway.call import OnCommit
+from proxy.upstreams.poe_bot.answer_stream import Stage
 from proxy.upstreams.poe_bot.choice_translator import ChoiceTranslator
 from proxy.upstreams.poe_bot.query import Message, Query
 from proxy.upstreams.poe_bot.structured import JsonFormat, NotAsAsked
@@ -37,13 +38,8 @@ class CheckedJson:
         """The answer so far."""
         return self._attempts.reply
 
-    @property
-    def is_over(self) -> bool:
-        """An answer may turn out to be wrong after its last batch."""
-        return False
-
-    async def run(self, show: Show) -> None:
-        """Shows the answer in one batch. What a limit cut, calls tools or refuses is no JSON, and goes out as it is.
+    async def run(self, sink: Sink, on_commit: OnCommit) -> None:
+        """Writes the answer in one batch. What a limit cut, calls tools or refuses is no JSON, and goes out as it is.
 
         Raises:
             NotTheJsonAskedFor: the second answer was wrong too.
@@ -57,7 +53,8 @@ class CheckedJson:
             self._attempts = self._correct(self._attempts.query.followed_by(wrong, correction))
             self.queries.append(self._attempts)
             batch = await self._checked_again()
-        await show(batch)
+        sink.write(batch)
+        await on_commit(Stage.COMMITTED)  # it may have been asked for again, so it is no short answer
 
     async def _checked_again(self) -> Batch:
         try:
@@ -67,18 +64,28 @@ class CheckedJson:
 
     async def _checked(self) -> Batch:
         """The whole answer, its text without what stood around the JSON. Raises NotAsAsked."""
-        deltas: list[Delta] = []
-        choice = 0
-
-        async def take(batch: Batch) -> None:
-            nonlocal choice
-            choice = batch.choice
-            deltas.extend(batch.deltas)
-
-        await self._attempts.run(take)
+        taken = _Taken()
+        await self._attempts.run(taken, _go_on)
+        choice, deltas = taken.batch
         if self.reply.finish_reason != "stop" or any(isinstance(delta, RefusalDelta) for delta in deltas):
             return Batch(choice, deltas)
         text = "".join(delta.text for delta in deltas if isinstance(delta, ContentDelta | ContentDeltas))
         text = await asyncio.to_thread(self._format.read, text)
         others = [delta for delta in deltas if not isinstance(delta, ContentDelta | ContentDeltas)]
         return Batch(choice, [*others, ContentDelta(text)])
+
+
+class _Taken(Sink):
+    """Keeps the batch that a whole answer is written in."""
+
+    __slots__ = ("batch",)
+
+    def __init__(self) -> None:
+        self.batch = Batch(0, ())
+
+    def write(self, batch: Batch) -> None:
+        self.batch = batch
+
+
+async def _go_on(_: Stage) -> None:
+    """Nothing is committed before it is checked."""

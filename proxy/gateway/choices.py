@@ -4,9 +4,6 @@ import asyncio
 from collections.abc import Coroutine, Sequence
 from typing import Any
 
-from proxy.core.deltas import Batch
-from proxy.gateway.call import Show
-
 
 async def run_all(running: Sequence[Coroutine[Any, Any, None]]) -> None:
     """Runs them until all have ended. The first that fails ends the others, and its failure is raised."""
@@ -39,14 +36,3 @@ async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
     for task in ended:
         if not task.cancelled():
             task.exception()
-
-
-def one_by_one(show: Show) -> Show:
-    """``show`` for several who do not wait for each other: a batch goes out when the one before has."""
-    turn = asyncio.Lock()
-
-    async def show_in_turn(batch: Batch) -> None:
-        async with turn:
-            await show(batch)
-
-    return show_in_turn

@@ -47,7 +47,7 @@ class ImageMaker:
             ProxyError: as ``Relay.answer``.
         """
         answer = Gathered()
-        await self._relay.answer(call, answer.take)
+        await self._relay.answer(call, answer)
         urls = [url for _, choice in answer.in_order() for url in picture_urls("".join(choice.text))]
         if not urls:
             raise NoPicture

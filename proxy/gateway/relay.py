@@ -5,26 +5,20 @@ Shows deltas and knows nothing of sockets or Redis.
 
 import asyncio
 import secrets
-from collections.abc import Callable, Sequence
 from typing import Final
 
 from proxy.answer.token_counts import Encoder, TokenCounter
 from proxy.clients.limits import Caller, Demand
 from proxy.core.chat_request import ChatRequest
-from proxy.core.deltas import (
-    Batch,
-    ContentDelta,
-    ContentDeltas,
-    Delta,
-    Finish,
-)
+from proxy.core.deltas import Batch, Finish
 from proxy.core.failures import ModelNotFound
-from proxy.core.usage import Usage
+from proxy.core.sink import Sink
 from proxy.gateway.attempts import Attempts, Failover, OptionalTools, Upstream
-from proxy.gateway.call import ChatCall, Push, Show
+from proxy.gateway.call import ChatCall
 from proxy.gateway.catalogue import Catalogue
 from proxy.gateway.checked_json import CheckedJson
-from proxy.gateway.choices import one_by_one, run_all
+from proxy.gateway.choices import run_all
+from proxy.gateway.counting import Counting
 from proxy.gateway.key_source import CallerKey, KeySource, PoolKeySource
 from proxy.gateway.usual_output import UsualOutput
 from proxy.keypool.pool import KeyPool
@@ -34,9 +28,6 @@ from proxy.upstreams.poe_bot.choice_translator import ChoiceTranslator
 from proxy.upstreams.poe_bot.plan import Plan, build_plan
 from proxy.upstreams.poe_bot.query import Query, build_query_body
 
-#: A short answer has so many characters at most, in so many pieces.
-_SHORT: Final = 2_000
-_FEW: Final = 32
 #: A stream may be so many times as large as an answer that is kept.
 _STREAM_TIMES: Final = 16
 #: A request with a longer prompt lets go of it when it has been planned: its plan has it, too.
@@ -69,16 +60,14 @@ class Relay:
         self._usual = UsualOutput()
         self._max_answer_bytes = max_answer_bytes
 
-    async def answer(self, call: ChatCall, show: Show, push: Push | None = None) -> None:
-        """Shows the answer, in batches as they arrive; at the end each choice has its Finish, the last batch the Usage.
+    async def answer(self, call: ChatCall, sink: Sink) -> None:
+        """Writes the answer to ``sink`` as it arrives; at the end each choice has its Finish, the last batch the Usage.
 
-        With ``push`` most batches of a stream are handed to that instead of being shown: it is the quick way to the
-        client, without a step through every layer for each chunk. The first batch and the last are shown always; a
-        short answer that came in one read is both.
+        A stream is opened when something was written, but for a short answer that came in one read: that is all
+        written when this returns. A call that does not stream gets each choice in one batch.
 
         By the time a Finish comes, the leases are settled and every cooldown has begun. Cancel it to abandon the
-        answer: the connections to Poe close at once. What ``show`` raises abandons it too. A call that does not stream
-        gets each choice in one batch.
+        answer: the connections to Poe close at once.
 
         Raises:
             ProxyError: before the first batch, nothing was sent and the error is the whole answer; after
@@ -96,20 +85,18 @@ class Relay:
         encoder = self._tokens.encoder if is_counted else None
         prompt = self._tokens.count_prompt(plan.query) if _has_token_limit(call) else None
         key_source = self._key_source(call, plan, await prompt if prompt else 0)
-        push = push if plan.choices == 1 and plan.json_format is None else None
-        choices = [self._choice(call, plan, body, encoder, key_source, choice, push) for choice in range(plan.choices)]
-        if push is None:
+        choices = [self._choice(call, plan, body, encoder, key_source, choice) for choice in range(plan.choices)]
+        if not call.request.stream or plan.choices > 1 or plan.json_format is not None:
             call.held_bytes = lambda: sum(query.reply.held_bytes for choice in choices for query in choice.queries)
-        counting = _Counting(self._tokens, plan, choices, show, prompt, call.on_prompt_gone)
+        counting = Counting(self._tokens, plan, choices, sink, prompt, call.on_prompt_gone)
         if not body or len(body) > _LONG_BYTES:  # with files there is no body yet
             call.forget_messages()
         del plan, body  # choices and counting let go of the prompt when nothing is asked again
         try:
             if len(choices) == 1:
-                await choices[0].run(counting.show)
+                await choices[0].run(sink, counting.on_commit)
             else:
-                show_in_turn = one_by_one(counting.show)
-                await run_all([choice.run(show_in_turn) for choice in choices])
+                await run_all([choice.run(sink, counting.on_commit) for choice in choices])
             usage, call.record.usage = await counting.usage()
             self._usual.note(bot, usage.completion_tokens // len(choices))
         except BaseException as error:
@@ -125,7 +112,7 @@ class Relay:
             await key_source.release(used.prompt_tokens + used.completion_tokens if used else 0)
         for number, choice in enumerate(choices):
             finish = Finish(choice.reply.finish_reason)
-            await show(Batch(number, [*counting.held, finish, usage] if choice is choices[-1] else [finish]))
+            sink.write(Batch(number, [finish, usage] if choice is choices[-1] else [finish]))
 
     def _key_source(self, call: ChatCall, plan: Plan, prompt_tokens: int) -> KeySource:
         """The caller's own key, or the pool, which a managed client enters with the call's first lease."""
@@ -149,7 +136,6 @@ class Relay:
         encoder: Encoder | None,
         key_source: KeySource,
         number: int,
-        push: Push | None,
     ) -> Attempts | CheckedJson:
         """The attempts to get one of the choices. ``body`` is the plan's query: one for all of them."""
         streaming = call.request.stream and plan.json_format is None
@@ -164,7 +150,6 @@ class Relay:
                 query=query,
                 new_reply=lambda: ChoiceTranslator(plan, encoder, keep=not streaming, max_bytes=max_bytes),
                 streaming=streaming,
-                push=push,
                 key_source=key_source,
                 upstream=self._upstream,
                 failover=self._failover,
@@ -201,122 +186,3 @@ def _has_schema(request: ChatRequest) -> bool:
 
 def _has_token_limit(call: ChatCall) -> bool:
     return call.client.record is not None and call.client.record.limits.tokens_per_day > 0
-
-
-class _Counting:
-    """Counts the tokens of one call; the prompt's while the answer arrives, and only if there is one.
-
-    Args:
-        prompt: the count of the prompt, when it has begun already.
-
-    Attributes:
-        held: the answer, when it came all at once and is short: its end comes at once too, and they go out together
-            (``request`` in bench).
-    """
-
-    def __init__(
-        self,
-        tokens: TokenCounter,
-        plan: Plan,
-        choices: Sequence[Attempts | CheckedJson],
-        show: Show,
-        prompt: "asyncio.Future[int] | None",
-        on_prompt_gone: Callable[[], None],
-    ) -> None:
-        self._tokens = tokens
-        #: Until its tokens are counted, or begin to be.
-        self._query: Query | None = plan.query
-        self._visible_tokens, self._all_tokens = plan.visible_tokens, plan.all_tokens
-        self._choices = choices
-        self._show = show
-        self._prompt = prompt
-        self._on_prompt_gone = on_prompt_gone
-        self._has_begun = False
-        self.held: Sequence[Delta] = ()
-
-    async def show(self, batch: Batch) -> None:
-        """Counts a long prompt when what came first has gone out, and a short one at the end: texts go before it."""
-        is_first, self._has_begun = not self._has_begun, True
-        if is_first and len(self._choices) == 1 and self._choices[0].is_over and self._is_counted_at_once(batch):
-            self.held = batch.deltas
-            return
-        await self._show(batch)
-        if is_first and self._query is not None and self._is_long(self._query):
-            counted = self._counted_prompt()
-            if len(self._choices) == 1:  # others may still have to ask
-                counted.add_done_callback(lambda _: self._on_prompt_gone())
-
-    async def usage(self) -> tuple[Usage, Usage]:
-        """What was used, as it stands: as clients are told, and as it counts.
-
-        Both have the prompts and answers of corrections. Of several choices clients are told the prompt once, as OpenAI
-        does; it counts once for each, since Poe gets it each time.
-        """
-        prompt = self._counted_prompt()
-        corrections = sent = completion = reasoning = 0
-        for choice in self._choices:
-            for number, query in enumerate(choice.queries):
-                visible, thoughts = await self._said(query)
-                reasoning += thoughts
-                completion += visible + thoughts
-                if not (query.is_spent or visible or thoughts):
-                    continue
-                if number:
-                    corrections += await self._tokens.count_prompt(query.query)
-                else:
-                    sent += 1
-        prompt_tokens = await prompt
-        told = Usage(prompt_tokens + corrections, completion, reasoning)
-        return told, told if sent == 1 else Usage(sent * prompt_tokens + corrections, completion, reasoning)
-
-    async def _count(self, text: str, gone: int) -> int:
-        """The tokens of a text of which so many characters more were not kept: they count like those that were."""
-        tokens = await self._tokens.count(text)
-        return tokens + round(tokens * gone / len(text)) if gone else tokens
-
-    async def usage_so_far(self) -> Usage | None:
-        """What counts of a call that ends early; None when Poe took nothing and gave nothing."""
-        if not any(query.is_spent or query.has_said for choice in self._choices for query in choice.queries):
-            return None
-        return (await self.usage())[1]
-
-    async def _said(self, query: Attempts) -> tuple[int, int]:
-        """The tokens of an answer: of what is visible, and of thoughts."""
-        said = query.reply.said()
-        thoughts = await self._count(said.reasoning, said.reasoning_gone) if said.reasoning else 0
-        written = said.text + said.calls
-        visible = await (self._count(written, said.text_gone) if said.text_gone else self._tokens.count(written))
-        if query.reply.finish_reason == "length":
-            return self._within_limits(visible, thoughts)
-        return visible, thoughts
-
-    def _is_counted_at_once(self, batch: Batch) -> bool:
-        """Whether nobody would wait for the count of an answer that is nothing but this batch."""
-        if len(batch.deltas) > _FEW:
-            return False
-        texts: list[str] = []
-        for delta in batch.deltas:
-            if isinstance(delta, ContentDelta):
-                texts.append(delta.text)
-            elif isinstance(delta, ContentDeltas):
-                texts += delta.texts
-            else:  # thoughts and calls are counted too
-                return False
-        return len(texts) <= _FEW and sum(map(len, texts)) <= _SHORT and self._counted_prompt().done()
-
-    def _is_long(self, query: Query) -> bool:
-        """Whether a prompt is worth letting go of. Tools and files take far more than their names."""
-        texts = [message.content for message in query.messages]
-        return bool(query.tools or query.files) or not self._tokens.counts_at_once(texts)
-
-    def _counted_prompt(self) -> "asyncio.Future[int]":
-        if self._prompt is None:
-            self._prompt = self._tokens.count_prompt(self._query or Query(()))
-        self._query = None
-        return self._prompt
-
-    def _within_limits(self, visible: int, thoughts: int) -> tuple[int, int]:
-        """A text that a limit cut, counted in one piece, may come to a token more than it did in pieces."""
-        visible = min(visible, self._visible_tokens or visible)
-        thoughts = min(thoughts, self._all_tokens or thoughts)
-        return min(visible, (self._all_tokens or visible + thoughts) - thoughts), thoughts

@@ -7,7 +7,7 @@ from proxy.core.usage import Usage
 
 def test_a_whole_answer_has_the_texts_that_came_together() -> None:
     answer = Gathered()
-    answer.add(Batch(0, [ContentDelta("a"), ContentDeltas(["b", "c"]), Finish("stop")]))
-    answer.add(Batch(0, [Usage(7, 3)]))
+    answer.write(Batch(0, [ContentDelta("a"), ContentDeltas(["b", "c"]), Finish("stop")]))
+    answer.write(Batch(0, [Usage(7, 3)]))
 
     assert ["".join(choice.text) for _, choice in answer.in_order()] == ["abc"]

@@ -6,8 +6,7 @@ import weakref
 
 import pytest
 
-from proxy.core.deltas import Batch
-from proxy.gateway.choices import one_by_one, run_all
+from proxy.gateway.choices import run_all
 
 
 class Broken(Exception):
@@ -83,26 +82,3 @@ async def test_a_failure_leaves_nothing_for_the_garbage_collector() -> None:
         assert failure() is None
     finally:
         gc.enable()
-
-
-async def test_batches_go_out_one_after_the_other() -> None:
-    showing = 0
-    shown: list[int] = []
-
-    async def show(batch: Batch) -> None:
-        nonlocal showing
-        showing += 1
-        assert showing == 1
-        await asyncio.sleep(0)
-        shown.append(batch.choice)
-        showing -= 1
-
-    show_in_turn = one_by_one(show)
-
-    async def show_some(choice: int) -> None:
-        for _ in range(10):
-            await show_in_turn(Batch(choice, []))
-
-    await run_all([show_some(0), show_some(1), show_some(2)])
-
-    assert sorted(shown) == [0] * 10 + [1] * 10 + [2] * 10

@@ -2,18 +2,16 @@
 
 import asyncio
 import json
-import random
 import socket
-from collections.abc import Callable
-from functools import partialmethod
 from typing import Any
 
 import httpx
 import openai
 import pytest
 from openai import AsyncOpenAI
+from sanic import Sanic
 
-from proxy.server.http.sse import EventStream
+from proxy.server.app import APP_NAME
 from tests.support.scripted_poe import (
     CUT,
     DONE,
@@ -414,33 +412,10 @@ async def test_behind_the_heartbeats_failover_goes_on(settings: Any, poe: Script
     assert len(set(poe.keys_used())) == 2
 
 
-Push = Callable[[EventStream, Any], bool]
-
-
-def push_by(way: Callable[[Push, EventStream, Any], bool], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Texts and everything else are pushed by ``way``, which is given how they would be pushed otherwise."""
-    monkeypatch.setattr(EventStream, "push", partialmethod(_pushed, way, EventStream.push))
-    monkeypatch.setattr(EventStream, "push_texts", partialmethod(_pushed, way, EventStream.push_texts))
-
-
-def _pushed(stream: EventStream, way: Callable[[Push, EventStream, Any], bool], push: Push, said: Any) -> bool:
-    return way(push, stream, said)
-
-
-async def test_what_cannot_be_pushed_goes_the_long_way_in_its_place(
-    client: AsyncOpenAI, poe: ScriptedPoe, monkeypatch: pytest.MonkeyPatch
+async def test_plain_text_and_all_else_come_in_the_order_that_poe_sent_them(
+    client: AsyncOpenAI, poe: ScriptedPoe
 ) -> None:
-    """Texts and everything else alike, in whatever order one way follows the other."""
-    moods = random.Random(1)
-    refused: list[Any] = []
-
-    def push_or_not(push: Push, stream: EventStream, said: Any) -> bool:
-        if moods.random() < 0.5:
-            return push(stream, said)
-        refused.append(said)
-        return False
-
-    push_by(push_or_not, monkeypatch)
+    """Plain text passes decoder and translator by; it overtakes nothing."""
     pairs = [(f"{number} ", f"{number}{' [x]' * (number % 5 == 0)}; ") for number in range(100)]
     go_on = [asyncio.Event() for _ in pairs]
     writes = [text(one) + text(two) for one, two in pairs]
@@ -453,22 +428,15 @@ async def test_what_cannot_be_pushed_goes_the_long_way_in_its_place(
             go_on[(len(said) - 1) // 2].set()
 
     assert said == [one for pair in pairs for one in pair]
-    assert 20 < len(refused) < 80, "both ways were gone"
 
 
-async def test_a_slow_reader_gets_every_piece_in_order(
-    proxy: str, poe: ScriptedPoe, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Pieces that find no room go another way than those that do; neither overtakes the other, and few wait here."""
-    waiting_bytes: list[int] = []
+async def test_a_slow_reader_gets_every_piece_in_order(proxy: str, poe: ScriptedPoe) -> None:
+    """Pieces that find no room wait in their place, and few wait here: Poe is read no further."""
 
-    def push_and_look(push: Push, stream: EventStream, said: Any) -> bool:
-        pushed = push(stream, said)
-        way = stream._way  # noqa: SLF001 - where they would gather
-        waiting_bytes.append(way.get_write_buffer_size() if way is not None else 0)
-        return pushed
+    def waiting_bytes() -> int:
+        connections = Sanic.get_app(APP_NAME).ctx.connections
+        return max((one.transport.get_write_buffer_size() for one in connections if one.transport), default=0)
 
-    push_by(push_and_look, monkeypatch)
     pieces = [f"{number:05d}" + "x" * 4000 for number in range(4000)]  # more than the kernel holds for us
     poe.script = lambda _: Reply([META, *map(text, pieces), DONE])
     reader, writer = await asyncio.open_connection(*proxy.removeprefix("http://").split(":"), limit=16_384)
@@ -476,11 +444,12 @@ async def test_a_slow_reader_gets_every_piece_in_order(
     head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {TOKEN}\r\nconnection: close\r\n"
     writer.write(head.encode() + b"content-length: %d\r\n\r\n" % len(body) + body)
     await reader.readuntil(b"\r\n\r\n")
-    await wait_until(lambda: max(waiting_bytes, default=0) > 0, "nobody reads, and the kernel is full")
+    await wait_until(lambda: waiting_bytes() > 0, "nobody reads, and the kernel is full")
 
-    wire = b""
+    wire, most = b"", 0
     while data := await reader.read(100_000):
         wire += data
+        most = max(most, waiting_bytes())
     writer.close()
 
     said = "".join(
@@ -489,7 +458,7 @@ async def test_a_slow_reader_gets_every_piece_in_order(
         if line.startswith("data: {")
     )
     assert said == "".join(pieces)
-    assert max(waiting_bytes) < 200_000
+    assert most < 200_000
 
 
 async def post_raw(proxy: str, path: str, body: object) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -523,18 +492,26 @@ async def test_thoughts_that_are_not_shown_do_not_end_a_legacy_completion(proxy:
     assert b"world" in dechunked(wire)
 
 
-async def test_what_is_said_once_is_not_lost_with_what_could_not_be_pushed(
-    client: AsyncOpenAI, poe: ScriptedPoe, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The echo of a legacy completion stands before its first text, which comes a second time by the long way."""
-    monkeypatch.setattr("proxy.server.http.sse._HIGH_WATER_BYTES", -1)
-    shown = asyncio.Event()
-    asyncio.get_running_loop().call_later(0.1, shown.set)
-    poe.script = lambda _: Reply([text("*Thinking...*\n\n> one\n"), shown, text("\nHello"), text(" world"), DONE])
-    stream = await client.completions.create(model="Echo", prompt="Say: ", echo=True, stream=True)
-    said = [chunk.choices[0].text async for chunk in stream]
+async def test_what_is_said_once_is_not_lost_where_the_client_reads_slowly(proxy: str, poe: ScriptedPoe) -> None:
+    """The echo of a legacy completion stands before its first text, which waits until the client has read more."""
+    flood, pause = asyncio.Event(), asyncio.Event()
+    asyncio.get_running_loop().call_later(0.3, flood.set)
+    asyncio.get_running_loop().call_later(0.6, pause.set)
+    poe.script = lambda _: Reply(
+        [text("*Thinking...*\n\n> one\n"), flood, text("\nHello" + "x" * 6_000_000), text(" world"), DONE]
+    )
+    body = {"model": "Echo", "prompt": "Say: ", "echo": True, "stream": True}
+    reader, writer = await post_raw(proxy, "/v1/completions", body)
+    await pause.wait()
+    wire = (await reader.read(-1)).partition(b"\r\n\r\n")[2]
+    writer.close()
 
-    assert "".join(said) == "Say: Hello world"
+    said = "".join(
+        json.loads(line[6:])["choices"][0]["text"]
+        for line in dechunked(wire).decode().splitlines()
+        if line.startswith("data: {")
+    )
+    assert said == "Say: Hello" + "x" * 6_000_000 + " world"
 
 
 async def test_who_leaves_while_the_rest_waits_leaves_nothing_to_the_next(proxy: str, poe: ScriptedPoe) -> None:

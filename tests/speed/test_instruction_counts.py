@@ -19,7 +19,7 @@ from typing import Any, Final
 
 import pytest
 
-from proxy.upstreams.poe_bot.events import EventDecoder
+from proxy.dialects.streams.texts import text_events
 from proxy.upstreams.poe_bot.thinking import Parted, ThinkingSplitter
 from tests.speed.counting import Count, Counter
 from tests.speed.measure import Counts, measure, table
@@ -27,11 +27,11 @@ from tests.speed.reference import instructions, scale
 
 #: Instructions and calls of the proxy's own files, then of all files; behind each what was measured last.
 BUDGETS: Final[Counts] = {
-    "streamed request": Count(9_600, 420, 19_000, 880),  # 8375.0 or 8590.0, 354.0, 13593.0, 625.0
+    "streamed request": Count(9_600, 420, 19_000, 880),  # 8322.0 or 8730.0, 347.0, 13293.0, 618.0
     "event in a burst": Count(5, 0.1, 5, 0.1),  # 0.0 to 0.9, 0.0, 0.0 to 0.9, 0.0
-    "lone event": Count(410, 12, 410, 12),  # 280.0, 8.0, 280.0, 8.0
-    "lone thought": Count(940, 40, 990, 46),  # 627.0, 27.0, 657.0, 31.0
-    "whole answer": Count(9_100, 400, 19_000, 890),  # 7961.0 or 8176.0, 341.0, 13548.0, 636.0
+    "lone event": Count(390, 6, 390, 6),  # 258.0, 4.0, 258.0, 4.0
+    "lone thought": Count(940, 40, 990, 46),  # 703.0, 26.0, 733.0, 30.0
+    "whole answer": Count(9_100, 400, 19_000, 890),  # 8200.0 or 8430.0, 345.0, 13640.0, 640.0
 }
 
 
@@ -101,20 +101,20 @@ def test_no_more_is_executed_than_budgeted(redis_url: str, namespace: str) -> No
 
 
 def test_work_that_doubles_is_noticed(redis_url: str, namespace: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Looking for texts is a fifth of what an event takes, and reading thoughts a fifth of what one of those does."""
-    texts, feed = EventDecoder.texts, ThinkingSplitter.feed
+    """Writing a text is a fifth of what an event takes, and reading thoughts a fifth of what one of those does."""
+    feed = ThinkingSplitter.feed
 
-    def look_again_and_again(self: EventDecoder, read: bytes) -> list[str] | None:
+    def write_again_and_again(texts: list[str], before: bytes, after: bytes) -> bytes:
         for _ in range(5):
-            texts(self, read)
-        return texts(self, read)
+            text_events(texts, before, after)
+        return text_events(texts, before, after)
 
     def think_again_and_again(self: ThinkingSplitter, text: str) -> Parted:
         for _ in range(5):
             feed(copy.copy(self), text)
         return feed(self, text)
 
-    monkeypatch.setattr(EventDecoder, "texts", look_again_and_again)
+    monkeypatch.setattr("proxy.dialects.openai_chat.response.text_events", write_again_and_again)
     monkeypatch.setattr(ThinkingSplitter, "feed", think_again_and_again)
 
     noticed = over_budget(measure(redis_url, namespace))

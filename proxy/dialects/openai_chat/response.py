@@ -5,6 +5,7 @@ Shapes: https://platform.openai.com/docs/api-reference/chat/object and …/chat/
 everything around those is built once a stream.
 """
 
+from functools import partial
 from typing import Any, Final
 
 import orjson
@@ -35,9 +36,13 @@ class ChunkWriter:
     """The server-sent events of one streamed completion.
 
     The first chunk of each choice carries the role; all chunks share one id and one ``created``.
+
+    Attributes:
+        write_texts: the chunks for more text of the first choice, which is open already. What nearly every chunk is, so
+            it takes no step of its own.
     """
 
-    __slots__ = ("_after", "_before", "_head", "_include_usage", "_opened", "_usage_null")
+    __slots__ = ("_head", "_include_usage", "_opened", "_usage_null", "write_texts")
 
     def __init__(self, *, completion_id: str, created: int, model: str, include_usage: bool) -> None:
         self._include_usage = include_usage
@@ -47,8 +52,11 @@ class ChunkWriter:
             created,
             with_whole_lines(orjson.dumps(model)),
         )
-        self._before = self._head + b'{"index":0,"delta":{"content":'
-        self._after = b'},"logprobs":null,"finish_reason":null}]' + self._usage_null + b"}\n\n"
+        self.write_texts = partial(
+            text_events,
+            before=self._head + b'{"index":0,"delta":{"content":',
+            after=b'},"logprobs":null,"finish_reason":null}]' + self._usage_null + b"}\n\n",
+        )
         self._opened: set[int] = set()
 
     def opening(self) -> bytes:
@@ -64,10 +72,6 @@ class ChunkWriter:
         chunks = [] if choice in self._opened else [self._open_up_to(choice, deltas[0])]
         chunks += [self._chunks(choice, delta) for delta in deltas]
         return b"".join(chunks)
-
-    def write_texts(self, texts: list[str]) -> bytes:
-        """The chunks for more text of the first choice, which is open already: what nearly every chunk is."""
-        return text_events(texts, self._before, self._after)
 
     def error(self, error: ProxyError) -> bytes:
         """The event that ends a failed stream."""

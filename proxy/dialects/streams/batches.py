@@ -16,7 +16,7 @@ from proxy.core.deltas import (
 from proxy.core.usage import Usage
 from proxy.dialects.streams.lines import MAX_DELTA_CHARACTERS, pieces_of, short
 
-#: A batch with more characters than this is sent in parts, each when the one before has gone out.
+#: A batch with more characters than this is sent in parts, which have no more.
 MAX_BATCH_CHARACTERS: Final = 64 * 1024
 #: Not as ``A | B``, which is built anew each time.
 _PIECES_OF_TEXT: Final = (ContentDelta, ReasoningDelta)
@@ -24,13 +24,13 @@ _ENDS: Final = (Finish, Usage)
 
 
 def parts_of(batch: Batch) -> Iterator[Batch]:
-    """A batch in parts of bounded size, each delta short enough for one event."""
+    """A batch in parts that are small, each delta short enough for one event."""
     characters = 0
     deltas: list[Delta] = []
     for delta in _short_deltas(batch.deltas):
         characters += _characters(delta)
         deltas.append(delta)
-        if characters >= MAX_BATCH_CHARACTERS:
+        if characters > MAX_BATCH_CHARACTERS - MAX_DELTA_CHARACTERS:  # the next might be too much
             yield Batch(batch.choice, deltas)
             characters, deltas = 0, []
     if deltas:
@@ -41,6 +41,8 @@ def pieces_of_small(batch: Batch) -> int:
     """How many chunks a batch is that may be sent in one part: every delta is short, and all together are; else 0."""
     deltas = batch.deltas
     pieces, total = len(deltas), 0
+    if pieces == 1 and type(deltas[0]) is ContentDelta:  # most of those that are no plain text of Poe's
+        return 1 if len(deltas[0].text) <= MAX_DELTA_CHARACTERS else 0
     for delta in deltas:
         if isinstance(delta, _PIECES_OF_TEXT):  # as ``_characters``, without a call for each
             characters = len(delta.text)

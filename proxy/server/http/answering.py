@@ -19,7 +19,7 @@ async def gather(request: Request, call: ChatCall) -> Gathered:
     worker: Worker = request.app.ctx.worker
     answer = Gathered()
     with worker.drain.call(call):
-        await worker.relay.answer(call, answer.take)
+        await worker.relay.answer(call, answer)
     return answer
 
 
@@ -30,7 +30,8 @@ async def stream(request: Request, call: ChatCall, outcome: Outcome, writer: Wri
     with EventStream(request, writer, hold_s=settings.commit_hold_s, heartbeat_s=settings.heartbeat_s) as events:
         try:
             with worker.drain.call(call):
-                await worker.relay.answer(call, events.show, events)
+                await worker.relay.answer(call, events)
+                await events.end()
         except ProxyError as error:
             if not events.opened:
                 raise

@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import os
 import socket
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from proxy.server.http.http1 import StrictHttp
 from proxy.server.sanic_internals import HTTP_CONTINUE, HttpProtocol, Stage, cancel_timeouts, http_of
@@ -22,21 +22,35 @@ _TCP_CLOSE: Final = 7  # tcp_states.h
 _COMMENT: Final = b"3\r\n:\n\n\r\n"
 
 
+class Flow(Protocol):
+    """What is written to a connection and can be held up."""
+
+    def pause(self) -> None:
+        """More waits to be sent than should."""
+
+    def resume(self) -> None:
+        """The client has read most of that."""
+
+
 class ClientConnection(HttpProtocol):
     """A client's connection.
 
     Attributes:
         lingers: whether what the client still sends is thrown away for a while before the connection closes. A socket
             that is closed with something unread resets the connection, and the client would not see its answer.
+        flow: what is told when the client reads more slowly than it is written to.
+        may_write: whether the client reads fast enough.
     """
 
     HTTP_CLASS = StrictHttp
     transport: Any  # None when it is closed
-    __slots__ = ("_left_to_drop", "_looks", "_stopped_sending", "_timer", "lingers")
+    __slots__ = ("_left_to_drop", "_looks", "_stopped_sending", "_timer", "flow", "lingers", "may_write")
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.app.ctx.connections = self.connections  # the server's set of all; Sanic gives it to connections alone
+        self.flow: Flow | None = None
+        self.may_write = True
         self.lingers = False
         self._left_to_drop: int | None = None
         self._stopped_sending = False
@@ -92,6 +106,20 @@ class ClientConnection(HttpProtocol):
             self._ask_whether_it_is_there(http)
             self._look()
         return True
+
+    def pause_writing(self) -> None:
+        """Sanic's; a stream is told at once, and Poe is read no further."""
+        self.may_write = False
+        super().pause_writing()  # type: ignore[no-untyped-call]  # Sanic's
+        if self.flow is not None:
+            self.flow.pause()
+
+    def resume_writing(self) -> None:
+        """Sanic's, and the same."""
+        self.may_write = True
+        super().resume_writing()  # type: ignore[no-untyped-call]  # Sanic's
+        if self.flow is not None:
+            self.flow.resume()
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Sanic's."""

@@ -5,15 +5,17 @@ that takes longer than the hold time, it opens anyway and heartbeats fill the si
 """
 
 import asyncio
-from collections.abc import Awaitable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from types import TracebackType
-from typing import Final, Protocol, Self
+from typing import Any, Final, Protocol, Self
 
 from sanic import HTTPResponse, Request
 
-from proxy.core.deltas import Batch
+from proxy.core.deltas import Batch, ContentDeltas
 from proxy.core.failures import ProxyError
+from proxy.core.sink import Sink
 from proxy.dialects.streams.batches import parts_of, pieces_of_small
 from proxy.dialects.streams.lines import PING
 from proxy.server.http.headers import let_go_if_draining
@@ -22,8 +24,8 @@ from proxy.server.sanic_internals import clean_header_value
 
 _HEADERS: Final = {"cache-control": "no-cache", "x-accel-buffering": "no"}
 _CONTENT_TYPE: Final = "text/event-stream; charset=utf-8"
-#: So much may wait to be sent to a client before the answer waits for it; what asyncio's transports have by default.
-_HIGH_WATER_BYTES: Final = 64 * 1024
+#: So many batches may wait for a client before the answer waits for it: each is of at most 72,000 characters.
+_MOST_WAITING: Final = 4
 
 
 class Writer(Protocol):
@@ -42,8 +44,12 @@ class Writer(Protocol):
         """The event that ends a failed stream."""
 
 
-class EventStream:
+class EventStream(Sink):
     """The client's side of a stream. Use it as a context manager: leaving stops the heartbeat.
+
+    What is written goes out at once when the stream is open and the client reads; else it waits in its place, and
+    ``is_full`` says when that is enough. A batch becomes bytes when it is sent, a large one in parts, of which no more
+    are made than the connection takes.
 
     Args:
         hold_s: seconds to wait for the first visible text before opening the response without it.
@@ -54,36 +60,47 @@ class EventStream:
     """
 
     __slots__ = (
-        "_beat",
-        "_ended",
+        "_connection",
+        "_encode_texts",
+        "_go_on",
+        "_has_room",
         "_heartbeat_s",
-        "_is_sending",
+        "_is_chunked",
+        "_is_opening",
         "_loop",
+        "_opening",
         "_request",
         "_response",
         "_sent_at",
         "_time",
         "_timer",
-        "_way",
-        "_write_texts",
+        "_transport",
+        "_waiting",
         "_writer",
         "chunks",
+        "is_full",
     )
 
     def __init__(self, request: Request, writer: Writer, *, hold_s: float, heartbeat_s: float) -> None:
         self._request = request
         self._writer = writer
-        self._write_texts = writer.write_texts
+        self._encode_texts = writer.write_texts
         self._heartbeat_s = heartbeat_s
         self._loop = asyncio.get_running_loop()
         self._time = self._loop.time
         self._response: HTTPResponse | None = None
-        #: Where chunks can be written at once: only while the stream is open and nothing else is being sent.
-        self._way: asyncio.Transport | None = None
-        self._is_sending = False
+        self._is_opening = False
+        self._opening: asyncio.Task[None] | None = None
+        #: Where bytes are written at once: from when the stream is open until its last batch comes.
+        self._transport: asyncio.Transport | None = None
+        self._is_chunked = request.version != "1.0"
+        self._connection: Any = None
+        self._has_room = True
+        #: Batches and parts that could not be sent yet.
+        self._waiting: deque[Batch] = deque()
+        self._go_on: list[Callable[[], None]] = []
+        self.is_full = False
         self.chunks = 0
-        self._ended = False
-        self._beat: asyncio.Task[None] | None = None
         #: When something was sent last; at first such that silence lasts for ``hold_s`` from now.
         self._sent_at = self._time() + hold_s - heartbeat_s
         self._timer = self._loop.call_at(self._sent_at + heartbeat_s, self._on_silence)
@@ -100,52 +117,47 @@ class EventStream:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._timer.cancel()
-        if self._beat is not None:
-            self._beat.cancel()
+        self._transport = None
+        self._go_on.clear()
+        if self._opening is not None:
+            self._opening.cancel()
+        if self._connection is not None:
+            self._connection.flow = None
 
-    async def show(self, batch: Batch) -> None:
-        """Sends a batch, one after the other; the one that brings the Usage ends the stream.
+    def write(self, batch: Batch) -> None:
+        """Sends a batch, behind all that were written before."""
+        waiting, transport = self._waiting, self._transport
+        if transport is None or waiting:
+            waiting.append(batch)
+            if len(waiting) > _MOST_WAITING:
+                self.is_full = True
+        else:
+            self._send_now(transport, self._encoded(batch))
+            if waiting:
+                self.is_full = True
+                self._loop.call_soon(self._flush)
 
-        A large one goes out in parts, each of which waits until the client has read most of what was sent before.
-        """
-        pieces = pieces_of_small(batch)
-        if pieces:
-            await self._send(self._writer.write(batch), last=batch.is_last)
-            self.chunks += pieces
+    def write_texts(self, texts: list[str]) -> None:
+        """The same for more text of the first choice, as nearly every chunk is (``lone`` in bench)."""
+        transport = self._transport
+        if transport is None or self._waiting:
+            self.write(Batch(0, (ContentDeltas(texts),)))
             return
-        for part in parts_of(batch):
-            await self._send(self._writer.write(part), last=part.is_last)
-            self.chunks += len(part.deltas)
-
-    def push(self, batch: Batch) -> bool:
-        """Sends a batch at once, from whatever callback it came in, when the stream is open and nothing is in its way.
-
-        This does what Sanic's ``response.send`` comes to in the end, without a coroutine for each layer on the way
-        there (``lone`` in bench). A large batch has to be shown. Nothing is written that cannot be sent: a writer
-        remembers what it has written.
-        """
-        pieces, transport = pieces_of_small(batch), self._way
-        if not pieces or transport is None or transport.is_closing():
-            return False
-        if transport.get_write_buffer_size() > _HIGH_WATER_BYTES:
-            return False
-        data = self._writer.write(batch)
-        if data:  # thoughts in a legacy completion have none: a chunk of no bytes would end the body
-            transport.write(b"%x\r\n%b\r\n" % (len(data), data))
-            self._sent_at = self._time()
-            self.chunks += pieces
-        return True
-
-    def push_texts(self, texts: list[str]) -> bool:
-        """The same for more text of the first choice. Calls no other step of ours: nearly every chunk goes this way."""
-        transport = self._way
-        if transport is None or transport.is_closing() or transport.get_write_buffer_size() > _HIGH_WATER_BYTES:
-            return False
-        data = self._write_texts(texts)
-        transport.write(b"%x\r\n%b\r\n" % (len(data), data))
+        data = self._encode_texts(texts)
+        if not transport.is_closing():
+            transport.write(b"%x\r\n%b\r\n" % (len(data), data) if self._is_chunked else data)
         self._sent_at = self._time()
         self.chunks += len(texts)
-        return True
+
+    async def open(self) -> None:
+        """Sends the head, and what was written so far, unless that is done already or under way."""
+        if not self._is_opening:
+            await self._open(b"")
+
+    async def end(self) -> None:
+        """Sends what waits, and with it the end of the body."""
+        await self._catch_up()
+        await self._send(self._next_bytes(), last=True)
 
     async def fail(self, error: ProxyError) -> None:
         """Ends an opened stream with an error event and no ``[DONE]``, and the connection without an end of the body.
@@ -153,59 +165,102 @@ class EventStream:
         Some clients overlook the event and what is missing behind it (langchain4j 1.19, langchaingo 0.1.14); no client
         overlooks a body that breaks off. Those that know the event have read it by then.
         """
-        await self._send(self._writer.error(error), last=True, breaks_off=True)
+        await self._catch_up()
+        await self._send(self._next_bytes() + self._writer.error(error))
+        if isinstance(http := self._request.stream, StrictHttp):
+            http.break_off()
 
-    def _send(self, data: bytes, *, last: bool = False, breaks_off: bool = False) -> Awaitable[None]:
-        if self._beat is None and not self._ended:
-            return self._send_now(data, last=last, breaks_off=breaks_off)
-        return self._send_in_turn(data, last=last, breaks_off=breaks_off)
+    def when_room(self, go_on: Callable[[], None]) -> None:
+        """Calls ``go_on`` when the client has read enough; never when it reads no more."""
+        self._go_on.append(go_on)
 
-    async def _send_in_turn(self, data: bytes, *, last: bool, breaks_off: bool) -> None:
-        """After a heartbeat that is on its way; nothing when the stream has ended."""
-        if self._beat is not None:
-            await asyncio.wait({self._beat})
-            self._beat = None
-        if not self._ended:
-            await self._send_now(data, last=last, breaks_off=breaks_off)
+    def pause(self) -> None:
+        """The connection has more to send than it should."""
+        self._has_room, self.is_full = False, True
 
-    async def _send_heartbeat(self) -> None:
-        if not self._is_sending:
-            await self._send_now(PING if self.opened else self._writer.opening(), last=False)
+    def resume(self) -> None:
+        """The client has read most of that."""
+        self._has_room = True
+        self._flush()
 
-    async def _send_now(self, data: bytes, *, last: bool, breaks_off: bool = False) -> None:
-        self._is_sending, self._way = True, None
-        try:
-            response = self._response or await self._open()
-            self._sent_at = self._time()
-            if last:
-                self._ended = True
-                self._timer.cancel()
-                let_go_if_draining(self._request)
-            await response.send(data, last and not breaks_off)
-            if breaks_off and isinstance(http := self._request.stream, StrictHttp):
-                http.break_off()
-        finally:
-            self._is_sending = self._ended
-        http = self._request.stream
-        if http is not None and not self._ended and self._request.version != "1.0":
-            self._way = http.protocol.transport
+    async def _open(self, beginning: bytes) -> None:
+        self._is_opening = True
+        await self._send(beginning + self._next_bytes())
+        http: Any = self._request.stream
+        if http is not None:
+            self._connection = connection = http.protocol
+            connection.flow, self._transport, self._has_room = self, connection.transport, connection.may_write
+            self._flush()
 
-    async def _open(self) -> HTTPResponse:
+    async def _catch_up(self) -> None:
+        """Sends all that waits but a last part, each when the client has read most of what was sent before."""
+        if self._opening is not None:
+            await asyncio.wait({self._opening})
+        self._transport = None
+        while len(self._waiting) > _MOST_WAITING:
+            await self._send(self._next_bytes())
+        self._timer.cancel()
+        let_go_if_draining(self._request)
+
+    def _next_bytes(self) -> bytes:
+        """What waits, as much of it as may be sent in one write."""
+        waiting, data = self._waiting, b""
+        for _ in range(min(len(waiting), _MOST_WAITING)):
+            data += self._encoded(waiting.popleft())
+        return data
+
+    def _encoded(self, batch: Batch) -> bytes:
+        """A batch as bytes; of a large one the first part, and the others wait in its place."""
+        pieces = pieces_of_small(batch)
+        if not pieces:
+            batch, *others = parts_of(batch)
+            pieces = len(batch.deltas)
+            self._waiting.extendleft(reversed(others))
+        self.chunks += pieces
+        return self._writer.write(batch)
+
+    async def _send(self, data: bytes, *, last: bool = False) -> None:
+        """Sends by way of Sanic, which keeps track of its answer; waits while the client does not read."""
+        response = self._response or await self._respond()
+        self._sent_at = self._time()
+        await response.send(data, last)
+
+    async def _respond(self) -> HTTPResponse:
         self._response = await self._request.respond(_Head(headers=_HEADERS, content_type=_CONTENT_TYPE))
         if self._response is None:
             raise RuntimeError("the request was answered already")
         return self._response
 
+    def _send_now(self, transport: asyncio.Transport, data: bytes) -> None:
+        """What Sanic's ``response.send`` comes to in the end, without a coroutine for each layer on the way there."""
+        if data and not transport.is_closing():  # thoughts in a legacy completion have no bytes; such a chunk is an end
+            transport.write(b"%x\r\n%b\r\n" % (len(data), data) if self._is_chunked else data)
+            self._sent_at = self._time()
+
+    def _flush(self) -> None:
+        """Sends one of what waits in each turn of the loop; when that is all, more may come."""
+        transport = self._transport
+        if transport is None or transport.is_closing() or not self._has_room:
+            return
+        if self._waiting:
+            self._send_now(transport, self._encoded(self._waiting.popleft()))
+        self.is_full = bool(self._waiting) or not self._has_room
+        if self._waiting:
+            self._loop.call_soon(self._flush)
+        elif not self.is_full:
+            go_on, self._go_on = self._go_on, []
+            for one in go_on:
+                one()
+
     def _on_silence(self) -> None:
         """The timer: sends a heartbeat when nothing was sent lately, and always sets itself again."""
         now = self._time()
-        if (
-            now >= self._sent_at + self._heartbeat_s
-            and not self._is_sending
-            and (self._beat is None or self._beat.done())
-        ):
+        if now >= self._sent_at + self._heartbeat_s and self._has_room:
             self._sent_at = now
-            self._beat = self._loop.create_task(self._send_heartbeat())
+            if self._transport is not None:
+                self._send_now(self._transport, PING)
+            elif not self._is_opening:
+                self._opening = self._loop.create_task(self._open(self._writer.opening()))
         self._timer = self._loop.call_at(max(self._sent_at + self._heartbeat_s, now + 0.01), self._on_silence)
 
 

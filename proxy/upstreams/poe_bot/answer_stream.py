@@ -1,12 +1,16 @@
-"""An answer that is arriving over a connection, as events: as much at once as others can wait for."""
+"""An answer that is arriving over a connection: hands what is read to a receiver, in steps that others can wait for.
+
+What the bytes mean is the receiver's to know (``pipeline.py``).
+"""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from typing import Final, TypeVar
+from collections.abc import Callable
+from enum import IntEnum, auto
+from typing import Final, Protocol
 
-from proxy.core.failures import PoeError, StreamCut
-from proxy.upstreams.poe_bot.events import Event, EventDecoder, Failure
-from proxy.upstreams.poe_bot.faults import RateLimits, fault_of_event, parse_rate_limits
+from proxy.core.failures import StreamCut
+from proxy.core.sink import Sink
+from proxy.upstreams.poe_bot.faults import RateLimits, parse_rate_limits
 from proxy.upstreams.poe_bot.reach import poe_failure_of
 from proxy.upstreams.transport.failures import TransportError
 from proxy.upstreams.transport.http1 import Connection
@@ -14,137 +18,138 @@ from proxy.upstreams.transport.http1 import Connection
 #: One answer decodes, translates and writes so long before others have their turn of the event loop. A step more is
 #: possible, which takes 1 to 2 ms at most (``events.STEP_BYTES``).
 _TURN_S: Final = 0.002
-_Taken = TypeVar("_Taken")
+
+
+class Stage(IntEnum):
+    """How far an answer is."""
+
+    RECEIVING = auto()  # nothing of it was written
+    COMMITTED = auto()  # something was, so that it cannot be asked for again
+    ENDED = auto()
+    FAILED = auto()
+
+
+class Receiver(Protocol):
+    """Takes in the body of an answer.
+
+    Attributes:
+        sink: where the receiver writes to.
+        stage: how far the answer is; from ``ENDED`` on nothing more is to be received.
+        is_behind: more was read than has been worked off: ``receive`` again, with nothing.
+        has_begun: an event has come.
+        has_heard_end: Poe has said that the answer is over.
+        on_change: to be called when any of this changes.
+    """
+
+    on_change: Callable[[], None]
+
+    @property
+    def sink(self) -> Sink: ...
+    @property
+    def stage(self) -> Stage: ...
+    @property
+    def is_behind(self) -> bool: ...
+    @property
+    def has_begun(self) -> bool: ...
+    @property
+    def has_heard_end(self) -> bool: ...
+
+    def receive(self, read: bytes = b"") -> None:
+        """Takes one step with what was read. Raises nothing."""
+
+    def fail(self, failure: Exception) -> None:
+        """The answer ends here, and not well."""
 
 
 class Answer:
-    """An answer that is arriving: iterate over its reads, and let ``pump`` take over at any point, if you like.
+    """An answer that is arriving: have it delivered, and wait until it is far enough.
 
-    Both end after ``Done``, and raise the PoeError that an answer comes to instead.
+    Within a read the receiver takes one step. When that leaves something behind, or fills the sink, nothing more is
+    read; the next steps follow in later turns of the loop, of which each has one answer that is behind.
 
     Attributes:
         rate_limits: what the headers said of them.
-        is_done: whether Poe has said so; its last events may still have to be taken.
     """
 
-    __slots__ = (
-        "_connection",
-        "_decoder",
-        "_failure",
-        "_has_begun",
-        "_key",
-        "_time",
-        "_turn_ends_at",
-        "is_done",
-        "rate_limits",
-    )
+    __slots__ = ("_connection", "_is_held", "_receiver", "_time", "_waiter", "_wanted", "rate_limits")
 
-    def __init__(self, connection: Connection, decoder: EventDecoder, key: str) -> None:
+    def __init__(self, connection: Connection) -> None:
         self.rate_limits: RateLimits | None = parse_rate_limits(connection.headers)
         self._connection = connection
-        self._decoder = decoder
-        self._key = key
-        self._has_begun = self.is_done = False
-        self._failure: PoeError | None = None
+        self._receiver: Receiver | None = None
+        self._is_held = False
+        self._wanted = Stage.RECEIVING
+        self._waiter: asyncio.Future[None] | None = None
         self._time = asyncio.get_running_loop().time
-        self._turn_ends_at = 0.0
 
-    def __aiter__(self) -> AsyncIterator[list[Event]]:
-        return self
+    @property
+    def has_heard_end(self) -> bool:
+        """Whether Poe has said that the answer is over."""
+        return self._receiver is not None and self._receiver.has_heard_end
 
-    async def __anext__(self) -> list[Event]:
-        while self._failure is None and not self.is_done:
-            try:
-                data = b"" if self._decoder.is_behind else await self._connection.read()
-            except TransportError as error:
-                raise poe_failure_of(error) from error.__cause__
-            if self._decoder.is_behind:
-                await self._take_turn()
-            elif not data:
-                self._failure = _cut()
-                break
-            if events := self._events_in(data):
-                return events
-        if self._failure is not None:
-            raise self._taken_failure()
-        raise StopAsyncIteration
+    def deliver_to(self, receiver: Receiver) -> None:
+        """Hands over what has come of the answer at once, and what comes from now on within its read."""
+        self._receiver = receiver
+        receiver.on_change = self._on_change
+        self._connection.deliver(receiver.receive, self._on_end)
 
-    async def pump(
-        self, take: Callable[[list[Event]], _Taken | None], take_texts: Callable[[list[str]], _Taken | None]
-    ) -> _Taken | None:
-        """Hands over what each read holds as it is read, which spares a stream a task's wake-up a chunk.
+    async def until(self, stage: Stage) -> None:
+        """Waits until the receiver is so far, or further."""
+        receiver, self._wanted = self._receiver, stage
+        if receiver is not None and receiver.stage < stage:
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
 
-        Args:
-            take: is given the events of a read.
-            take_texts: is given the texts, where there is nothing else in a read.
+    def stop(self) -> None:
+        """Hands over nothing more."""
+        receiver, self._receiver = self._receiver, None
+        self._connection.stop()
+        if receiver is not None:
+            receiver.on_change = _ignore
 
-        Returns what they return as soon as that is something; None when the answer has ended.
-        """
-        taken: _Taken | None = None
-        decoder, texts_in = self._decoder, self._decoder.texts
-
-        def consume(data: bytes) -> bool:
-            nonlocal taken
-            if (texts := texts_in(data)) is not None:
-                return (taken := take_texts(texts)) is not None
-            if events := self._events_in(data):
-                taken = take(events)
-            return decoder.ended or decoder.is_behind or taken is not None
-
-        while self._failure is None and not self.is_done:
-            if decoder.is_behind:
-                taken = await self._catch_up(take)
-            else:
-                try:
-                    await self._connection.pump(consume)
-                except TransportError as error:
-                    raise poe_failure_of(error) from error.__cause__
-                if not (self.is_done or decoder.is_behind or taken is not None or self._failure is not None):
-                    self._failure = _cut()
-            if taken is not None:
-                return taken
-        if self._failure is not None:
-            raise self._taken_failure()
-        return None
-
-    async def _catch_up(self, take: Callable[[list[Event]], _Taken | None]) -> _Taken | None:
-        """Hands over the events of a read that was too much for one turn of the event loop. Meanwhile none is read."""
-        while self._decoder.is_behind:
-            await self._take_turn()
-            if (events := self._events_in(b"")) and (taken := take(events)) is not None:
-                return taken
-        return None
-
-    async def _take_turn(self) -> None:
-        """Lets others run when this answer has had its part of a turn of the loop."""
-        if self._time() >= self._turn_ends_at:
-            await self._connection.turns.wait()
-            self._turn_ends_at = self._time() + _TURN_S
-
-    def _taken_failure(self) -> PoeError:
-        """Not kept: one that is raised knows the frames it went through, and with them this answer."""
-        failure, self._failure, self.is_done = self._failure, None, True
-        return failure or _cut()
-
-    def _events_in(self, data: bytes) -> list[Event]:
-        events = self._decoder.feed(data)
-        if events:
-            self._note(events)
-        return events
-
-    def _note(self, events: list[Event]) -> None:
-        """Whether the answer has begun, or ended; a failure is kept for when the events before it have been taken."""
-        if not self._has_begun:
-            self._has_begun = True
+    def _on_change(self) -> None:
+        receiver = self._receiver
+        if receiver is None:
+            return
+        if receiver.has_begun:
             self._connection.note_first()
-        if self._decoder.ended:
-            last = events[-1]
-            if isinstance(last, Failure):
-                self._failure = fault_of_event(last, key=self._key)
-                events.pop()
-            else:
-                self.is_done = True
+        if receiver.stage >= Stage.ENDED:
+            self._connection.stop()
+        elif not self._is_held and (receiver.is_behind or receiver.sink.is_full):
+            self._is_held = True
+            self._connection.pause()
+            self._wait(receiver)
+        if receiver.stage >= self._wanted and self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _wait(self, receiver: Receiver) -> None:
+        if receiver.sink.is_full:
+            receiver.sink.when_room(self._take_turn)
+        else:
+            self._take_turn()
+
+    def _take_turn(self) -> None:
+        self._connection.turns.add(self._go_on)
+
+    def _go_on(self) -> None:
+        """Works off what was read, and reads on when that is done."""
+        receiver, ends_at = self._receiver, self._time() + _TURN_S
+        if receiver is None:
+            return
+        while receiver.is_behind and not receiver.sink.is_full and self._time() < ends_at:
+            receiver.receive()
+        if receiver.is_behind or receiver.sink.is_full:
+            self._wait(receiver)
+            return
+        self._is_held = False
+        self._connection.resume()
+
+    def _on_end(self, failure: TransportError | None) -> None:
+        """Nothing more will come of an answer that has not ended."""
+        cut = StreamCut(said="the connection closed without a done event")
+        if self._receiver is not None:
+            self._receiver.fail(cut if failure is None else poe_failure_of(failure))
 
 
-def _cut() -> StreamCut:
-    return StreamCut(said="the connection closed without a done event")
+def _ignore() -> None:
+    """No one listens any more."""

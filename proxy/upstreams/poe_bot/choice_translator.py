@@ -1,7 +1,7 @@
 """One choice of an answer within the limits of its request. Pure."""
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 from proxy.answer.kept import KeptText
@@ -33,11 +33,11 @@ class ChoiceTranslator:
         max_bytes: of the answer, as UTF-8; beyond them ``feed`` raises AnswerTooLarge.
 
     Attributes:
-        pass_on: takes in texts that came together if they go out as they are; they are to be fed if not.
+        passing: knows whether plain text may go out without being fed; None where a limit has to look at it.
         ended: a limit is reached, so that nothing of what follows counts.
     """
 
-    __slots__ = ("_answer", "_kept", "_limits", "_new_limits", "ended", "pass_on")
+    __slots__ = ("_answer", "_kept", "_limits", "_new_limits", "ended", "passing")
 
     def __init__(self, plan: Plan, encoder: Encoder | None, *, keep: bool, max_bytes: int = sys.maxsize) -> None:
         calls: ToolCallReader | None = None
@@ -47,7 +47,7 @@ class ChoiceTranslator:
         self._limits: AnswerLimits | None = None
         #: What the limits let through.
         self._kept: _Kept | None = None
-        self.pass_on: Callable[[list[str]], bool] = self._answer.pass_on
+        self.passing: EventTranslator | None = self._answer
         self.ended = False
         if plan.is_limited:
             #: Without the plan, whose prompt is let go of while the answer arrives.
@@ -59,8 +59,8 @@ class ChoiceTranslator:
                 all_tokens=plan.all_tokens,
             )
             self._limits = self._new_limits()
+            self.passing = None
             self._kept = _Kept(None if keep else _KEPT_CHARACTERS)
-            self.pass_on = _pass_nothing_on
 
     @property
     def finish_reason(self) -> FinishReason:
@@ -77,6 +77,10 @@ class ChoiceTranslator:
     def is_empty(self) -> bool:
         """Whether the answer, finished, has nothing in it, and neither the bot nor a limit of the request is why."""
         return not self.ended and self._answer.is_empty
+
+    def take_in_passed(self) -> None:
+        """Looks at the plain text that has passed."""
+        self._answer.take_in_passed()
 
     def feed(self, events: Sequence[Event]) -> list[Delta]:
         """What these events let through."""
@@ -163,7 +167,3 @@ class _Kept:
         return Said(
             str(self._reasoning), str(self._text) + str(self._refusal), calls, self._reasoning.gone, self._text.gone
         )
-
-
-def _pass_nothing_on(_: list[str]) -> bool:
-    return False

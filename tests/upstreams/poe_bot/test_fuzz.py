@@ -99,7 +99,7 @@ def whole(reads: Sequence[Sequence[Event]], wanted: Plan) -> dict[str, Any]:
     answer = Gathered()
     with counted_ids():
         for deltas in batches(reads, wanted, streaming=False):
-            answer.add(Batch(0, deltas))
+            answer.write(Batch(0, deltas))
     raw = completion_body(completion_id="chatcmpl-1", created=1, model="Bot", answer=answer)
     return ChatCompletion.model_validate_json(raw, strict=True).model_dump(mode="json")
 

@@ -20,6 +20,7 @@ from tests.support.connect_proxy import PASSWORD, USER, Behaviour, connect_proxy
 from tests.support.scripted_poe import Asked, Reply, ScriptedPoe, echo, failure
 from tests.support.tcp_pipe import tcp_pipe
 from tests.support.waiting import wait_until
+from tests.upstreams.poe_bot import receiving
 
 KEY = "poe-key"
 PATIENT = Timeouts(connect_s=5, first_event_s=5, idle_s=5, total_s=20, patience_s=0)
@@ -56,8 +57,10 @@ class Clients:
 
     async def query(self) -> list[Event]:
         """One answer, read to its end."""
-        async with self.poe.ask(bot="Echo", body=b'{"query": [{"content": "hi"}]}', key=KEY) as arriving:
-            return [event async for events in arriving for event in events]
+        events: list[Event] = []
+        body = b'{"query": [{"content": "hi"}]}'
+        await receiving.ask(self.poe, bot="Echo", body=body, key=KEY, take=events.extend)
+        return events
 
     async def balance(self) -> int:
         """The points of the key's account."""

@@ -20,6 +20,7 @@ from proxy.upstreams.transport.connections import ConnectionPool
 from proxy.upstreams.transport.failures import Unreachable, reason_of
 from tests.support.scripted_poe import DONE, text
 from tests.support.waiting import wait_until
+from tests.upstreams.poe_bot import receiving
 
 KEY = "poe-key"
 TIMEOUTS = Timeouts(connect_s=5, first_event_s=5, idle_s=5, total_s=20, patience_s=0)
@@ -79,8 +80,9 @@ async def closing() -> AsyncIterator[Closing]:
 
 
 async def ask(client: PoeClient, body: bytes) -> list[Event]:
-    async with client.ask(bot="Echo", body=body, key=KEY) as arriving:
-        return [event async for events in arriving for event in events]
+    events: list[Event] = []
+    await receiving.ask(client, bot="Echo", body=body, key=KEY, take=events.extend)
+    return events
 
 
 @pytest.mark.parametrize(
