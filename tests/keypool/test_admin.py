@@ -1,16 +1,27 @@
 """What an operator is told of a key: the reason of the state that it is in, and when that may end."""
 
+import asyncio
+import math
 from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any, Final
 
+import fakeredis
 import pytest
+import redis
+from hypothesis import given
+from hypothesis import strategies as st
 
 from proxy.core.failures import KeyRefused, OutOfPoints, RateLimited, SubscriptionRequired
 from proxy.credentials import PoeKey
 from proxy.keypool.admin import KeyAdmin, KeyState
 from proxy.keypool.lease import Lease, LeaseRequest, PoolLimits
 from proxy.keypool.pool import KeyPool
+from proxy.keypool.shared import SharedPool
 from proxy.keypool.verdict import ABANDONED, ANSWERED, Cooldown, Verdict, judge
 from proxy.store.redis import RedisStore
+from tests.support.clocked_redis import CLOCK, MAIN, ClockedStore
+from tests.support.redis_servers import BINARIES, running_redis
 
 KEY = PoeKey("secret", account="me")
 
@@ -142,3 +153,46 @@ async def test_what_callers_brought_about_is_counted_apart(operated: Operated) -
     )
 
     assert (state.answered, state.refused, state.failed) == (1, 2, 2)
+
+
+WINDOW_MS: Final = 61_000
+NOW_MS: Final = 1_700_000_000_000
+
+
+async def described(client: Any, ages_ms: list[int], *, ready_in_ms: int = 0) -> KeyState:
+    """The key, whose account made requests so long ago, and which cools down for so long."""
+    store: Any = ClockedStore(client)
+    client.set(CLOCK, NOW_MS)
+    await SharedPool([KEY], store, PoolLimits(), Cooldown(5, 300)).announce(lambda _: (0, ""))
+    client.rpush(f"{store.keys.prefix}minute:me", *[NOW_MS - age_ms for age_ms in sorted(ages_ms)])
+    if ready_in_ms:
+        client.zrem(store.keys.ring, KEY.key_id)
+        client.zadd(store.keys.cooling, {KEY.key_id: NOW_MS + ready_in_ms})
+    [state] = await KeyAdmin(store).describe()
+    return state
+
+
+@given(
+    ages_ms=st.lists(st.sampled_from([0, 1, 500, 1_000, 60_999, 61_000, 61_001, 70_000]), min_size=1, max_size=40),
+    ready_in_ms=st.sampled_from([0, 1, 60_000, 60_001, 60_500, 61_000, 61_001]),
+)
+def test_requests_are_counted_that_are_within_the_window(ages_ms: list[int], ready_in_ms: int) -> None:
+    """A key cools down for their number when one of them leaves the window just then."""
+    with fakeredis.FakeRedis(decode_responses=True) as client:
+        client.flushall()
+        state = asyncio.run(described(client, ages_ms, ready_in_ms=ready_in_ms))
+
+    assert state.requests == sum(age_ms < WINDOW_MS for age_ms in ages_ms)
+    leaves_then = ready_in_ms > 0 and WINDOW_MS - ready_in_ms in ages_ms
+    assert (state.basis == "counted") == leaves_then
+
+
+async def test_a_full_window_is_searched_and_not_walked_through(tmp_path: Path) -> None:
+    """Ten thousand requests were read one by one, which kept Redis from everybody for 50 ms."""
+    with running_redis(BINARIES[MAIN], tmp_path) as url, redis.Redis.from_url(url, decode_responses=True) as client:
+        ages_ms = list(range(0, 70_000, 7))
+        state = await described(client, ages_ms, ready_in_ms=60_999)
+        commands = client.info("commandstats")
+
+        assert (state.requests, state.reason) == (sum(age_ms < WINDOW_MS for age_ms in ages_ms), "unknown")
+        assert commands["cmdstat_lindex"]["calls"] <= 2 * math.log2(len(ages_ms)) + 3

@@ -11,28 +11,30 @@
 --         nothing, 1 if it cools down until its account's minute has room, else 0, {key hash}, {account hash}}...}
 
 -- include: pool_clock
+-- include: keypool/count_later
 local now = read_pool_clock(prefix .. 'clock', true)
 local reply = {now}
+
+-- Whether it is because of the request that was made then, if one was, that a key cools down until this time.
+local function is_until_room(times, ready_at)
+  if ready_at <= now then return false end
+  local made_at = ready_at - window_ms
+  return number(redis.call('LINDEX', times, count_later(times, made_at))) == made_at
+end
 
 local function describe(key_id)
   local key_hash = redis.call('HGETALL', prefix .. 'key:' .. key_id)
   local account = redis.call('HGET', prefix .. 'key:' .. key_id, 'account') or key_id
   local ready_at, times = number(redis.call('ZSCORE', cooling, key_id)), prefix .. 'minute:' .. account
   local cooldown_ms = math.max(0, ready_at - now)
-  local in_window, is_counted = 0, 0
-  for _, at in ipairs(redis.call('LRANGE', times, 0, 9999)) do
-    if tonumber(at) + window_ms <= now then break end
-    in_window = in_window + 1
-    if tonumber(at) + window_ms == ready_at then is_counted = 1 end
-  end
   return {
     key_id,
     redis.call('HGET', out, key_id) or (cooldown_ms > 0 and 'cooling' or 'ready'),
     math.ceil(cooldown_ms),
     redis.call('ZCOUNT', prefix .. 'leases:' .. key_id, now, '+inf'),
-    in_window,
+    count_later(times, now - window_ms),
     redis.call('ZSCORE', probes, key_id) or '',
-    is_counted,
+    is_until_room(times, ready_at) and 1 or 0,
     key_hash,
     redis.call('HGETALL', prefix .. 'account:' .. account),
   }
