@@ -92,9 +92,9 @@ if not is_usual then
   end
 end
 
-local is_tried, is_left_out = {}, {}
-for _, key_id in ipairs(tried) do is_tried[key_id] = true end
-for _, account in ipairs(left_out) do is_left_out[account] = true end
+-- So that tried[key_id] and left_out[account] tell.
+for _, key_id in ipairs(tried) do tried[key_id] = true end
+for _, account in ipairs(left_out) do left_out[account] = true end
 
 -- When the account's window has room again; 0 = now.
 local function window_of(account)
@@ -117,8 +117,8 @@ end
 
 -- Why a key is passed over, and in how many ms that ends, if it ends by itself; nil when it may be used.
 local function hindrance(key_id, account)
-  if is_tried[key_id] then return 'tried' end
-  if is_left_out[account] then return 'account tried' end
+  if tried[key_id] then return 'tried' end
+  if left_out[account] then return 'account tried' end
   if bot_cooldown_of then
     local ready_at, why = bot_cooldown_of(key_id, account)
     why_bot_cooldowns = why_bot_cooldowns or why
@@ -199,7 +199,7 @@ local function look_at_cooling(key_id, wait)
   if any < 0 or wait < any then any = wait end
   if soonest >= 0 and wait >= soonest then return false end
   local account = redis.call('HGET', prefix .. 'key:' .. key_id, 'account') or key_id
-  if is_tried[key_id] or is_left_out[account] then return true end
+  if tried[key_id] or left_out[account] then return true end
   local ready_at, why = now + wait, nil
   if bot_cooldown_of then ready_at, why = bot_cooldown_of(key_id, account) end
   if ready_at - now > wait then why_bot_cooldowns = why_bot_cooldowns or why end

@@ -24,13 +24,12 @@
 --      rpm          requests a minute that Poe's headers allow the account; 0 = not said
 -- Returns the ms that the cooldown it begins lasts from now, 0 when it begins none
 
--- include: number
 -- include: numbered
 -- include: keypool/kept
 local key_hash, account_hash, bot_hash = prefix .. 'key:' .. key_id, prefix .. 'account:' .. account, prefix .. 'bot:' .. bot
 local bot_cooldowns, applied = prefix .. 'bot_rests:' .. bot, prefix .. 'applied:' .. worker
 
-if number(redis.call('GET', applied)) >= sequence then return 0 end
+if (tonumber(redis.call('GET', applied) or 0) or 0) >= sequence then return 0 end
 redis.call('ZREM', prefix .. 'leases:' .. key_id, lease_id)
 redis.call('HINCRBY', key_hash, outcome, 1)
 redis.call('PEXPIRE', key_hash, KEY_KEPT_MS)
