@@ -27,6 +27,7 @@ DIALECTS: Final = {
 }
 BELOW_THE_GATEWAY: Final = {
     "durations",
+    "request_trace",
     "core",
     "credentials",
     "settings",
@@ -52,6 +53,7 @@ LAYERS: Final[dict[str, set[str]]] = {
     "outbound": set(),
     "settings": {"urls", "credentials", "outbound", "setting_names", "setting_sources"},
     "pdeathsig": set(),
+    "request_trace": set(),
     "outcomes": {"core"},
     "dialects": set(),
     "dialects.bodies": {"core"},
@@ -64,19 +66,20 @@ LAYERS: Final[dict[str, set[str]]] = {
     "dialects.anthropic_messages": {"core", "dialects.bodies", "dialects.streams"},
     "answer": {"core"},
     "upstreams": set(),
-    "upstreams.transport": {"proxy", "outbound"},
+    "upstreams.transport": {"proxy", "outbound", "request_trace"},
     "upstreams.poe_account": {"core"},
     "upstreams.poe_bot": {
         "proxy",
         "outbound",
         "core",
+        "request_trace",
         "answer",
         "upstreams.transport",
         "upstreams.poe_account",
     },
     "store": {"core", "pdeathsig"},
     "clients": {"core", "credentials", "tokens", "store"},
-    "keypool": {"core", "outcomes", "credentials", "store", "clients"},
+    "keypool": {"core", "request_trace", "outcomes", "credentials", "store", "clients"},
     "ledger": {"core", "outcomes", "settings", "store", "clients"},
     "gateway": BELOW_THE_GATEWAY,
     "server": {

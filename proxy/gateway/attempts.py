@@ -22,6 +22,7 @@ from proxy.core.failures import (
 )
 from proxy.core.sink import Sink
 from proxy.credentials import PoeKey
+from proxy.gateway.attempt_trace import trace_end, trace_lease
 from proxy.gateway.call import AttemptRecord, ChatCall, OnCommit
 from proxy.gateway.evidence import Evidence
 from proxy.gateway.key_source import KeySource, PoolKeySource
@@ -33,7 +34,9 @@ from proxy.keypool.tool_refusals import ToolRefusals
 from proxy.keypool.verdict import (
     ABANDONED,
     ANSWERED,
+    Verdict,
 )
+from proxy.request_trace import TRACE
 from proxy.upstreams.poe_bot.answer_stream import Stage
 from proxy.upstreams.poe_bot.choice_translator import ChoiceTranslator
 from proxy.upstreams.poe_bot.client import PoeClient
@@ -173,9 +176,7 @@ class Attempts:
                 finally:
                     if verdict is ABANDONED:
                         self.is_spent = not self._uploading
-                    if record.outcome == "running":
-                        record.outcome = verdict.outcome
-                    record.duration_ms = _ms_since(started_at)
+                    self._note_end(record, verdict, started_at)
                     await self._key_source.settle(lease, verdict, rpm=self._rpm)
                 if verdict is ANSWERED:
                     await self._clear_the_bot()
@@ -191,7 +192,10 @@ class Attempts:
         wanted = LeaseRequest(self._call.record.bot, self._tried, self._evidence.left_out)
         reply = await self._key_source.lease(wanted, wait_s=max(0.0, min(self._failover.key_wait_s, left_s)))
         self._call.record.rate_limits = self._key_source.rate_limits
-        self._call.record.waited_ms += _ms_since(asked_at)
+        waited_s = time.monotonic() - asked_at
+        self._call.record.waited_ms += round(waited_s * 1000)
+        if TRACE.is_on:
+            trace_lease(reply, bot=wanted.bot, attempt=len(self._tried) + 1, waited_s=waited_s)
         return reply
 
     def _begin(self, lease: Lease) -> AttemptRecord:
@@ -205,6 +209,13 @@ class Attempts:
         if self.optional_tools is not None and self.optional_tools.refusals.knows(self._call.record.bot):
             self._leave_out_tools(self.optional_tools)
         return record
+
+    def _note_end(self, record: AttemptRecord, verdict: Verdict, started_at: float) -> None:
+        if record.outcome == "running":
+            record.outcome = verdict.outcome
+        record.duration_ms = _ms_since(started_at)
+        if TRACE.is_on:
+            trace_end(self.reply, verdict, key_id=record.key_id, took_ms=record.duration_ms, began_at=started_at)
 
     def _note_refusal(self, lease: Lease) -> None:
         """The bot refuses tools: it is asked once more without them, with any key, and beyond ``max_attempts``."""

@@ -13,6 +13,7 @@ from proxy.core.chat_request import ChatRequest
 from proxy.core.deltas import Batch, Finish
 from proxy.core.failures import ModelNotFound
 from proxy.core.sink import Sink
+from proxy.gateway.attempt_trace import CountingTranslator
 from proxy.gateway.attempts import Attempts, Failover, OptionalTools, Upstream
 from proxy.gateway.call import ChatCall
 from proxy.gateway.catalogue import Catalogue
@@ -23,6 +24,7 @@ from proxy.gateway.key_source import CallerKey, KeySource, PoolKeySource
 from proxy.gateway.usual_output import UsualOutput
 from proxy.keypool.pool import KeyPool
 from proxy.keypool.tool_refusals import ToolRefusals
+from proxy.request_trace import TRACE
 from proxy.upstreams.poe_account.models import Schemas
 from proxy.upstreams.poe_bot.choice_translator import ChoiceTranslator
 from proxy.upstreams.poe_bot.plan import Plan, build_plan
@@ -142,13 +144,14 @@ class Relay:
         has_choice = bool(plan.query.tools) and not plan.offer.is_demanded
         optional_tools = OptionalTools(self._tool_refusals, plan.offer.instruction) if has_choice else None
         max_bytes = self._max_bytes(plan, streaming=streaming)
+        translator = CountingTranslator if TRACE.is_on else ChoiceTranslator
 
         def new_attempts(query: Query, key_source: KeySource) -> Attempts:
             attempts = Attempts(
                 call=call,
                 choice=number,
                 query=query,
-                new_reply=lambda: ChoiceTranslator(plan, encoder, keep=not streaming, max_bytes=max_bytes),
+                new_reply=lambda: translator(plan, encoder, keep=not streaming, max_bytes=max_bytes),
                 streaming=streaming,
                 key_source=key_source,
                 upstream=self._upstream,

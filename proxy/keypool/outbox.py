@@ -6,6 +6,7 @@ from itertools import islice
 from typing import Final
 
 from proxy.keypool.shared import Settlement
+from proxy.request_trace import TRACE, trace
 
 _log = logging.getLogger(__name__)
 
@@ -39,6 +40,9 @@ class SettlementOutbox:
 
     def add(self, settlement: Settlement) -> Settlement:
         """Keeps it until it is removed, or until there is no room; what is kept of it."""
+        if TRACE.is_on:
+            lease, verdict = settlement.lease, settlement.verdict
+            trace(_log, "lease settled", key_id=lease.key.key_id, outcome=verdict.outcome, effect=verdict.effect)
         if len(self._kept) >= _FEW:  # which keys stood before it, and the client's limits, are of no use here
             settlement = settlement._replace(lease=settlement.lease._replace(skipped=(), rate_limits=None))
         size = _EACH_BYTES + 4 * len(settlement.lease.bot)

@@ -30,6 +30,7 @@ from proxy.keypool.replies import read_lease_reply
 from proxy.keypool.shared import Heartbeat, ProbeAnswer, Settlement, SharedPool, Unanswered
 from proxy.keypool.verdict import ABANDONED, DOUBTFUL, HARMLESS, Cooldown, Verdict
 from proxy.keypool.wait_queue import WaitQueue
+from proxy.request_trace import traced
 from proxy.store.redis import RedisStore
 from proxy.store.refusal import is_absence
 from proxy.store.script import Reply, reply_of
@@ -337,7 +338,7 @@ class KeyPool:
         except StoreUnavailable:
             return
         if cooldown_ms:
-            facts = {"key_id": settlement.lease.key.key_id, "reason": settlement.verdict.outcome}
+            facts = {"key_id": settlement.lease.key.key_id, "reason": settlement.verdict.outcome, **traced()}
             _log.warning("%s for %.1f s", settlement.verdict.effect, int(cooldown_ms) / 1000, extra=facts)
 
     def _send(self, settlement: Settlement, *, age_s: float) -> Reply:

@@ -11,6 +11,7 @@ from typing import Final
 from sanic import HTTPResponse, Request
 from sanic.response import BaseHTTPResponse
 
+from proxy.request_trace import TRACE, begin_trace
 from proxy.server.admin.headers import is_admin
 from proxy.server.context import App
 
@@ -47,6 +48,8 @@ def let_go_if_draining(request: Request) -> None:
 
 def _begin(request: Request) -> HTTPResponse | None:
     request.ctx.request_id = _request_id(request)
+    if TRACE.is_on:
+        begin_trace(request.ctx.request_id)
     if request.method == "OPTIONS" and not is_admin(request):
         return _preflight(request)
     return None

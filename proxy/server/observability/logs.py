@@ -10,6 +10,7 @@ from typing import Final, TextIO
 
 import orjson
 
+from proxy.request_trace import TRACE
 from proxy.server.observability.log_facts import facts_of
 from proxy.server.observability.redaction import Redaction, secrets_of
 from proxy.server.observability.text_log import TextFormatter
@@ -34,6 +35,7 @@ def configure_logs(settings: Settings) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(settings.log_level.upper())
+    TRACE.is_on = settings.log_level == "debug"
     for name in _QUIET:
         logger = logging.getLogger(name)
         logger.handlers = []

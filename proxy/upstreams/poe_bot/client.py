@@ -8,6 +8,7 @@ fastapi-poe's client is not used, and ADR 1 says why.
 """
 
 import asyncio
+import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from yarl import URL
 from proxy import USER_AGENT
 from proxy.core.failures import KeyRefused, ModelNotFound, PoeError, PoeFailed
 from proxy.outbound import DIRECT, Outbound
+from proxy.request_trace import TRACE, trace
 from proxy.upstreams.poe_account.points import SpentPage, parse_spent_page
 from proxy.upstreams.poe_bot.answer_stream import Answer
 from proxy.upstreams.poe_bot.reach import Reach, in_poes_terms, poe_failure_of
@@ -28,6 +30,8 @@ from proxy.upstreams.transport.connections import ConnectionPool
 from proxy.upstreams.transport.failures import ConnectionDropped, TransportError, Unreachable
 from proxy.upstreams.transport.http1 import Connection
 from proxy.upstreams.transport.sessions import Session, patiently
+
+_log: Final = logging.getLogger(__name__)
 
 _MAX_CATALOGUE_BYTES: Final = 32 * 1024 * 1024
 _MAX_HISTORY_BYTES: Final = 1024 * 1024
@@ -101,6 +105,8 @@ class Asking:
                 self._request, first_s=timeouts.first_event_s, idle_s=timeouts.idle_s, total_s=timeouts.total_s
             )
             await connection.head()
+            if TRACE.is_on:
+                trace(_log, "head of the answer", status=connection.status, query_bytes=sum(map(len, self._request)))
             if connection.status != 200 or _content_type(connection) != "text/event-stream":
                 # Without a name here: an error that is raised knows this frame, and would know itself by it.
                 raise await _read_stream_fault(connection, self._key)  # noqa: TRY301 - a call more, for every answer

@@ -4,14 +4,18 @@
 """
 
 import asyncio
+import logging
 from typing import Final
 
 from proxy.outbound import DIRECT, Outbound
+from proxy.request_trace import TRACE, trace
 from proxy.upstreams.transport.dialing import Dialer
 from proxy.upstreams.transport.failures import Unreachable
 from proxy.upstreams.transport.http1 import Connection
 from proxy.upstreams.transport.routes import Route
 from proxy.upstreams.transport.turns import TurnQueue
+
+_log: Final = logging.getLogger(__name__)
 
 #: A POST on a connection that the server has just closed fails, so idle ones are closed early.
 _KEEPALIVE_S: Final = 15.0
@@ -50,13 +54,20 @@ class ConnectionPool:
         while self._idle:
             connection = self._idle.pop()
             if connection.is_quiet():
+                if TRACE.is_on:
+                    trace(_log, "connection reused", idle_ms=round((self._loop.time() - connection.idle_since) * 1000))
                 return connection
             connection.close()
         return None
 
     async def open(self) -> Connection:
         """A connection that was just made, or just became free. Raises Unreachable: there is none to be had."""
-        return await self.dialer.connect()
+        began_at = self._loop.time()
+        connection = await self.dialer.connect()
+        if TRACE.is_on:
+            step = "connection taken over from another answer" if connection.status else "connection made"
+            trace(_log, step, took_ms=round((self._loop.time() - began_at) * 1000))
+        return connection
 
     async def close(self) -> None:
         """Closes every connection."""
