@@ -118,8 +118,10 @@ async def test_another_key_of_the_account_is_asked_when_poe_refuses_the_first(
 
 
 async def test_reading_stops_at_what_is_counted(points: Points, client: PoeClient, poe: ScriptedPoe) -> None:
-    """A page a look, not the whole history."""
-    poe.spent = [query(number, minutes_ago=number / 5) for number in range(500)]
+    """A page a look, not the whole history; soon after midnight most of it is yesterday's."""
+    now = datetime.now(UTC)
+    times = [now - timedelta(seconds=12 * number) for number in range(500)]
+    poe.spent = [query(number, creation_time=round(at.timestamp() * 1_000_000)) for number, at in enumerate(times)]
     reader = PointsReader(KEYS[:1], client, points.ledger, every_s=900)
     await reader.read_all()
     before = len(poe.other)
