@@ -1,4 +1,4 @@
-"""Reads request bodies strictly, and says what is wrong with one in OpenAI's words."""
+"""Reads request bodies strictly, and says what is wrong with one in its vendor's words."""
 
 import functools
 import re
@@ -11,6 +11,7 @@ from pydantic_core import ErrorDetails
 from proxy.core.failures import InvalidRequest
 from proxy.dialects.bodies.json_faults import not_json
 from proxy.dialects.bodies.json_outline import may_have_many_values, read_large_json
+from proxy.dialects.bodies.wording import OPENAIS, Wording
 
 #: A longer body is large: to parse one takes more than a few milliseconds.
 _LARGE_BYTES: Final = 256 * 1024
@@ -20,8 +21,8 @@ _MANY_VALUES: Final = 10_000
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 #: A name that the client chose is quoted no longer than this.
 _MAX_STEP = 64
-#: Fields whose keys are the client's own.
-_MAPPINGS = ("logit_bias",)
+#: The field whose keys are the client's own.
+_MAPPING: Final = "logit_bias"
 #: What pydantic says in the words of Python, or of its own doings.
 _WORDS = {
     "dict_type": "Input should be an object",
@@ -49,9 +50,11 @@ class BodyReader(Generic[_Fields]):
 
     Args:
         kind: the ``TypedDict`` of its fields.
+        wording: the vendor's.
     """
 
-    def __init__(self, kind: type[_Fields]) -> None:
+    def __init__(self, kind: type[_Fields], wording: Wording = OPENAIS) -> None:
+        self._wording = wording
         self._adapter = TypeAdapter(kind)
         self._known = frozenset(get_type_hints(kind))
 
@@ -63,8 +66,8 @@ class BodyReader(Generic[_Fields]):
             large: whether the body ``is_large``; None to find out here.
 
         Raises:
-            InvalidRequest: the body is not JSON, or a known field is wrong; ``param`` names it as OpenAI would,
-                for example ``messages[2].role``.
+            InvalidRequest: the body is not JSON, or a known field is wrong; ``param`` names it as the vendor
+                would, for example ``messages[2].role``.
         """
         body = body.removeprefix(_BYTE_ORDER_MARK)
         if is_large(body) if large is None else large:
@@ -88,20 +91,32 @@ class BodyReader(Generic[_Fields]):
 
     def _invalid_request(self, error: ValidationError, body: bytes = b"") -> InvalidRequest:
         faults = error.errors(include_url=False, include_context=False, include_input=False)
-        fault = _most_telling(faults, self._names)
+        fault = self._most_telling(faults)
         if fault["type"] == "json_invalid":
             return not_json(body, fault["msg"])
-        param = _param(fault["loc"], self._names)
-        if fault["type"] == "missing":
-            return missing(param)
+        param = self._param(fault)
         if not param:
             return InvalidRequest("The body of your request must be a JSON object.")
+        said = self._wording.missing if fault["type"] == "missing" else self._wording.invalid
         words = _WORDS.get(fault["type"], fault["msg"].removeprefix("Value error, "))
-        return InvalidRequest(f"Invalid value for '{param}': {words}.", param=param)
+        return InvalidRequest(said.format(param=param, words=words), param=param)
+
+    def _most_telling(self, faults: list[ErrorDetails]) -> ErrorDetails:
+        """The first field's fault; of the several that a union gives for one field, the one deepest inside.
+
+        Where that leaves several, one that says more than which type was expected.
+        """
+        first = self._param(faults[0])
+        within = [fault for fault in faults if re.match(rf"{re.escape(first)}(?![^.\[])", self._param(fault))]
+        return max(within, key=lambda fault: (len(fault["loc"]), not fault["type"].endswith("_type")))
+
+    def _param(self, fault: ErrorDetails) -> str:
+        """``("messages", 2, "content", "str")`` → ``messages[2].content``: what pydantic adds for unions is dropped."""
+        return self._wording.path(_steps(fault["loc"], self._names))
 
     @functools.cached_property
     def _names(self) -> frozenset[str]:
-        """The names of all fields, however deep."""
+        """The names of all fields, however deep, and of the kinds that an object may be of."""
         return frozenset(_field_names(self._adapter.core_schema))
 
 
@@ -113,29 +128,18 @@ def needed(value: _Value | None, param: str) -> _Value:
 
 
 def missing(param: str) -> InvalidRequest:
-    """The error for a field that should be there."""
-    return InvalidRequest(f"Missing required parameter: '{param}'.", param=param)
+    """The error for a field that should be there, in OpenAI's words."""
+    return InvalidRequest(OPENAIS.missing.format(param=param), param=param)
 
 
-def _most_telling(faults: list[ErrorDetails], names: frozenset[str]) -> ErrorDetails:
-    """The first field's fault; of the several that a union gives for one field, the one deepest inside.
-
-    Where that leaves several, one that says more than which type was expected.
-    """
-    first = _param(faults[0]["loc"], names)
-    within = [fault for fault in faults if re.match(rf"{re.escape(first)}(?![^.\[])", _param(fault["loc"], names))]
-    return max(within, key=lambda fault: (len(fault["loc"]), not fault["type"].endswith("_type")))
-
-
-def _param(location: tuple[int | str, ...], names: frozenset[str]) -> str:
-    """``("messages", 2, "content", "str")`` → ``messages[2].content``: what pydantic adds for unions is dropped."""
-    path = ""
+def _steps(location: tuple[int | str, ...], names: frozenset[str]) -> list[int | str]:
+    steps: list[int | str] = []
     for step in location:
         if isinstance(step, int):
-            path += f"[{step}]"
-        elif step in names or path in _MAPPINGS:
-            path += f".{step[:_MAX_STEP]}" if path else step
-    return path
+            steps.append(step)
+        elif step in names or steps[-1:] == [_MAPPING]:
+            steps.append(step[:_MAX_STEP])
+    return steps
 
 
 def _field_names(schema: object) -> Iterator[str]:
@@ -145,5 +149,7 @@ def _field_names(schema: object) -> Iterator[str]:
     if isinstance(schema, dict):
         if schema.get("type") == "typed-dict":
             yield from schema["fields"]
+        if schema.get("type") == "tagged-union":
+            yield from schema["choices"]
         for one in schema.values():
             yield from _field_names(one)
