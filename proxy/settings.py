@@ -155,10 +155,8 @@ class Settings(BaseSettings):
     data_dir: Path = Field(default=Path("data"), description="Where the embedded Valkey keeps its file and socket.")
     host: Annotated[str, BeforeValidator(parse_host)] = Field(default="0.0.0.0", description="Address to listen on.")  # noqa: S104 - a container must be reachable
     port: int = Field(default=10_000, ge=1, le=65_535, description="Port to listen on.")
-    workers: int = Field(
+    workers: Annotated[int, Field(ge=1, le=256)] = Field(
         default_factory=lambda: len(os.sched_getaffinity(0)),
-        ge=1,
-        le=256,
         description="Worker processes. Default: one per CPU. One worker runs in a single process.",
     )
     poe_base_url: Annotated[str, BeforeValidator(parse_base_url)] = Field(
@@ -194,14 +192,15 @@ class Settings(BaseSettings):
         default_factory=lambda: _parse_aliases(_DEFAULT_ALIASES),
         description="Other names for bots, comma list of `name=Bot`. Default: a few well-known names.",
     )
+    claude_code_aliases: Annotated[Literal["on", "off"], BeforeValidator(_in_lower_case)] = Field(
+        default="on", description="Shows Claude Code every bot that calls tools, under names that begin with `claude-`."
+    )
     allowed_models: Annotated[tuple[str, ...], *_parsed(_parse_globs)] = Field(
         default=("*",), description="Which bots clients may use, comma list of glob patterns, any case."
     )
-    metrics_port: int = Field(
+    metrics_port: Annotated[int, Field(ge=0, le=65_535)] = Field(
         default=9091,
-        ge=0,
-        le=65_535,
-        description="Port of the page for Prometheus, `/metrics`, at the same address; 0 = none. Keep it private.",
+        description="Port of Prometheus's page, `/metrics`, at the same address; 0 = none. Keep it private.",
     )
     log_format: Annotated[Literal["auto", "json", "text"], BeforeValidator(_in_lower_case)] = Field(
         default="auto", description="`json`, `text`, or `auto`: JSON unless standard error is a terminal."

@@ -57,6 +57,7 @@ DEFAULTS: Final[dict[str, Any]] = {
         "claude-3-sonnet-20240229": "Claude-Sonnet-4.5",
         "claude-3-haiku-20240307": "Claude-Haiku-4.5",
     },
+    "claude_code_aliases": "on",
     "allowed_models": ("*",),
     "metrics_port": 9091,
     "log_format": "auto",

@@ -109,7 +109,7 @@ class StopScanner:
     The first is the one that is whole first, since there generation would have ended.
     """
 
-    __slots__ = ("_firsts", "_held", "_longest", "_stops", "found")
+    __slots__ = ("_firsts", "_held", "_longest", "_stops", "found", "which")
 
     def __init__(self, stops: Sequence[str]) -> None:
         self._stops = stops
@@ -117,6 +117,7 @@ class StopScanner:
         self._firsts = {stop[0] for stop in stops}
         self._held = ""
         self.found = False
+        self.which = ""
 
     @property
     def held(self) -> int:
@@ -131,7 +132,9 @@ class StopScanner:
         places = [(at + len(stop), at) for stop in self._stops if (at := text.find(stop)) >= 0]
         if places:
             self.found = True
-            return text[: min(places)[1]]
+            end, at = min(places)
+            self.which = text[at:end]
+            return text[:at]
         open_from = self._open_from(text)
         self._held = text[open_from:]
         return text[:open_from]
@@ -178,6 +181,11 @@ class AnswerLimits:
             if self.reached is None:
                 taken += self._take_many(delta.texts) if isinstance(delta, ContentDeltas) else self._take(delta)
         return taken
+
+    @property
+    def stop_sequence(self) -> str:
+        """The stop sequence that was found, or ""."""
+        return self._stops.which if self._stops else ""
 
     def finish(self) -> list[Delta]:
         """What was held to the end."""

@@ -204,7 +204,7 @@ class Attempts:
         self._tried.append(lease.key.key_id)
         if len(self._tried) > 1:
             self.reply = self._new_reply()
-        self._uploading = self._asks_anew = False
+        self._uploading = self._asks_anew = self._call.is_answering = False
         self._rpm = 0
         if self.optional_tools is not None and self.optional_tools.refusals.knows(self._call.record.bot):
             self._leave_out_tools(self.optional_tools)
@@ -242,6 +242,7 @@ class Attempts:
             body=self.body or await self._build_body(lease.key),  # without a name: a failure keeps this frame
             key=lease.key.secret,
         ) as answer:
+            self._call.is_answering = True
             if answer.rate_limits is not None:
                 self._rpm = answer.rate_limits.limit or 0
             pipeline = Pipeline(

@@ -61,6 +61,7 @@ class ChatCall:
         is_large: whether work with the request is for another thread than the event loop's.
         held_bytes: how much of its answer is kept so far; None when it is not kept until it is whole.
         on_prompt_gone: called when a long prompt is not held any more, though the answer goes on.
+        is_answering: whether Poe has begun to answer, and has not failed since.
     """
 
     client: Client
@@ -69,6 +70,7 @@ class ChatCall:
     is_large: bool = False
     held_bytes: Callable[[], int] | None = field(default=None, repr=False, compare=False)
     on_prompt_gone: Callable[[], None] = _ignore
+    is_answering: bool = False
 
     def forget_messages(self) -> None:
         """What was asked is planned, or answered; the call goes on, or is known for a while to log and timers."""

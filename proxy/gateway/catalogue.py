@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from proxy.core.failures import ModelNotFound, PoeError, StoreUnavailable
 from proxy.core.models import ModelCard
+from proxy.gateway.claude_names import bot_of_anthropics_name, possible_names
 from proxy.gateway.similar_names import similar_names
 from proxy.store.redis import RedisStore
 from proxy.upstreams.poe_account.models import Bot, parse_bot
@@ -104,6 +105,12 @@ class Catalogue:
         return ModelNotFound(
             f"The model '{model}' does not exist or you do not have access to it.{hint}", param="model", said=said
         )
+
+    def named_by_claude(self, model: str, *, aliases: bool) -> str:
+        """The name that a program means which knows models of Anthropic's alone; ``claude_names.py``."""
+        names = possible_names(model, aliases=aliases)
+        known = next((name for name in names if name in self._bots or name in self._aliases), None)
+        return known or bot_of_anthropics_name(names[0], self._bots) or model
 
     def lists(self, bot: str) -> bool:
         """Whether the bot is on Poe's list, so that its name is no invention of a caller's.
@@ -236,6 +243,13 @@ def _matches(bot: str, patterns: Sequence[str]) -> bool:
 
 
 def _card(name: str, bot: Bot | None) -> ModelCard:
+    if bot is None:
+        return ModelCard(name, 0, "poe")
     return ModelCard(
-        id=name, created=bot.created if bot else 0, owned_by=bot.owned_by if bot and bot.name == name else "poe"
+        id=name,
+        created=bot.created,
+        owned_by=bot.owned_by if bot.name == name else "poe",
+        takes_tools=bot.takes_tools,
+        context_tokens=bot.context_tokens,
+        output_tokens=bot.output_tokens,
     )

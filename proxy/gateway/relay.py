@@ -9,6 +9,7 @@ from typing import Final
 
 from proxy.answer.token_counts import Encoder, TokenCounter
 from proxy.clients.limits import Caller, Demand
+from proxy.clients.tokens import Client
 from proxy.core.chat_request import ChatRequest
 from proxy.core.deltas import Batch, Finish
 from proxy.core.failures import ModelNotFound
@@ -113,8 +114,19 @@ class Relay:
             used, call.record.uncounted = call.record.usage, key_source.uncounted
             await key_source.release(used.prompt_tokens + used.completion_tokens if used else 0)
         for number, choice in enumerate(choices):
-            finish = Finish(choice.reply.finish_reason)
+            finish = Finish(choice.reply.finish_reason, choice.reply.stop_sequence)
             sink.write(Batch(number, [finish, usage] if choice is choices[-1] else [finish]))
+
+    async def count_prompt(self, client: Client, request: ChatRequest, *, is_large: bool) -> int:
+        """The tokens of what a chat would be asked with, tools included. Nothing is sent.
+
+        Raises:
+            ProxyError: the chat would be refused.
+        """
+        parameters = self._catalogue.parameters(await self._catalogue.resolve(request.model, client.models))
+        off_loop = self._upstream.off_loop
+        plan = await off_loop.run(build_plan, request, parameters) if is_large else build_plan(request, parameters)
+        return await self._tokens.count_prompt(plan.query)
 
     def _key_source(self, call: ChatCall, plan: Plan, prompt_tokens: int) -> KeySource:
         """The caller's own key, or the pool, which a managed client enters with the call's first lease."""

@@ -21,6 +21,7 @@ from proxy.core.deltas import (
 )
 from proxy.core.failures import ProxyError
 from proxy.core.usage import Usage
+from proxy.dialects.anthropic_messages.call_input import broken_call, is_input
 from proxy.dialects.anthropic_messages.errors import error_event
 from proxy.dialects.anthropic_messages.message import Head, message_start, stop_json, usage_json
 from proxy.dialects.anthropic_messages.thoughts import SIGNATURE, Thoughts
@@ -99,7 +100,11 @@ class EventWriter:
         return b"event: message_start\ndata: %b\n\n" % message_start(self._head)
 
     def write(self, batch: Batch) -> bytes:
-        """The events for these deltas; Usage brings the end. ``parts_of`` makes long deltas short."""
+        """The events for these deltas; Usage brings the end. ``parts_of`` makes long deltas short.
+
+        Raises:
+            PoeFailed: the arguments of a call are no JSON.
+        """
         out = self._out = [self.opening()]
         for delta in batch.deltas:
             self._add(delta)
@@ -161,8 +166,9 @@ class EventWriter:
         if self._call is None:
             if not delta.id:  # of a call that was whole: blank
                 return
-            self._open(_CALL, with_whole_lines(_CALL.block % (orjson.dumps(delta.id), orjson.dumps(delta.name))))
-            self._call = CallArguments(delta.position)
+            name = self._head.names.get(delta.name, delta.name)
+            self._open(_CALL, with_whole_lines(_CALL.block % (orjson.dumps(delta.id), orjson.dumps(name))))
+            self._call = CallArguments(delta.position, delta.name)
         elif self._call.position != delta.position:
             self._waiting.append(delta)
             return
@@ -193,6 +199,8 @@ class EventWriter:
     def _close(self) -> None:
         if self._kind is None:
             return
+        if self._call is not None and self._finish.reason != "length" and not is_input(self._call.text):
+            raise broken_call(self._call.name)
         if self._kind is _THINKING:
             self._out.append(_SIGNED % self._index)
         self._kind = self._call = None

@@ -3,7 +3,7 @@
 Shapes: https://docs.anthropic.com/en/api/messages.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
 import orjson
@@ -11,6 +11,7 @@ import orjson
 from proxy.core.deltas import Finish, FinishReason
 from proxy.core.gathered import Choice, Gathered
 from proxy.core.usage import Usage
+from proxy.dialects.anthropic_messages.call_input import broken_call, is_input
 from proxy.dialects.anthropic_messages.thoughts import SIGNATURE, Thoughts
 from proxy.dialects.streams.lines import with_whole_lines
 
@@ -29,12 +30,14 @@ class Head(NamedTuple):
     Attributes:
         model: the name that the client asked for.
         input_tokens: an estimate; the end of a stream has the count.
+        names: the names that the model got in place of longer ones → those.
     """
 
     message_id: str
     request_id: str
     model: str
     input_tokens: int = 0
+    names: Mapping[str, str] = {}
 
 
 def message_start(head: Head) -> bytes:
@@ -47,10 +50,11 @@ def message_body(head: Head, answer: Gathered, *, thoughts: Thoughts) -> bytes:
     """A whole message.
 
     Raises:
-        ValueError: the answer is not whole, or the arguments of a call are no JSON.
+        ValueError: the answer is not whole.
+        PoeFailed: the arguments of a call are no JSON.
     """
     [(_, choice)] = answer.in_order()
-    content = list(_content(choice, thoughts))
+    content = list(_content(choice, thoughts, head.names))
     return orjson.dumps(_message(head, content, stop_json(_finish_of(choice)), answer.usage))
 
 
@@ -84,7 +88,7 @@ def _message(head: Head, content: list[dict[str, Any]], stop: dict[str, Any], us
     }
 
 
-def _content(choice: Choice, thoughts: Thoughts) -> Iterator[dict[str, Any]]:
+def _content(choice: Choice, thoughts: Thoughts, names: Mapping[str, str]) -> Iterator[dict[str, Any]]:
     """Thoughts stand before the text, and calls behind it."""
     if choice.reasoning and thoughts != "left_out":
         thinking = "".join(choice.reasoning) if thoughts == "shown" else ""
@@ -92,14 +96,18 @@ def _content(choice: Choice, thoughts: Thoughts) -> Iterator[dict[str, Any]]:
     if text := "".join([*choice.text, *choice.refusal]):
         yield {"type": "text", "text": text}
     for _, call in sorted(choice.calls.items()):
-        yield {"type": "tool_use", "id": call.id, "name": call.name, "input": _input(call.arguments)}
+        if choice.reason != "length" and not is_input(call.arguments):
+            raise broken_call(call.name)
+        name = names.get(call.name, call.name)
+        yield {"type": "tool_use", "id": call.id, "name": name, "input": _input(call.arguments)}
 
 
 def _input(arguments: str) -> orjson.Fragment:
-    """Arguments as the model wrote them: read and written anew, a long number would be another."""
-    if arguments.strip():
-        orjson.loads(arguments)
-    return orjson.Fragment(arguments.strip() or "{}")
+    """Arguments as the model wrote them: read and written anew, a long number would be another.
+
+    Those that a token limit cut are left out; the message says why it ended.
+    """
+    return orjson.Fragment(arguments if arguments.strip() and is_input(arguments) else "{}")
 
 
 def _finish_of(choice: Choice) -> Finish:

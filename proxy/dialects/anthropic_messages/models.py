@@ -17,9 +17,11 @@ def model_json(card: ModelCard) -> dict[str, Any]:
     return {
         "type": "model",
         "id": card.id,
-        "display_name": card.id,
+        "display_name": card.shown_as or card.id,
         "created_at": f"{datetime.fromtimestamp(card.created, UTC):%Y-%m-%dT%H:%M:%SZ}",
         "lifecycle": "active",
+        "max_input_tokens": card.context_tokens or None,
+        "max_tokens": card.output_tokens or None,
     }
 
 

@@ -12,8 +12,9 @@ from proxy.dialects.anthropic_messages import request as wire
 from proxy.dialects.anthropic_messages.blocks import TextBlock
 from proxy.dialects.anthropic_messages.caching import cache_time
 from proxy.dialects.anthropic_messages.content import ContentReader
+from proxy.dialects.anthropic_messages.estimate import estimated_tokens
 from proxy.dialects.anthropic_messages.thoughts import Thoughts
-from proxy.dialects.anthropic_messages.tools import read_choice, read_tools
+from proxy.dialects.anthropic_messages.tools import long_names, read_choice, read_tools
 
 #: A block of Claude Code's that tells Anthropic which version asks.
 _BILLING: Final = "x-anthropic-billing-header:"
@@ -24,10 +25,18 @@ _EFFORTS: Final = ((4_096, "low"), (16_384, "medium"))
 
 
 class ParsedMessages(NamedTuple):
-    """What a client asks for, and whether it sees what the model thought."""
+    """What a client asks for.
+
+    Attributes:
+        thoughts: whether the client sees what the model thought.
+        input_tokens: an estimate.
+        names: the names of tools that the model gets in place of longer ones → those.
+    """
 
     request: ChatRequest
     thoughts: Thoughts
+    input_tokens: int
+    names: Mapping[str, str]
 
 
 def parse_messages_request(body: bytes, *, large: bool | None = None) -> ParsedMessages:
@@ -38,21 +47,22 @@ def parse_messages_request(body: bytes, *, large: bool | None = None) -> ParsedM
         UnsupportedFeature: it needs what only Anthropic has.
     """
     fields = wire.MESSAGES_BODY.read(body, large=large)
-    request = _request(fields, wire.MESSAGES_BODY.unknown(fields))
+    reader = ContentReader()
+    request = _request(fields, wire.MESSAGES_BODY.unknown(fields), reader)
     request.options.max_tokens = fields["max_tokens"]
-    return ParsedMessages(request, _thoughts(fields.get("thinking")))
+    names = long_names(fields.get("tools") or (), reader.changes)
+    return ParsedMessages(request, _thoughts(fields.get("thinking")), estimated_tokens(request), names)
 
 
 def parse_count_request(body: bytes, *, large: bool | None = None) -> ChatRequest:
     """The request in ``body`` whose tokens are to be counted, read likewise. Raises InvalidRequest."""
     fields = wire.COUNT_BODY.read(body, large=large)
-    return _request(fields, wire.COUNT_BODY.unknown(fields))
+    return _request(fields, wire.COUNT_BODY.unknown(fields), ContentReader())
 
 
-def _request(fields: wire.Fields, more: Mapping[str, Any]) -> ChatRequest:
+def _request(fields: wire.Fields, more: Mapping[str, Any], reader: ContentReader) -> ChatRequest:
     if fields.get("mcp_servers"):
         raise UnsupportedFeature("mcp_servers: Servers for Anthropic to ask are not supported.", param="mcp_servers")
-    reader = ContentReader()
     messages = [*_system(fields.get("system")), *_messages(fields["messages"], reader)]
     tools = read_tools(fields.get("tools") or (), reader.changes)
     choice = fields.get("tool_choice")

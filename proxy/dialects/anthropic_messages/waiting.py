@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 from typing import Final
 
-import orjson
-
 from proxy.core.deltas import ContentDelta, ContentDeltas, Delta, ReasoningDelta, ToolCallDelta
+from proxy.dialects.anthropic_messages.call_input import is_input
 
 #: Whether arguments are whole is looked at so often; after that, the call is taken for whole at the end.
 _MAX_LOOKS: Final = 8
@@ -16,12 +15,14 @@ class CallArguments:
 
     Attributes:
         position: of the call in the answer.
+        name: of the tool, as the model knows it.
     """
 
-    __slots__ = ("_looks", "_pieces", "position")
+    __slots__ = ("_looks", "_pieces", "name", "position")
 
-    def __init__(self, position: int) -> None:
+    def __init__(self, position: int, name: str) -> None:
         self.position = position
+        self.name = name
         self._pieces: list[str] = []
         self._looks = 0
 
@@ -29,17 +30,19 @@ class CallArguments:
         """Takes in more of them."""
         self._pieces.append(arguments)
 
+    @property
+    def text(self) -> str:
+        """All of them so far."""
+        self._pieces = ["".join(self._pieces)]
+        return self._pieces[0]
+
     def is_whole(self) -> bool:
         """Whether they are a JSON object, so that nothing but blanks can follow."""
         last = next((piece for piece in reversed(self._pieces) if not piece.isspace()), "")
         if not last.rstrip().endswith("}") or self._looks >= _MAX_LOOKS:
             return False
         self._looks += 1
-        self._pieces = ["".join(self._pieces)]
-        try:
-            return isinstance(orjson.loads(self._pieces[0]), dict)
-        except orjson.JSONDecodeError:
-            return False
+        return is_input(self.text)
 
 
 def in_order(deltas: Sequence[Delta]) -> list[Delta]:

@@ -1,4 +1,4 @@
-"""Answers a call, streamed or whole, in whichever of OpenAI's forms it came."""
+"""Answers a call, streamed or whole, in whichever form it came."""
 
 import logging
 
@@ -8,7 +8,7 @@ from proxy.core.failures import ProxyError
 from proxy.core.gathered import Gathered
 from proxy.gateway.call import ChatCall
 from proxy.server.context import Worker
-from proxy.server.http.sse import EventStream, Writer
+from proxy.server.http.sse import EventStream, Heartbeat, Writer, comment
 from proxy.server.observability.call_log import Outcome
 
 _log = logging.getLogger(__name__)
@@ -23,11 +23,22 @@ async def gather(request: Request, call: ChatCall) -> Gathered:
     return answer
 
 
-async def stream(request: Request, call: ChatCall, outcome: Outcome, writer: Writer) -> None:
-    """Streams the answer. A failure before the response opened is raised, and becomes a plain HTTP error."""
+async def stream(
+    request: Request, call: ChatCall, outcome: Outcome, writer: Writer, heartbeat: Heartbeat = comment
+) -> None:
+    """Streams the answer. A failure before the response opened is raised, and becomes a plain HTTP error.
+
+    Args:
+        request: of the client.
+        call: what it asks for.
+        outcome: is told how that ended.
+        writer: puts the answer into the client's form.
+        heartbeat: writes what fills a silence.
+    """
     worker: Worker = request.app.ctx.worker
     settings = worker.settings
-    with EventStream(request, writer, hold_s=settings.commit_hold_s, heartbeat_s=settings.heartbeat_s) as events:
+    hold_s, heartbeat_s = settings.commit_hold_s, settings.heartbeat_s
+    with EventStream(request, writer, hold_s=hold_s, heartbeat_s=heartbeat_s, heartbeat=heartbeat) as events:
         try:
             with worker.drain.call(call):
                 await worker.relay.answer(call, events)

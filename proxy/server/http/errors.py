@@ -1,4 +1,4 @@
-"""Turns whatever a handler raised into OpenAI's error body. The one edge where unexpected errors are logged."""
+"""Turns whatever a handler raised into its vendor's error body. The one edge where unexpected errors are logged."""
 
 import logging
 import math
@@ -15,10 +15,11 @@ from sanic.exceptions import (
 )
 
 from proxy.core import failures
-from proxy.dialects.openai.errors import error_body, status_of
 from proxy.server.context import App
 from proxy.server.http.content_encoding import ACCEPTED
+from proxy.server.http.headers import request_id_of
 from proxy.server.http.rate_limit_headers import note_refusal
+from proxy.server.http.vendors import error_forms
 
 _log = logging.getLogger(__name__)
 
@@ -31,8 +32,9 @@ def install_error_handlers(app: App) -> None:
     app.error_handler.add(Exception, _answer_error)
 
 
-def error_response(error: failures.ProxyError) -> HTTPResponse:
+def error_response(request: Request, error: failures.ProxyError) -> HTTPResponse:
     """The error as an HTTP answer, with Retry-After where waiting helps."""
+    forms, request_id = error_forms(request), request_id_of(request)
     headers = {}
     if error.retry_after_s is not None:
         headers["retry-after"] = str(max(1, math.ceil(error.retry_after_s)))
@@ -43,13 +45,17 @@ def error_response(error: failures.ProxyError) -> HTTPResponse:
         headers["www-authenticate"] = "Bearer"
     if isinstance(error, failures.UnsupportedEncoding):
         headers["accept-encoding"] = ACCEPTED
-    return HTTPResponse(error_body(error), status=status_of(error), headers=headers, content_type="application/json")
+    body = forms.body(error, request_id)
+    return HTTPResponse(body, status=forms.status_of(error), headers=headers, content_type="application/json")
 
 
 def _is_hopeless(error: failures.ProxyError) -> bool:
-    """Whether no program should try again by itself: OpenAI's libraries, which obey this, would sleep for hours."""
+    """Whether no program should try again by itself. The vendors' libraries obey this.
+
+    Else they would sleep for hours; and Claude Code asks eleven times with a wrong token.
+    """
     if error.retry_after_s is None:
-        return isinstance(error, failures.ClientLimited)
+        return isinstance(error, failures.ClientLimited | failures.InvalidToken)
     return error.retry_after_s > _LONGEST_RETRY_S
 
 
@@ -62,7 +68,7 @@ def _answer_error(request: Request, error: Exception) -> HTTPResponse:
         request.app.ctx.refusals.note(request, known)
     if isinstance(known, failures.ClientLimited):
         note_refusal(request, known)
-    response = error_response(known)
+    response = error_response(request, known)
     if isinstance(error, MethodNotAllowed):
         response.headers.update(error.headers)
     return response

@@ -14,12 +14,18 @@ from sanic.response import BaseHTTPResponse
 from proxy.request_trace import TRACE, begin_trace
 from proxy.server.admin.headers import is_admin
 from proxy.server.context import App
+from proxy.server.http.vendors import expects_anthropics
 
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 _LIMITS: Final = [
     f"x-ratelimit-{what}-{of}" for of in ("requests", "tokens") for what in ("limit", "remaining", "reset")
 ]
-_EXPOSED: Final = ", ".join(("x-request-id", "retry-after", "retry-after-ms", "x-should-retry", *_LIMITS))
+_ANTHROPICS_LIMITS: Final = [
+    f"anthropic-ratelimit-{of}-{what}" for of in ("requests", "tokens") for what in ("limit", "remaining", "reset")
+]
+_ALWAYS: Final = ("x-request-id", "retry-after", "retry-after-ms", "x-should-retry")
+_EXPOSED: Final = ", ".join((*_ALWAYS, *_LIMITS))
+_ANTHROPICS_EXPOSED: Final = ", ".join(("request-id", *_ALWAYS, *_ANTHROPICS_LIMITS))
 
 
 def install_headers(app: App, *more: Callable[[Request, BaseHTTPResponse], None]) -> None:
@@ -55,6 +61,14 @@ def _begin(request: Request) -> HTTPResponse | None:
     return None
 
 
+def request_id_of(request: Request) -> str:
+    """What this request is called in the answer and in the log."""
+    request_id: str | None = getattr(request.ctx, "request_id", None)
+    if request_id is None:  # no middleware has seen it: there is no such route
+        request_id = request.ctx.request_id = _request_id(request)
+    return request_id
+
+
 def _request_id(request: Request) -> str:
     """The caller's own id when it is harmless in a log, otherwise a new one."""
     given = request.headers.get("x-request-id", "")
@@ -77,9 +91,12 @@ def _preflight(request: Request) -> HTTPResponse:
 
 def _finish(request: Request, response: BaseHTTPResponse) -> None:
     headers = response.headers
-    headers["x-request-id"] = getattr(request.ctx, "request_id", "") or _request_id(request)
+    headers["x-request-id"] = request_id_of(request)
     let_go_if_draining(request)
     if is_admin(request):
         return
     headers["access-control-allow-origin"] = "*"
     headers["access-control-expose-headers"] = _EXPOSED
+    if expects_anthropics(request):
+        headers["request-id"] = headers["x-request-id"]
+        headers["access-control-expose-headers"] = _ANTHROPICS_EXPOSED

@@ -1,7 +1,9 @@
-"""Tells managed clients what they have left, in OpenAI's ``x-ratelimit-*`` headers."""
+"""Tells managed clients what they have left, in OpenAI's ``x-ratelimit-*`` headers or Anthropic's."""
 
+import math
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Final
 
 from sanic import Request
@@ -10,6 +12,7 @@ from sanic.response import BaseHTTPResponse
 from proxy.clients.limits import RateLimitStatus
 from proxy.core.failures import ClientLimited
 from proxy.gateway.call import ChatCall
+from proxy.server.http.vendors import expects_anthropics
 
 _DAY_S: Final = 86_400.0
 _MINUTE_S: Final = 60.0
@@ -30,7 +33,8 @@ def add_limits(request: Request, response: BaseHTTPResponse) -> None:
         return
     rate_limits = call.record.rate_limits or _left_after(call, getattr(request.ctx, "refusal", None))
     if rate_limits is not None:
-        response.headers.update(_headers(rate_limits))
+        headers = _anthropics_headers if expects_anthropics(request) else _headers
+        response.headers.update(headers(rate_limits))
 
 
 def _left_after(call: ChatCall, refusal: ClientLimited | None) -> RateLimitStatus | None:
@@ -48,14 +52,28 @@ def _left_after(call: ChatCall, refusal: ClientLimited | None) -> RateLimitStatu
 
 
 def _headers(rate_limits: RateLimitStatus) -> Iterator[tuple[str, str]]:
+    for kind, limit, left, reset_s in _limits(rate_limits):
+        yield f"x-ratelimit-limit-{kind}", str(limit)
+        yield f"x-ratelimit-remaining-{kind}", str(left)
+        yield f"x-ratelimit-reset-{kind}", _duration(reset_s)
+
+
+def _anthropics_headers(rate_limits: RateLimitStatus) -> Iterator[tuple[str, str]]:
+    for kind, limit, left, reset_s in _limits(rate_limits):
+        resets_at = datetime.fromtimestamp(math.ceil(time.time() + reset_s), UTC)
+        yield f"anthropic-ratelimit-{kind}-limit", str(limit)
+        yield f"anthropic-ratelimit-{kind}-remaining", str(left)
+        yield f"anthropic-ratelimit-{kind}-reset", f"{resets_at:%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _limits(rate_limits: RateLimitStatus) -> Iterator[tuple[str, int, int, float]]:
+    """Of what there is a limit: which, how much, how much is left, and for how long."""
     for kind, limit, left, reset_s in (
         ("requests", rate_limits.limit_requests, rate_limits.left_requests, rate_limits.requests_reset_s),
         ("tokens", rate_limits.limit_tokens, rate_limits.left_tokens, rate_limits.tokens_reset_s),
     ):
         if limit:
-            yield f"x-ratelimit-limit-{kind}", str(limit)
-            yield f"x-ratelimit-remaining-{kind}", str(max(0, left))
-            yield f"x-ratelimit-reset-{kind}", _duration(reset_s)
+            yield kind, limit, max(0, left), reset_s
 
 
 def _duration(seconds: float) -> str:

@@ -23,6 +23,8 @@ from proxy.server.http.http1 import StrictHttp
 from proxy.server.sanic_internals import clean_header_value
 
 _HEADERS: Final = {"cache-control": "no-cache", "x-accel-buffering": "no"}
+#: What the request is called, by both vendors.
+_IDS: Final = ("x-request-id", "request-id")
 _CONTENT_TYPE: Final = "text/event-stream; charset=utf-8"
 #: So many batches may wait for a client before the answer waits for it: each is of at most 72,000 characters.
 _MOST_WAITING: Final = 4
@@ -44,6 +46,15 @@ class Writer(Protocol):
         """The event that ends a failed stream."""
 
 
+#: Writes what fills a silence.
+Heartbeat = Callable[[], bytes]
+
+
+def comment() -> bytes:
+    """A comment, which no client takes for an event."""
+    return PING
+
+
 class EventStream(Sink):
     """The client's side of a stream. Use it as a context manager: leaving stops the heartbeat.
 
@@ -53,7 +64,8 @@ class EventStream(Sink):
 
     Args:
         hold_s: seconds to wait for the first visible text before opening the response without it.
-        heartbeat_s: seconds of silence after which a comment is sent.
+        heartbeat_s: seconds of silence after which a heartbeat is sent.
+        heartbeat: writes one; a comment, unless something else is given.
 
     Attributes:
         chunks: how many pieces of the answer were sent.
@@ -64,6 +76,7 @@ class EventStream(Sink):
         "_encode_texts",
         "_go_on",
         "_has_room",
+        "_heartbeat",
         "_heartbeat_s",
         "_is_chunked",
         "_is_opening",
@@ -81,11 +94,14 @@ class EventStream(Sink):
         "is_full",
     )
 
-    def __init__(self, request: Request, writer: Writer, *, hold_s: float, heartbeat_s: float) -> None:
+    def __init__(
+        self, request: Request, writer: Writer, *, hold_s: float, heartbeat_s: float, heartbeat: Heartbeat = comment
+    ) -> None:
         self._request = request
         self._writer = writer
         self._encode_texts = writer.write_texts
         self._heartbeat_s = heartbeat_s
+        self._heartbeat = heartbeat
         self._loop = asyncio.get_running_loop()
         self._time = self._loop.time
         self._response: HTTPResponse | None = None
@@ -258,7 +274,7 @@ class EventStream(Sink):
         if now >= self._sent_at + self._heartbeat_s and self._has_room:
             self._sent_at = now
             if self._transport is not None:
-                self._send_now(self._transport, PING)
+                self._send_now(self._transport, self._heartbeat())
             elif not self._is_opening:
                 self._opening = self._loop.create_task(self._open(self._writer.opening()))
         self._timer = self._loop.call_at(max(self._sent_at + self._heartbeat_s, now + 0.01), self._on_silence)
@@ -272,12 +288,10 @@ class _Head(HTTPResponse):
         """Names and values as they are sent; all but the request's id as if they were the value of the first."""
         headers = self.headers
         headers.setdefault("content-type", self.content_type)
-        request_id = headers.pop("x-request-id", None)
+        ids = [(name, value) for name in _IDS if (value := headers.pop(name, None)) is not None]
         alike = _together(tuple(headers.items()))
-        if request_id is None:
-            return iter((alike,))
-        headers["x-request-id"] = request_id
-        return iter((_on_the_wire(("x-request-id", request_id)), alike))
+        headers.update(ids)
+        return iter((*map(_on_the_wire, ids), alike))
 
 
 def _on_the_wire(header: tuple[str, object]) -> tuple[bytes, bytes]:

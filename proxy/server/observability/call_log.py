@@ -8,6 +8,7 @@ many that come at once none waits for what is written about another (``first tex
 
 import asyncio
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -31,15 +32,21 @@ _NOT_FAILED: Final = ("answered", "abandoned", "running")
 
 @dataclass(slots=True)
 class Outcome:
-    """How a call ended, as far as the client could see; ``chunks`` is how many pieces it was sent."""
+    """How a call ended, as far as the client could see.
+
+    Attributes:
+        chunks: how many pieces the client was sent.
+        status_of: the vendor's statuses of failures.
+    """
 
     status: int = 200
     outcome: str = "answered"
     chunks: int = 0
+    status_of: Callable[[ProxyError], int] = status_of
 
     def fail(self, error: ProxyError) -> None:
         """The client was told of ``error``. A limit of its own goes by the limit's name: other 429s are the pool's."""
-        self.status = status_of(error)
+        self.status = self.status_of(error)
         self.outcome = error.limit if isinstance(error, ClientLimited) else error.kind
 
 

@@ -9,6 +9,7 @@ from sanic import Request
 from proxy.core.failures import ClientLimited, ProxyError
 from proxy.gateway.call import ChatCall
 from proxy.server.context import Worker
+from proxy.server.http.vendors import error_forms
 from proxy.server.observability.call_log import Ended, Outcome
 from proxy.server.observability.request_count import begin_call, route_of
 
@@ -26,7 +27,7 @@ class call_span:  # noqa: N801 - a context manager, by the names that those have
         self._request = request
         self._call = call
         self._worker: Worker = request.app.ctx.worker
-        self._outcome = Outcome()
+        self._outcome = Outcome(status_of=error_forms(request).status_of)
         self._started_at = time.monotonic()
 
     def __enter__(self) -> Outcome:

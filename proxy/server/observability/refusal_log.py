@@ -12,7 +12,7 @@ from typing import Any, Final
 from sanic import Request
 
 from proxy.core.failures import MethodNotAllowed, ProxyError, RouteNotFound
-from proxy.dialects.openai.errors import status_of
+from proxy.server.http.vendors import error_forms
 from proxy.server.observability.request_count import is_call, route_of
 
 _log = logging.getLogger("proxy.request")
@@ -56,7 +56,7 @@ class RefusalLog:
             "route": route,
             "client": share.caller if share is not None else None,
             "model": None,
-            "status": status_of(error),
+            "status": error_forms(request).status_of(error),
             "outcome": error.kind,
             **({"left_out": left_out} if left_out else {}),
         }

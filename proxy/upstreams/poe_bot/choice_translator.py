@@ -69,6 +69,11 @@ class ChoiceTranslator:
         return self._answer.finish_reason if reached in (None, "stop") else reached
 
     @property
+    def stop_sequence(self) -> str:
+        """The stop sequence that ended the answer, or ""; a call stands above it."""
+        return self._limits.stop_sequence if self._limits and self.finish_reason == "stop" else ""
+
+    @property
     def held_bytes(self) -> int:
         """How much of the answer there is, as UTF-8."""
         return self._answer.held_bytes

@@ -10,6 +10,7 @@ from proxy.core.failures import InvalidRequest, UnsupportedFeature
 from proxy.upstreams.poe_account.models import Schemas
 from proxy.upstreams.poe_bot.attachments import FileToAttach, RemoteFile
 from proxy.upstreams.poe_bot.file_links import picture_urls
+from proxy.upstreams.poe_bot.hosted_tools import without_search
 from proxy.upstreams.poe_bot.parameters import build_parameters
 from proxy.upstreams.poe_bot.parts import read_parts
 from proxy.upstreams.poe_bot.query import Message, Query
@@ -63,6 +64,7 @@ def build_plan(request: ChatRequest, schemas: Schemas | None = None) -> Plan:
         UnsupportedFeature: the request needs what has no counterpart at Poe.
         InvalidRequest: a message or a value makes no sense.
     """
+    request = without_search(request, schemas or {})
     options = request.options
     _refuse_unsupported(options)
     offer = build_offer(request)

@@ -19,7 +19,7 @@ from proxy.core.deltas import (
     RefusalDelta,
     ToolCallDelta,
 )
-from proxy.core.failures import Draining, StreamCut
+from proxy.core.failures import Draining, PoeFailed, StreamCut
 from proxy.core.gathered import Gathered
 from proxy.core.usage import Usage
 from proxy.dialects.anthropic_messages.events import EventWriter
@@ -325,3 +325,24 @@ def test_what_a_stream_adds_up_to_is_the_whole_message(batches: list[list[Delta]
     streamed = accumulated(stream(*batches, thoughts=thoughts))
 
     assert joined(streamed) == joined(json.loads(message_body(HEAD, gathered, thoughts=thoughts)))
+
+
+def test_a_call_with_broken_arguments_is_a_failure_and_is_not_closed() -> None:
+    written = writer()
+    written.write(Batch(0, [call(0, '{"a"', "read")]))
+
+    with pytest.raises(PoeFailed, match="The model called 'read' with arguments that are not JSON"):
+        written.write(Batch(0, CALLED))
+
+
+def test_a_call_that_a_limit_cut_ends_as_it_is() -> None:
+    assert kinds(stream([call(0, '{"a"', "read"), Finish("length"), Usage(1, 1)]))[-3:] == [
+        *("content_block_stop", "message_delta", "message_stop")
+    ]
+
+
+def test_the_client_reads_the_name_that_it_gave() -> None:
+    written = EventWriter(HEAD._replace(names={"short": "long"}), thoughts="shown")
+    raw = written.write(Batch(0, [call(0, "{}", "short"), *CALLED]))
+
+    assert accumulated(raw)["content"][0]["name"] == "long"

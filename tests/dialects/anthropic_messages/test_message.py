@@ -5,6 +5,7 @@ import json
 import pytest
 
 from proxy.core.deltas import Batch, ContentDelta, Delta, Finish, ReasoningDelta, ToolCallDelta
+from proxy.core.failures import PoeFailed
 from proxy.core.gathered import Gathered
 from proxy.core.usage import Usage
 from proxy.dialects.anthropic_messages.message import Head, message_body
@@ -75,10 +76,24 @@ def test_arguments_are_as_the_model_wrote_them() -> None:
     )
 
 
-def test_arguments_that_are_no_json_are_no_input() -> None:
-    answer = whole(ToolCallDelta(0, "call_1", "pay", '{"to":'), Finish("tool_calls"), Usage(1, 1))
-    with pytest.raises(ValueError, match="unexpected end"):
+@pytest.mark.parametrize("arguments", ['{"to":', "[1]"])
+def test_arguments_that_are_no_object_are_a_failure(arguments: str) -> None:
+    answer = whole(ToolCallDelta(0, "call_1", "pay", arguments), Finish("tool_calls"), Usage(1, 1))
+    with pytest.raises(PoeFailed, match="not JSON"):
         message_body(Head("msg_1", "req_1", "GPT-5"), answer, thoughts="shown")
+
+
+def test_arguments_that_a_limit_cut_are_left_out() -> None:
+    answer = whole(ToolCallDelta(0, "call_1", "pay", '{"to":'), Finish("length"), Usage(1, 1))
+    message = json.loads(message_body(Head("msg_1", "req_1", "GPT-5"), answer, thoughts="shown"))
+
+    assert (message["content"][0]["input"], message["stop_reason"]) == ({}, "max_tokens")
+
+
+def test_the_client_reads_the_name_that_it_gave() -> None:
+    head = Head("msg_1", "req_1", "GPT-5", names={"read": "mcp__long"})
+
+    assert json.loads(message_body(head, ANSWER, thoughts="left_out"))["content"][1]["name"] == "mcp__long"
 
 
 def test_an_answer_without_its_end_is_no_message() -> None:

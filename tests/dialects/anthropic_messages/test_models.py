@@ -7,16 +7,21 @@ from proxy.dialects.anthropic_messages.models import model_list_body
 
 
 def test_the_list_is_one_page() -> None:
-    cards = [ModelCard("GPT-5", 1_700_000_000, "OpenAI"), ModelCard("Echo", 0, "poe")]
+    cards = [
+        ModelCard("GPT-5", 1_700_000_000, "OpenAI", "GPT 5", context_tokens=9, output_tokens=5),
+        ModelCard("Echo", 0, "poe"),
+    ]
 
     assert json.loads(model_list_body(cards)) == {
         "data": [
             {
                 "type": "model",
                 "id": "GPT-5",
-                "display_name": "GPT-5",
+                "display_name": "GPT 5",
                 "created_at": "2023-11-14T22:13:20Z",
                 "lifecycle": "active",
+                "max_input_tokens": 9,
+                "max_tokens": 5,
             },
             {
                 "type": "model",
@@ -24,6 +29,8 @@ def test_the_list_is_one_page() -> None:
                 "display_name": "Echo",
                 "created_at": "1970-01-01T00:00:00Z",
                 "lifecycle": "active",
+                "max_input_tokens": None,
+                "max_tokens": None,
             },
         ],
         "has_more": False,

@@ -60,9 +60,11 @@ def offered(*tools: dict[str, Any], turns: "list[dict[str, Any]] | None" = None)
 
 
 def test_a_request_of_claude_code_is_a_chat() -> None:
-    request, thoughts = parse_messages_request(claude_code.request())
+    request, thoughts, tokens, names = parse_messages_request(claude_code.request())
 
     assert thoughts == "shown"
+    assert tokens > 100
+    assert names == {}
     assert [message.role for message in request.messages] == ["system", "user", "user"]
     assert request.messages[0].parts[0] == Text(
         "You are a Claude agent, built on Anthropic's Claude Agent SDK.", cache="5m"
@@ -290,3 +292,20 @@ def test_options_have_their_names() -> None:
     options = parsed(temperature=0.5, top_p=0.9, stop_sequences=["END"], top_k=4).request.options
 
     assert (options.temperature, options.top_p, options.stops, options.more) == (0.5, 0.9, ["END"], {"top_k": 4})
+
+
+def test_long_names_are_shortened_alike_in_each_turn() -> None:
+    long = f"mcp__plugin__{'x' * 60}__read"
+    called = {"type": "tool_use", "id": "call_1", "name": long, "input": {}}
+    request, _, _, names = parsed(
+        tools=[claude_code.tool(long), claude_code.tool("short")],
+        tool_choice={"type": "tool", "name": long},
+        messages=[USER, {"role": "assistant", "content": [called]}],
+    )
+
+    (short,) = names
+    assert names == {short: long}
+    assert len(short) == 64
+    assert [tool.name for tool in request.tools if isinstance(tool, FunctionTool)] == [short, "short"]
+    assert request.tool_choice == ChosenTool("function", short)
+    assert request.messages[1].parts == [ToolCall("call_1", short, "{}")]
