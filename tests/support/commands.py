@@ -13,7 +13,8 @@ from typing import Final
 
 import psutil
 
-from tests.support.fleet import Instance, Process
+from cluster.instance import Instance
+from cluster.processes import Process
 from tests.support.waiting import wait_until
 from tests.support.warm_commands import WARM
 
