@@ -19,7 +19,7 @@ PROGRAMS: Final = ("python", "js")
 #: Languages that nobody runs.
 TEXTS: Final = ("json", "yaml", "promql")
 #: What a block may need that the tests do not have.
-NEEDS: Final = ("fly", "docker", "poe", "aider", "anthropic")
+NEEDS: Final = ("fly", "docker", "poe", "aider")
 
 _BLOCK: Final = re.compile(
     r"(?:^[ ]*<!--\s*(?P<marker>(?:needs|run by)\b.*?)\s*-->[ ]*\n)?"
