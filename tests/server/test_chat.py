@@ -21,6 +21,7 @@ from tests.support.scripted_poe import (
     ScriptedPoe,
     answer,
     error_event,
+    event,
     failure,
     replace,
     text,
@@ -512,6 +513,28 @@ async def test_what_is_said_once_is_not_lost_where_the_client_reads_slowly(proxy
         if line.startswith("data: {")
     )
     assert said == "Say: Hello" + "x" * 6_000_000 + " world"
+
+
+async def test_large_ends_of_several_choices_reach_a_client_that_reads_slowly(proxy: str, poe: ScriptedPoe) -> None:
+    """Large batches that wait are cut when they are sent, and what is cut off is sent, too."""
+    flood, pause = asyncio.Event(), asyncio.Event()
+    asyncio.get_running_loop().call_later(0.3, flood.set)
+    asyncio.get_running_loop().call_later(0.9, pause.set)
+    large = event("json", {"choices": [{"delta": {"content": "x" * 1_500_000}}]})
+    poe.script = lambda _: Reply([text("begin "), flood, large + DONE])
+    body = {"model": "Echo", "stream": True, "n": 3, "messages": HELLO}
+    reader, writer = await post_raw(proxy, "/v1/chat/completions", body)
+    await pause.wait()
+    wire = dechunked((await reader.read(-1)).partition(b"\r\n\r\n")[2])
+    writer.close()
+
+    said = ["", "", ""]
+    for line in wire.decode().splitlines():
+        if line.startswith("data: {"):
+            for choice in json.loads(line[6:])["choices"]:
+                said[choice["index"]] += choice["delta"].get("content") or ""
+    assert said == ["begin " + "x" * 1_500_000] * 3
+    assert wire.endswith(b"data: [DONE]\n\n")
 
 
 async def test_who_leaves_while_the_rest_waits_leaves_nothing_to_the_next(proxy: str, poe: ScriptedPoe) -> None:

@@ -172,8 +172,12 @@ class EventStream(Sink):
 
     async def end(self) -> None:
         """Sends what waits, and with it the end of the body."""
-        await self._catch_up()
-        await self._send(self._next_bytes(), last=True)
+        await self._stop_pushing()
+        while True:
+            data = self._next_bytes()
+            await self._send(data, last=not self._waiting)
+            if not self._waiting:
+                return
 
     async def fail(self, error: ProxyError) -> None:
         """Ends an opened stream with an error event and no ``[DONE]``, and the connection without an end of the body.
@@ -181,8 +185,10 @@ class EventStream(Sink):
         Some clients overlook the event and what is missing behind it (langchain4j 1.19, langchaingo 0.1.14); no client
         overlooks a body that breaks off. Those that know the event have read it by then.
         """
-        await self._catch_up()
-        await self._send(self._next_bytes() + self._writer.error(error))
+        await self._stop_pushing()
+        while self._waiting:
+            await self._send(self._next_bytes())
+        await self._send(self._writer.error(error))
         if isinstance(http := self._request.stream, StrictHttp):
             http.break_off()
 
@@ -208,13 +214,11 @@ class EventStream(Sink):
             connection.flow, self._transport, self._has_room = self, connection.transport, connection.may_write
             self._flush()
 
-    async def _catch_up(self) -> None:
-        """Sends all that waits but a last part, each when the client has read most of what was sent before."""
+    async def _stop_pushing(self) -> None:
+        """What waits is sent from here on, each part when the client has read most of what was sent before."""
         if self._opening is not None:
             await asyncio.wait({self._opening})
         self._transport = None
-        while len(self._waiting) > _MOST_WAITING:
-            await self._send(self._next_bytes())
         self._timer.cancel()
         let_go_if_draining(self._request)
 
