@@ -184,7 +184,7 @@ def test_the_next_line_says_how_many_were_left_out(kept: Kept) -> None:
     now = 0.0
     log = RefusalLog(clock=lambda: now)
     route = SimpleNamespace(path="v1/usage")
-    request: Any = SimpleNamespace(route=route, ctx=SimpleNamespace(), stream=None, path="/v1/usage")
+    request: Any = SimpleNamespace(route=route, ctx=SimpleNamespace(), stream=None, path="/v1/usage", headers={})
     for _ in range(LINES + 5):
         log.note(request, InvalidToken())
     now = 61.0
