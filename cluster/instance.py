@@ -1,15 +1,15 @@
-"""One instance, and its restarts: a container of compose's ``proxy``, with ``restart: unless-stopped``."""
+"""One instance and who keeps it running: a container of compose's ``proxy``, with ``restart: unless-stopped``."""
 
 import asyncio
 import logging
 import signal
 import sys
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from cluster.processes import Process, answers, end_session, free_port, start, stop, wait_until_up
+from cluster.processes import answers, end_session, free_port, start, stop, wait_until_up
 
 _log = logging.getLogger(__name__)
 
@@ -21,50 +21,29 @@ _LONGEST_PAUSE_S: Final = 60.0
 _LONG_LIFE_S: Final = 10.0
 
 
-#: Starts ``python -m proxy serve`` with an environment; its output is added to a file.
-Launch = Callable[[Mapping[str, str], Path], Awaitable[Process]]
-
-
-async def launch_python(environment: Mapping[str, str], log: Path) -> Process:
-    """In a Python of its own. It ends when we do."""
-    return await start((sys.executable, "-m", "proxy", "serve"), log=log, environment=environment)
-
-
 class Instance:
     """``python -m proxy serve`` on a port of its own; the same one each time it is started.
 
-    Args:
-        name: of its log and its data within ``home``.
-        environment: its settings; ``PORT``, ``METRICS_PORT`` and ``DATA_DIR`` are chosen where they are missing.
-        launch: starts its process.
-        is_restarted: whether it is started again when it ends by itself.
-
-    Attributes:
-        process: the one that runs now, or ran last.
-        starts: how many there were.
-        exit_codes: of all that ended, in order.
+    ``process`` is the one that runs now, or ran last; ``starts`` counts them, and ``exit_codes`` has those of all
+    that ended, in order.
     """
 
-    process: Process
+    process: asyncio.subprocess.Process
 
-    def __init__(
-        self,
-        name: str,
-        home: Path,
-        environment: Mapping[str, str],
-        *,
-        launch: Launch = launch_python,
-        is_restarted: bool = True,
-    ) -> None:
+    def __init__(self, name: str, home: Path, environment: Mapping[str, str]) -> None:
         self.name = name
+        self.port = free_port()
+        self.metrics_port = free_port()
         self.log = home / f"{name}.log"
         self.starts = 0
         self.exit_codes: list[int] = []
-        self._environment = {"HOST": "127.0.0.1", "DATA_DIR": str(home / f"{name}-data"), **environment}
-        self.port = int(self._environment.setdefault("PORT", str(free_port())))
-        self.metrics_port = int(self._environment.setdefault("METRICS_PORT", str(free_port())))
-        self._launch = launch
-        self._is_restarted = is_restarted
+        self._environment = {
+            **environment,
+            "HOST": "127.0.0.1",
+            "PORT": str(self.port),
+            "METRICS_PORT": str(self.metrics_port),
+            "DATA_DIR": str(home / f"{name}-data"),
+        }
         self._keeper: asyncio.Task[None] | None = None
 
     @property
@@ -78,7 +57,7 @@ class Instance:
         return self.process.pid
 
     async def start(self) -> None:
-        """Starts it. Returns once it serves. Raises NotStartedError."""
+        """Starts it, and from now on again whenever it ends. Returns once it serves. Raises NotStartedError."""
         await self._start_process()
         ended_before = len(self.exit_codes)
         self._keeper = asyncio.create_task(self._keep_running())
@@ -105,8 +84,6 @@ class Instance:
             started_at = time.monotonic()
             code = await self.process.wait()
             self._note_end(code)
-            if not self._is_restarted:
-                return
             end_session(self.pid)
             if time.monotonic() - started_at > _LONG_LIFE_S:
                 pause_s = _FIRST_PAUSE_S
@@ -116,7 +93,8 @@ class Instance:
             _log.info("%s ended with %d and is started again, as pid %d", self.name, code, self.pid)
 
     async def _start_process(self) -> None:
-        self.process = await self._launch(self._environment, self.log)
+        command = (sys.executable, "-m", "proxy", "serve")
+        self.process = await start(command, log=self.log, environment=self._environment)
         self.starts += 1
 
     def _note_end(self, code: int) -> None:

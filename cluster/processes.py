@@ -10,7 +10,7 @@ import socket
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 from proxy.pdeathsig import end_with_parent
 
@@ -20,7 +20,7 @@ ROOT: Final = Path(__file__).resolve().parents[1]
 _MORE_PLACES: Final = ("/usr/local/sbin", "/usr/sbin")
 #: Ports below those that the kernel gives to outgoing connections: nobody takes one while its instance is away.
 _PORTS: Final = range(20_000, 32_000)
-#: Of our own environment: enough to find programs and to know the user.
+#: What a process gets of our own environment: enough to find programs and to know the user.
 _PASSED_ON: Final = ("PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV")
 _POLL_EVERY_S: Final = 0.02
 _START_TIMEOUT_S: Final = 60.0
@@ -38,25 +38,6 @@ class MissingProgramError(Exception):
 
 class NotStartedError(Exception):
     """A process ended, or did not serve in time; the message ends with its last words."""
-
-
-class Process(Protocol):
-    """What is used of ``asyncio.subprocess.Process``."""
-
-    pid: int
-
-    @property
-    def returncode(self) -> int | None:
-        """The exit code, negative for a signal; None while it runs."""
-
-    async def wait(self) -> int:
-        """The exit code, once it has ended."""
-
-    def send_signal(self, number: int, /) -> None:
-        """To the process alone."""
-
-    def kill(self) -> None:
-        """Ends it at once."""
 
 
 def find_program(name: str) -> str:
@@ -96,20 +77,16 @@ def is_free(port: int) -> bool:
     return False
 
 
-def passed_on() -> dict[str, str]:
-    """What a process gets of our own environment."""
-    return {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
-
-
 async def start(
     command: Sequence[str | Path], *, log: Path, environment: Mapping[str, str] | None = None
 ) -> asyncio.subprocess.Process:
     """Starts ``command`` in a session of its own, its output added to ``log``. It ends when we do, however that is."""
+    passed_on = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
     with log.open("ab") as output:
         return await asyncio.create_subprocess_exec(
             *command,
             cwd=ROOT,
-            env={**passed_on(), **(environment or {})},
+            env={**passed_on, **(environment or {})},
             stdin=asyncio.subprocess.DEVNULL,
             stdout=output,
             stderr=output,
@@ -118,7 +95,7 @@ async def start(
         )
 
 
-async def stop(process: Process, number: signal.Signals, *, within_s: float) -> int:
+async def stop(process: asyncio.subprocess.Process, number: signal.Signals, *, within_s: float) -> int:
     """Sends the signal and waits; whatever is left of its session then is killed. Its exit code."""
     with contextlib.suppress(ProcessLookupError):
         process.send_signal(number)

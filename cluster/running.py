@@ -65,8 +65,7 @@ async def running_cluster(
         raise NotStartedError(f"port {port} is taken")
     async with contextlib.AsyncExitStack() as stack:
         complete = await _with_backing(stack, home, environment, workers)
-        own = {name: value for name, value in complete.items() if name != "PORT"}
-        members = [Instance(f"instance-{number + 1}", home, own) for number in range(instances)]
+        members = [Instance(f"instance-{number + 1}", home, complete) for number in range(instances)]
         front_pid = await stack.enter_async_context(
             running_front(home, port=port, instance_ports=[member.port for member in members])
         )

@@ -8,6 +8,7 @@ ProxyError                internal_error          nobody        no
 │  └─ UnsupportedFeature  unsupported_feature     caller        no
 ├─ InvalidToken           invalid_api_key         caller        no
 ├─ RouteNotFound          unknown_url             caller        no
+├─ ResponseNotFound       response_not_found      caller        no
 ├─ MethodNotAllowed       method_not_allowed      caller        no
 ├─ RequestTimeout         request_timeout         caller        no
 ├─ BodyTooLarge           request_too_large       caller        no
@@ -134,6 +135,14 @@ class RouteNotFound(ProxyError):
     kind = "unknown_url"
     blame = Blame.CALLER
     default_message = "Unknown request URL."
+
+
+class ResponseNotFound(ProxyError):
+    """A response is asked for by its id; none are stored."""
+
+    kind = "response_not_found"
+    blame = Blame.CALLER
+    default_message = "No such response: responses are not stored here. Send the whole conversation as 'input'."
 
 
 class MethodNotAllowed(ProxyError):

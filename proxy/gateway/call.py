@@ -59,6 +59,7 @@ class ChatCall:
 
     Attributes:
         is_large: whether work with the request is for another thread than the event loop's.
+        is_repeated: its stream ends with all of the answer once more, so that it is kept like a whole answer.
         held_bytes: how much of its answer is kept so far; None when it is not kept until it is whole.
         on_prompt_gone: called when a long prompt is not held any more, though the answer goes on.
         is_answering: whether Poe has begun to answer, and has not failed since.
@@ -68,6 +69,7 @@ class ChatCall:
     request: ChatRequest
     record: RelayRecord = field(default_factory=RelayRecord)
     is_large: bool = False
+    is_repeated: bool = False
     held_bytes: Callable[[], int] | None = field(default=None, repr=False, compare=False)
     on_prompt_gone: Callable[[], None] = _ignore
     is_answering: bool = False

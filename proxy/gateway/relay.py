@@ -89,7 +89,8 @@ class Relay:
         prompt = self._tokens.count_prompt(plan.query) if _has_token_limit(call) else None
         key_source = self._key_source(call, plan, await prompt if prompt else 0)
         choices = [self._choice(call, plan, body, encoder, key_source, choice) for choice in range(plan.choices)]
-        if not call.request.stream or plan.choices > 1 or plan.json_format is not None:
+        goes_out = call.request.stream and plan.choices == 1 and plan.json_format is None
+        if not goes_out or call.is_repeated:
             call.held_bytes = lambda: sum(query.reply.held_bytes for choice in choices for query in choice.queries)
         counting = Counting(self._tokens, plan, choices, sink, prompt, call.on_prompt_gone)
         if not body or len(body) > _LONG_BYTES:  # with files there is no body yet
@@ -155,7 +156,7 @@ class Relay:
         streaming = call.request.stream and plan.json_format is None
         has_choice = bool(plan.query.tools) and not plan.offer.is_demanded
         optional_tools = OptionalTools(self._tool_refusals, plan.offer.instruction) if has_choice else None
-        max_bytes = self._max_bytes(plan, streaming=streaming)
+        max_bytes = self._max_bytes(plan, streaming=streaming and not call.is_repeated)
         translator = CountingTranslator if TRACE.is_on else ChoiceTranslator
 
         def new_attempts(query: Query, key_source: KeySource) -> Attempts:

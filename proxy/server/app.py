@@ -15,7 +15,7 @@ from proxy.server.observability.logs import configure_logs
 from proxy.server.observability.refusal_log import RefusalLog
 from proxy.server.observability.request_count import count_request
 from proxy.server.process.lifecycle import Lifecycle, install_lifecycle
-from proxy.server.routes import chat, completions, health, images, messages, models, usage
+from proxy.server.routes import chat, completions, health, images, messages, models, responses, usage
 from proxy.settings import Settings
 
 APP_NAME: Final = "poe-proxy"
@@ -48,7 +48,7 @@ def create_app(settings: Settings, lifecycle: Lifecycle | None = None) -> App:
     install_headers(app, add_lease_trace, count_request, add_limits, *about_admin)
     install_error_handlers(app)
     install_lifecycle(app, lifecycle or Lifecycle(settings, own_process=False, files=None))
-    blueprints = (chat, completions, images, messages, models, usage, health)
+    blueprints = (chat, completions, images, messages, models, responses, usage, health)
     app.blueprint([module.blueprint for module in blueprints])
     install_admin(app, settings)
     return app

@@ -16,12 +16,11 @@ import psutil
 import pytest
 from redis.asyncio import Redis
 
-from cluster.instance import Instance
 from cluster.processes import free_port
 from proxy.store.embedded import embedded_valkey
 from proxy.store.keyspace import KeySpace
 from tests.support.commands import all_workers_serve, is_gone, processes_of, run_command, started_command, valkey_of
-from tests.support.fleet import running_instance
+from tests.support.fleet import Instance, running_instance
 from tests.support.scripted_poe import DONE, Reply, ScriptedPoe, text
 from tests.support.serving import KEYS, TOKEN, http, sdk
 from tests.support.waiting import wait_until

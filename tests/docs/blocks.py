@@ -17,7 +17,7 @@ COMMANDS: Final = ("sh", "bash", "console")
 #: Languages of programs, which have runners of their own.
 PROGRAMS: Final = ("python", "js")
 #: Languages that nobody runs.
-TEXTS: Final = ("json", "yaml", "promql")
+TEXTS: Final = ("json", "yaml", "toml", "promql")
 #: What a block may need that the tests do not have.
 NEEDS: Final = ("fly", "docker", "poe", "aider")
 

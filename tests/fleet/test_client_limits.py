@@ -11,11 +11,10 @@ from typing import Any, Final
 import aiohttp
 import pytest
 
-from cluster.instance import Instance
 from proxy.clients.admin import ClientAdmin
 from proxy.store.redis import RedisStore
 from tests.support.far_redis import redis_at_a_distance
-from tests.support.fleet import running_instance
+from tests.support.fleet import Instance, running_instance
 from tests.support.scripted_poe import Asked, Reply, ScriptedPoe, answer
 
 PER_MINUTE, AT_ONCE = 60, 2

@@ -17,11 +17,10 @@ from typing import Any, Final
 import aiohttp
 import pytest
 
-from cluster.instance import Instance
 from proxy.store.keyspace import KeySpace
 from tests.support.certificates import self_signed
 from tests.support.far_redis import FarRedis, far_redis
-from tests.support.fleet import running_instance
+from tests.support.fleet import Instance, running_instance
 from tests.support.redis_servers import Server, breakable_redis
 from tests.support.scripted_poe import Asked, Reply, ScriptedPoe, echo, failure
 from tests.support.waiting import wait_until

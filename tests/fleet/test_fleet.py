@@ -18,11 +18,10 @@ import pytest
 import pytest_asyncio
 import redis.asyncio
 
-from cluster.instance import Instance
 from proxy.credentials import fingerprint
 from proxy.keypool.admin import KeyAdmin
 from proxy.store.redis import RedisStore
-from tests.support.fleet import running_instance
+from tests.support.fleet import Instance, running_instance
 from tests.support.leaks import refuse_leaks
 from tests.support.scripted_poe import DONE, META, Asked, Reply, ScriptedPoe, echo, failure, running_poe, text
 from tests.support.serving import sdk

@@ -16,13 +16,12 @@ from typing import Any, Final
 
 import aiohttp
 
-from cluster.instance import Instance
 from proxy.credentials import fingerprint
 from proxy.ledger.row import UsageRow
 from proxy.ledger.streams import StreamReader
 from proxy.ledger.usage import UsageReader
 from proxy.store.redis import RedisStore
-from tests.support.fleet import running_instance
+from tests.support.fleet import Instance, running_instance
 from tests.support.scripted_poe import CUT, DONE, META, Asked, Reply, ScriptedPoe, failure, text
 from tests.support.waiting import wait_until
 

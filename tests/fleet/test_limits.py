@@ -14,8 +14,7 @@ from typing import Final
 
 import aiohttp
 
-from cluster.instance import Instance
-from tests.support.fleet import running_instance
+from tests.support.fleet import Instance, running_instance
 from tests.support.scripted_poe import Asked, Reply, ScriptedPoe, echo, failure
 
 TOKEN: Final = "fleet-secret-token"

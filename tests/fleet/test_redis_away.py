@@ -14,7 +14,6 @@ import aiohttp
 import httpx
 import pytest
 
-from cluster.instance import Instance
 from cluster.processes import free_port
 from proxy.credentials import PoeKey, fingerprint
 from proxy.keypool.lease import Lease, LeaseRequest, PoolLimits
@@ -23,7 +22,7 @@ from proxy.keypool.verdict import ANSWERED, Cooldown, Verdict
 from proxy.settings import Settings
 from proxy.store import redis as store_module
 from proxy.store.redis_socket import RedisSocket
-from tests.support.fleet import running_instance
+from tests.support.fleet import Instance, running_instance
 from tests.support.redis_servers import Server, breakable_redis, cluster_setup, sentinel_setup
 from tests.support.scripted_poe import Asked, Reply, ScriptedPoe, echo, failure
 from tests.support.serving import http, make_settings, serving

@@ -13,8 +13,7 @@ from typing import Final
 
 import psutil
 
-from cluster.instance import Instance
-from cluster.processes import Process
+from tests.support.fleet import Instance, Process
 from tests.support.waiting import wait_until
 from tests.support.warm_commands import WARM
 

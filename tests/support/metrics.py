@@ -8,9 +8,8 @@ from typing import Final
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
-from cluster.instance import Instance
 from cluster.processes import free_port
-from tests.support.fleet import running_instance
+from tests.support.fleet import Instance, running_instance
 
 #: What every page's metric begins with.
 PREFIX: Final = "poe_proxy_"

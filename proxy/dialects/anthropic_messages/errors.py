@@ -37,6 +37,7 @@ FORMS: Final = {
     "access_denied": Form(403, "permission_error"),
     "content_policy_violation": Form(403, "permission_error"),
     "unknown_url": Form(404, "not_found_error"),
+    "response_not_found": Form(404, "not_found_error"),
     "model_not_found": Form(404, "not_found_error"),
     "method_not_allowed": Form(405, _INVALID),
     "request_timeout": Form(408, "timeout_error"),

@@ -131,9 +131,9 @@ class CustomCallItem(CallItem):
             rest = self._reader.finish()
         except ValueError:
             raise self._broken(_NOT_ONE_TEXT) from None
-        events = self._text.more(rest) if rest else b""
-        if self._tool.name == _PATCH_TOOL and not is_patch(self._text.text):
+        if self._tool.name == _PATCH_TOOL and not is_patch(self._text.text + rest):
             raise self._broken("with a text that is not a patch")
+        events = self._text.more(rest) if rest else b""
         return events + self._text.done(b"input") + super().end(status)
 
     def as_json(self, status: Status) -> bytes:

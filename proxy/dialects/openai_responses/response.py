@@ -83,6 +83,8 @@ class ResponseWriter:
         self._order = ItemOrder(self._is_call_whole)
         self._reason: FinishReason = "stop"
         self._usage = Usage(0, 0)
+        #: Events of a batch that failed.
+        self._unsent = b""
 
     def opening(self) -> bytes:
         """The events that may go out before anything of the answer is known."""
@@ -92,11 +94,18 @@ class ResponseWriter:
         return b"".join(events)
 
     def write(self, batch: Batch) -> bytes:
-        """The events for these deltas; Usage brings the end. Raises PoeFailed: a call cannot be passed on."""
-        take = self._take
-        events = (
-            [take(delta) for delta in batch.deltas] if self._is_open else [self.opening(), *map(take, batch.deltas)]
-        )
+        """The events for these deltas; Usage brings the end.
+
+        Raises:
+            PoeFailed: a call cannot be passed on. ``error`` has the events before it, too.
+        """
+        take, events = self._take, [] if self._is_open else [self.opening()]
+        try:
+            for delta in batch.deltas:
+                events.append(take(delta))  # noqa: PERF401 - what there is counts when one of them fails
+        except ProxyError:
+            self._unsent = b"".join(events)
+            raise
         return b"".join(events)
 
     def write_texts(self, texts: list[str]) -> bytes:
@@ -109,9 +118,9 @@ class ResponseWriter:
     def error(self, error: ProxyError) -> bytes:
         """The event that ends a failed stream. An item that did not come whole is not ended."""
         words = b'{"code":"%b","message":%b}' % (code_of(error).encode(), orjson.dumps(error.message))
-        opening = b"" if self._is_open else self.opening()
+        before = self._unsent if self._is_open else self.opening()
         response = self._response(b"failed", error=with_whole_lines(words))
-        return opening + self._numbers.event(b"response.failed", b'"response":' + response)
+        return before + self._numbers.event(b"response.failed", b'"response":' + response)
 
     def whole(self, answer: Gathered) -> bytes:
         """The body of a whole answer. Raises PoeFailed: a call cannot be passed on."""

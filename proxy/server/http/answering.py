@@ -4,10 +4,11 @@ import logging
 
 from sanic import Request
 
-from proxy.core.failures import ProxyError
+from proxy.core.failures import ClientLimited, ProxyError
 from proxy.core.gathered import Gathered
 from proxy.gateway.call import ChatCall
 from proxy.server.context import Worker
+from proxy.server.http.rate_limit_headers import note_refusal
 from proxy.server.http.sse import EventStream, Heartbeat, Writer, comment
 from proxy.server.observability.call_log import Outcome
 
@@ -24,7 +25,13 @@ async def gather(request: Request, call: ChatCall) -> Gathered:
 
 
 async def stream(
-    request: Request, call: ChatCall, outcome: Outcome, writer: Writer, heartbeat: Heartbeat = comment
+    request: Request,
+    call: ChatCall,
+    outcome: Outcome,
+    writer: Writer,
+    heartbeat: Heartbeat = comment,
+    *,
+    fails_within: bool = False,
 ) -> None:
     """Streams the answer. A failure before the response opened is raised, and becomes a plain HTTP error.
 
@@ -34,6 +41,7 @@ async def stream(
         outcome: is told how that ended.
         writer: puts the answer into the client's form.
         heartbeat: writes what fills a silence.
+        fails_within: the client takes a failure within the stream better, so that one before it is told there, too.
     """
     worker: Worker = request.app.ctx.worker
     settings = worker.settings
@@ -44,8 +52,10 @@ async def stream(
                 await worker.relay.answer(call, events)
                 await events.end()
         except ProxyError as error:
-            if not events.opened:
+            if not (events.opened or fails_within):
                 raise
+            if isinstance(error, ClientLimited):
+                note_refusal(request, error)
             outcome.fail(error)
             await events.fail(error)
         except Exception:

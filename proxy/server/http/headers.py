@@ -81,7 +81,7 @@ def _preflight(request: Request) -> HTTPResponse:
     return HTTPResponse(
         status=204,
         headers={
-            "access-control-allow-methods": "GET, POST, OPTIONS",
+            "access-control-allow-methods": "GET, POST, DELETE, OPTIONS",
             "access-control-allow-headers": asked,
             "access-control-max-age": "86400",
             "vary": "access-control-request-headers",

@@ -74,6 +74,7 @@ class EventStream(Sink):
     __slots__ = (
         "_connection",
         "_encode_texts",
+        "_failure",
         "_go_on",
         "_has_room",
         "_heartbeat",
@@ -88,6 +89,7 @@ class EventStream(Sink):
         "_time",
         "_timer",
         "_transport",
+        "_unsent",
         "_waiting",
         "_writer",
         "chunks",
@@ -115,6 +117,9 @@ class EventStream(Sink):
         #: Batches and parts that could not be sent yet.
         self._waiting: deque[Batch] = deque()
         self._go_on: list[Callable[[], None]] = []
+        #: Why the writer could not put what waited into bytes: a call of a tool that cannot be passed on.
+        self._failure: ProxyError | None = None
+        self._unsent = b""
         self.is_full = False
         self.chunks = 0
         #: When something was sent last; at first such that silence lasts for ``hold_s`` from now.
@@ -141,7 +146,11 @@ class EventStream(Sink):
             self._connection.flow = None
 
     def write(self, batch: Batch) -> None:
-        """Sends a batch, behind all that were written before."""
+        """Sends a batch, behind all that were written before.
+
+        Raises:
+            ProxyError: this one, or one before it, cannot be put into bytes.
+        """
         waiting, transport = self._waiting, self._transport
         if transport is None or waiting:
             waiting.append(batch)
@@ -152,6 +161,7 @@ class EventStream(Sink):
             if waiting:
                 self.is_full = True
                 self._loop.call_soon(self._flush)
+        self._raise_failure()
 
     def write_texts(self, texts: list[str]) -> None:
         """The same for more text of the first choice, as nearly every chunk is (``lone`` in bench)."""
@@ -171,11 +181,13 @@ class EventStream(Sink):
             await self._open(b"")
 
     async def end(self) -> None:
-        """Sends what waits, and with it the end of the body."""
+        """Sends what waits, and with it the end of the body. Raises ProxyError: it cannot be put into bytes."""
         await self._stop_pushing()
         while True:
-            data = self._next_bytes()
-            await self._send(data, last=not self._waiting)
+            self._unsent = self._next_bytes()
+            self._raise_failure()
+            await self._send(self._unsent, last=not self._waiting)
+            self._unsent = b""
             if not self._waiting:
                 return
 
@@ -188,7 +200,7 @@ class EventStream(Sink):
         await self._stop_pushing()
         while self._waiting:
             await self._send(self._next_bytes())
-        await self._send(self._writer.error(error))
+        await self._send(self._unsent + self._writer.error(error))
         if isinstance(http := self._request.stream, StrictHttp):
             http.break_off()
 
@@ -225,8 +237,9 @@ class EventStream(Sink):
     def _next_bytes(self) -> bytes:
         """What waits, as much of it as may be sent in one write."""
         waiting, data = self._waiting, b""
-        for _ in range(min(len(waiting), _MOST_WAITING)):
-            data += self._encoded(waiting.popleft())
+        for _ in range(_MOST_WAITING):
+            if waiting:  # none is left when one fails
+                data += self._encoded(waiting.popleft())
         return data
 
     def _encoded(self, batch: Batch) -> bytes:
@@ -237,7 +250,20 @@ class EventStream(Sink):
             pieces = len(batch.deltas)
             self._waiting.extendleft(reversed(others))
         self.chunks += pieces
-        return self._writer.write(batch)
+        try:
+            return self._writer.write(batch)
+        except ProxyError as failure:  # found where it would help no one
+            self._failure = failure
+            self._waiting.clear()
+            return b""
+
+    def _raise_failure(self) -> None:
+        failure, self._failure = self._failure, None
+        try:
+            if failure is not None:
+                raise failure
+        finally:
+            failure = None  # it knows this frame
 
     async def _send(self, data: bytes, *, last: bool = False) -> None:
         """Sends by way of Sanic, which keeps track of its answer; waits while the client does not read."""

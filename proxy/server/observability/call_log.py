@@ -37,17 +37,20 @@ class Outcome:
     Attributes:
         chunks: how many pieces the client was sent.
         status_of: the vendor's statuses of failures.
+        limit: of the client's own limits the one that was in the way, or "".
     """
 
     status: int = 200
     outcome: str = "answered"
     chunks: int = 0
     status_of: Callable[[ProxyError], int] = status_of
+    limit: str = ""
 
     def fail(self, error: ProxyError) -> None:
         """The client was told of ``error``. A limit of its own goes by the limit's name: other 429s are the pool's."""
         self.status = self.status_of(error)
-        self.outcome = error.limit if isinstance(error, ClientLimited) else error.kind
+        self.limit = error.limit if isinstance(error, ClientLimited) else ""
+        self.outcome = self.limit or error.kind
 
 
 class Ended(NamedTuple):

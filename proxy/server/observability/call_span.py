@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from sanic import Request
 
-from proxy.core.failures import ClientLimited, ProxyError
+from proxy.core.failures import ProxyError
 from proxy.gateway.call import ChatCall
 from proxy.server.context import Worker
 from proxy.server.http.vendors import error_forms
@@ -41,6 +41,8 @@ class call_span:  # noqa: N801 - a context manager, by the names that those have
         request, call, worker = self._request, self._call, self._worker
         if error is not None:
             self._note(error)
+        if limit := self._outcome.limit:
+            worker.events.note("client_limited", once_in_s=_LIMITED_AGAIN_S, client=call.client.name, limit=limit)
         worker.metrics.in_flight -= 1
         duration_s = time.monotonic() - self._started_at
         request_id, route = request.ctx.request_id, route_of(request)
@@ -50,9 +52,6 @@ class call_span:  # noqa: N801 - a context manager, by the names that those have
         outcome = self._outcome
         if isinstance(error, ProxyError):
             outcome.fail(error)
-            if isinstance(error, ClientLimited):
-                client, limit = self._call.client.name, error.limit
-                self._worker.events.note("client_limited", once_in_s=_LIMITED_AGAIN_S, client=client, limit=limit)
             return
         outcome.status, outcome.outcome = 499, "client_left"
         if isinstance(error, Exception):

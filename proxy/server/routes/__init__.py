@@ -16,7 +16,7 @@ def add_api_route(blueprint: Blueprint, handler: Handler, path: str, method: str
     The handler of a POST reads the body itself (``server/http/intake.py``), when it knows who sends it.
     """
     is_post = method == "POST"
-    methods = [method] if is_post else [method, "HEAD"]
+    methods = [method, "HEAD"] if method == "GET" else [method]
     handle = with_room(handler) if is_post else handler
     for prefix in ("/v1", ""):
         name = f"{handler.__name__}_{prefix.strip('/') or 'bare'}"

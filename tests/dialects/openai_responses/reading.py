@@ -26,6 +26,8 @@ REQUEST_FIELDS = (
     b'"background":false,"instructions":null,"max_output_tokens":null,"metadata":{},"parallel_tool_calls":true,'
     b'"previous_response_id":null,"store":false,"temperature":null,"tool_choice":"auto","tools":[],"top_p":null'
 )
+#: Codes that OpenAI's types do not know, and Codex does.
+CODEX_CODES = {"insufficient_quota", "model_not_found", "context_length_exceeded"}
 CREATED = 1_700_000_000
 #: What OpenAI sends and its types do not know: of a response, of ``function_call_arguments.done``, of a custom call.
 _MORE = {"store", "name", "status"}
@@ -70,7 +72,11 @@ def check_events(events: Iterable[dict[str, Any]]) -> None:
     """Each event has OpenAI's form, and they are numbered."""
     for number, event in enumerate(events):
         assert event["sequence_number"] == number
-        strictly(ResponseStreamEvent, event)
+        if event["type"] == "response.failed" and event["response"]["error"]["code"] in CODEX_CODES:
+            failed = {**event["response"], "error": {**event["response"]["error"], "code": "server_error"}}
+            strictly(ResponseStreamEvent, {**event, "response": failed})
+        else:
+            strictly(ResponseStreamEvent, event)
 
 
 def items_of(response: Response) -> list[dict[str, Any]]:

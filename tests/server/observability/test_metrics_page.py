@@ -16,13 +16,12 @@ import psutil
 import pytest
 from prometheus_client import generate_latest, values
 
-from cluster.instance import Instance
 from cluster.processes import free_port
 from proxy.server.observability import metrics_page as page_module
 from proxy.server.observability.metrics import Metrics, WorkerFiles
 from proxy.server.observability.metrics_page import MetricsPage, metrics_page
 from tests.support.commands import all_workers_serve, is_gone
-from tests.support.fleet import running_instance
+from tests.support.fleet import Instance, running_instance
 from tests.support.metrics import Page, measured_instance, scrape
 from tests.support.scripted_poe import DONE, Asked, Reply, ScriptedPoe, failure, text
 from tests.support.serving import KEYS, TOKEN, http, make_settings, sdk

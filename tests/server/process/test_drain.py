@@ -15,12 +15,11 @@ import psutil
 import pytest
 import redis.asyncio
 
-from cluster.instance import Instance
 from proxy.credentials import fingerprint
 from proxy.ledger.usage import UsageReader
 from proxy.store.redis import RedisStore
 from tests.support.commands import all_workers_serve, processes_of
-from tests.support.fleet import running_instance
+from tests.support.fleet import Instance, running_instance
 from tests.support.scripted_poe import DONE, META, Asked, Reply, ScriptedPoe, echo, text
 from tests.support.serving import KEYS, TOKEN, http
 from tests.support.streams import Seen, read_stream

@@ -16,11 +16,10 @@ import psutil
 import pytest
 import redis
 
-from cluster.instance import Instance
 from proxy.credentials import fingerprint
 from proxy.server.process import supervision
 from tests.support.commands import all_workers_serve, is_gone
-from tests.support.fleet import running_instance
+from tests.support.fleet import Instance, running_instance
 from tests.support.scripted_poe import DONE, META, Reply, ScriptedPoe, answer, text
 from tests.support.serving import KEYS, TOKEN, make_settings
 from tests.support.streams import Seen, read_stream
