@@ -5,7 +5,7 @@ the open block's kind; clients fail on anything else. What comes for another blo
 call that did not come whole is never closed, so that no client runs the half of one.
 """
 
-from typing import Final, NamedTuple
+from typing import ClassVar, Final, NamedTuple
 
 import orjson
 
@@ -60,6 +60,7 @@ class EventWriter:
         thoughts: whether the client sees what the model thought.
     """
 
+    fails_cleanly: ClassVar[bool] = False
     __slots__ = (
         "_before",
         "_call",

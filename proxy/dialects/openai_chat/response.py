@@ -6,7 +6,7 @@ everything around those is built once a stream.
 """
 
 from functools import partial
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import orjson
 
@@ -42,6 +42,7 @@ class ChunkWriter:
             it takes no step of its own.
     """
 
+    fails_cleanly: ClassVar[bool] = False
     __slots__ = ("_head", "_include_usage", "_opened", "_usage_null", "write_texts")
 
     def __init__(self, *, completion_id: str, created: int, model: str, include_usage: bool) -> None:

@@ -1,6 +1,6 @@
 """Answers to legacy completions, streamed or whole, as bytes. Shapes: …/docs/api-reference/completions."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import orjson
 
@@ -24,6 +24,8 @@ class CompletionWriter:
 
     A refusal is text: there is no other place for it.
     """
+
+    fails_cleanly: ClassVar[bool] = False
 
     def __init__(self, *, completion_id: str, created: int, model: str, include_usage: bool, echo: str = "") -> None:
         """Args: ``echo`` what stands before each choice's text."""

@@ -6,7 +6,7 @@ answer come from the same items. Text that came together is one event: a client 
 
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import ClassVar, Final
 
 import orjson
 
@@ -49,6 +49,9 @@ class ResponseWriter:
         with_token: whether the client asks for ``encrypted_content``.
         clock: gives Unix seconds.
     """
+
+    #: Codex forgets ``response.failed`` when the connection breaks off behind it.
+    fails_cleanly: ClassVar[bool] = True
 
     def __init__(
         self,

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from types import TracebackType
-from typing import Any, Final, Protocol, Self
+from typing import Any, ClassVar, Final, Protocol, Self
 
 from sanic import HTTPResponse, Request
 
@@ -31,7 +31,13 @@ _MOST_WAITING: Final = 4
 
 
 class Writer(Protocol):
-    """Puts an answer into the bytes of one kind of stream."""
+    """Puts an answer into the bytes of one kind of stream.
+
+    Attributes:
+        fails_cleanly: the body of a failed stream has an end, since no client overlooks the event before it.
+    """
+
+    fails_cleanly: ClassVar[bool]
 
     def opening(self) -> bytes:
         """What may go out before anything of the answer is known, or nothing."""
@@ -192,7 +198,7 @@ class EventStream(Sink):
                 return
 
     async def fail(self, error: ProxyError) -> None:
-        """Ends an opened stream with an error event and no ``[DONE]``, and the connection without an end of the body.
+        """Ends a stream with an error event, and the body without an end, unless the writer ``fails_cleanly``.
 
         Some clients overlook the event and what is missing behind it (langchain4j 1.19, langchaingo 0.1.14); no client
         overlooks a body that breaks off. Those that know the event have read it by then.
@@ -200,8 +206,9 @@ class EventStream(Sink):
         await self._stop_pushing()
         while self._waiting:
             await self._send(self._next_bytes())
-        await self._send(self._unsent + self._writer.error(error))
-        if isinstance(http := self._request.stream, StrictHttp):
+        is_clean = self._writer.fails_cleanly
+        await self._send(self._unsent + self._writer.error(error), last=is_clean)
+        if not is_clean and isinstance(http := self._request.stream, StrictHttp):
             http.break_off()
 
     def when_room(self, go_on: Callable[[], None]) -> None:
