@@ -30,7 +30,8 @@ REQUEST_FIELDS = (
 CODEX_CODES = {"insufficient_quota", "model_not_found", "context_length_exceeded"}
 CREATED = 1_700_000_000
 #: What OpenAI sends and its types do not know: of a response, of ``function_call_arguments.done``, of a custom call.
-_MORE = {"store", "name", "status"}
+#: The last two are Codex's, of a hosted search.
+_MORE = {"store", "name", "status", "external_web_access", "search_content_types"}
 
 
 def writer(*, with_token: bool = False) -> ResponseWriter:
