@@ -164,7 +164,8 @@ def all_codes() -> set[str]:
         classes += failure.__subclasses__()
     codes |= {value.outcome for value in vars(verdict).values() if isinstance(value, verdict.Verdict)}
     scripts = [path.read_text() for path in Path(str(files("proxy.keypool") / "lua")).glob("*.lua")]
-    events = {name for script in scripts for name in re.findall(r"\bnote\('(\w+)'", script)}
+    noted = re.compile(r"\bnote_(?:key_event\(|event\(prefix .. 'events', )'(\w+)'")
+    events = {name for script in scripts for name in noted.findall(script)}
     assert {"key_cooled", "bot_rests"} <= events
     return codes | events | SUCCESSES | CLIENT_LIMITS
 

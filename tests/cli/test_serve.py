@@ -142,10 +142,11 @@ async def test_one_line_says_that_it_serves_and_with_what(home: Path, poe: Scrip
 
     assert {name: told[name] for name in told if name not in ("at", "level", "logger", "message")} == {
         "address": instance.base_url,
-        "dialects": "openai",
+        "dialects": "openai, anthropic",
         "keys": len(KEYS),
         "accounts": len(KEYS),
         "caller_keys": "allowed",
+        "outbound_proxy": "none",
         "redis": "redis://127.0.0.1:9/3",
         "workers": workers,
         "admin": "/admin",
@@ -182,7 +183,7 @@ async def test_on_a_terminal_it_says_so_and_nothing_of_sanics(home: Path) -> Non
         os.close(ours)
 
     text_told = re.sub(rb"\x1b\[\d+m", b"", told).decode()
-    assert f"address=http://[::1]:{port} dialects=openai keys=0 accounts=0 caller_keys=allowed" in text_told
+    assert f"address=http://[::1]:{port} dialects='openai, anthropic' keys=0 accounts=0 caller_keys=allowed" in text_told
     assert "redis=embedded" in text_told
     assert f"metrics are at http://[::1]:{environment['METRICS_PORT']}/metrics" in text_told
     assert "POE_API_KEYS is not set: any bearer that a caller sends is used as that caller's own Poe key" in text_told

@@ -23,6 +23,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
+from proxy.pdeathsig import end_with_parent
+
 ROOT: Final = Path(__file__).parents[2]
 #: Asks from a shell; it needs no more of Python than starts in 20 ms.
 _CLIENT: Final = Path(__file__).with_name("warm_client.py")
@@ -190,6 +192,7 @@ def _close_all_but(descriptors: Sequence[int]) -> None:
 def _answer(asker: socket.socket) -> None:
     """Runs in the fork: becomes the command."""
     os.setsid()
+    end_with_parent()  # a test run that is killed leaves no server behind
     asked, descriptors, _, _ = socket.recv_fds(asker, _MAX_ASKED_BYTES, _STDIO)
     request = json.loads(asked)
     for number, descriptor in enumerate(descriptors):

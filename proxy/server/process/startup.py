@@ -16,7 +16,7 @@ from proxy.urls import http_url, url_host, without_credentials
 _log = logging.getLogger(__name__)
 
 #: What clients may speak.
-DIALECTS: Final = "openai"
+DIALECTS: Final = "openai, anthropic"
 #: go-openai (1.43) ends a stream after 300 lines in a row without data. A heartbeat is two, so at 5 s it waits for
 #: 12 minutes, longer than any answer may take with the defaults.
 LEAST_SAFE_HEARTBEAT_S: Final = 5.0

@@ -276,6 +276,7 @@ export default {
   "code.empty_answer": "empty answer",
   "code.invalid_json_answer": "no valid JSON",
   "code.no_image_generated": "made no image",
+  "code.response_not_found": "no such response",
   "code.store_unavailable": "Redis away",
   "code.too_many_large_answers": "too many large answers",
   "code.too_many_large_requests": "too many large requests",

@@ -276,6 +276,7 @@ export default {
   "code.empty_answer": "回答为空",
   "code.invalid_json_answer": "回答不是有效的 JSON",
   "code.no_image_generated": "没有生成图片",
+  "code.response_not_found": "没有这个响应",
   "code.store_unavailable": "Redis 不可用",
   "code.too_many_large_answers": "大回答过多",
   "code.too_many_large_requests": "大请求过多",

@@ -81,7 +81,7 @@ def test_a_bot_is_told_that_a_tool_failed() -> None:
     ("tool", "kind"),
     [
         (CustomTool("patch", "tools[1].type"), "custom"),
-        (HostedTool("web_search", "tools[1].type"), "web_search"),
+        (HostedTool("code_interpreter", "tools[1].type"), "code_interpreter"),
     ],
     ids=["custom", "hosted"],
 )

@@ -110,7 +110,7 @@ class TestDefinitions:
     @pytest.mark.parametrize(
         ("wrong", "param"),
         [
-            ({"type": "web_search"}, "tools[1].type"),
+            ({"type": "code_interpreter"}, "tools[1].type"),
             ({"type": "x" * 500}, "tools[1].type"),
             ({"type": "function"}, "tools[1].function"),
             ({"type": "function", "function": {}}, "tools[1].function.name"),
