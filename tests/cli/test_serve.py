@@ -183,7 +183,9 @@ async def test_on_a_terminal_it_says_so_and_nothing_of_sanics(home: Path) -> Non
         os.close(ours)
 
     text_told = re.sub(rb"\x1b\[\d+m", b"", told).decode()
-    assert f"address=http://[::1]:{port} dialects='openai, anthropic' keys=0 accounts=0 caller_keys=allowed" in text_told
+    assert (
+        f"address=http://[::1]:{port} dialects='openai, anthropic' keys=0 accounts=0 caller_keys=allowed" in text_told
+    )
     assert "redis=embedded" in text_told
     assert f"metrics are at http://[::1]:{environment['METRICS_PORT']}/metrics" in text_told
     assert "POE_API_KEYS is not set: any bearer that a caller sends is used as that caller's own Poe key" in text_told
