@@ -122,8 +122,8 @@ class CustomCallItem(CallItem):
         return self._text.more(text) if text else b""
 
     def is_whole(self) -> bool:
-        """Whether its text has ended."""
-        return self._reader.has_ended
+        """Whether its text has ended, and its arguments with it."""
+        return self._reader.is_whole
 
     def end(self, status: Status) -> bytes:
         """The events that it ends with. Raises PoeFailed: the arguments are not one text, or the patch is none."""

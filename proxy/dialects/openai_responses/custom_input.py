@@ -21,13 +21,9 @@ _PATCH_BEGINS, _PATCH_ENDS = "*** Begin Patch", "*** End Patch"
 
 
 class InputReader:
-    """Reads the text as it arrives.
+    """Reads the text as it arrives."""
 
-    Attributes:
-        has_ended: the text is whole.
-    """
-
-    __slots__ = ("_has_begun", "_held", "_held_characters", "_rest", "has_ended")
+    __slots__ = ("_has_begun", "_has_ended", "_held", "_held_characters", "_rest")
 
     def __init__(self) -> None:
         #: Arguments before the text, or behind it.
@@ -35,15 +31,20 @@ class InputReader:
         self._held_characters = 0
         #: Part of an escape.
         self._rest = ""
-        self._has_begun = self.has_ended = False
+        self._has_begun = self._has_ended = False
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the object around the text is closed, too: what is cut before that may not be run."""
+        return self._has_ended and "".join(self._held).rstrip().endswith("}")
 
     def feed(self, arguments: str) -> str:
         """The text that these arguments add. Raises ValueError: there is no such escape."""
-        if self._has_begun and not self.has_ended:
+        if self._has_begun and not self._has_ended:
             return self._inside(arguments)
         self._held.append(arguments)
         self._held_characters += len(arguments)
-        if self.has_ended or self._held_characters > _LONGEST_BEGINNING + len(arguments):
+        if self._has_ended or self._held_characters > _LONGEST_BEGINNING + len(arguments):
             return ""
         before = "".join(self._held)
         beginning = _BEGINNING.match(before)
@@ -62,7 +63,7 @@ class InputReader:
         held = "".join(self._held)
         if not self._has_begun:
             return _text_of(held)
-        if not self.has_ended:
+        if not self._has_ended:
             raise ValueError("the arguments are cut")
         json.loads('{"input":""' + held)
         return ""
@@ -71,14 +72,14 @@ class InputReader:
         arguments = self._rest + arguments
         found = _INSIDE.match(arguments)
         end = found.end() if found else 0
-        self.has_ended = arguments[end : end + 1] == '"'
-        if self.has_ended:
+        self._has_ended = arguments[end : end + 1] == '"'
+        if self._has_ended:
             self._held.append(arguments[end + 1 :])
         elif half := _HALF_A_PAIR.search(arguments, max(0, end - _ESCAPE), end):
             end = half.start()
         elif len(arguments) - end >= _ESCAPE:
             raise ValueError("no such escape")
-        self._rest = "" if self.has_ended else arguments[end:]
+        self._rest = "" if self._has_ended else arguments[end:]
         return _whole(json.loads(f'"{arguments[:end]}"', strict=False))
 
 

@@ -177,6 +177,16 @@ def test_a_custom_tool_gets_its_text() -> None:
     assert (item["type"], item["name"], item["input"]) == ("custom_tool_call", "apply_patch", PATCH)
 
 
+def test_text_waits_for_the_brace_behind_the_text_of_a_custom_tool() -> None:
+    """A text that has ended is no whole call yet: its arguments may still be cut."""
+    began = call(0, "say", '{"input": "a"')
+    ended: list[Delta] = [ToolCallDelta(0, "", "", "}"), Finish("tool_calls"), USAGE]
+    events = streamed([*began, ContentDelta("b"), *ended])
+
+    check_events(events)
+    assert [item["type"] for item in events[-1]["response"]["output"]] == ["custom_tool_call", "message"]
+
+
 def test_a_search_for_tools_has_an_object_for_arguments() -> None:
     events = streamed([*call(0, "tool_search", '{"query":', '"x"}'), Finish("tool_calls"), USAGE])
 
