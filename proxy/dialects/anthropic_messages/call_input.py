@@ -15,6 +15,7 @@ def is_input(arguments: str) -> bool:
         return False
 
 
-def broken_call(name: str) -> PoeFailed:
-    """The failure of an answer whose call cannot be run."""
-    return PoeFailed(f"The model called '{name[:64]}' with arguments that are not JSON (server error).")
+def broken_call(name: str = "") -> PoeFailed:
+    """The failure of an answer whose call, of a tool with this name or of some tool, cannot be run."""
+    tool = f"'{name[:64]}'" if name else "a tool"
+    return PoeFailed(f"The model called {tool} with arguments that are not JSON (server error).")

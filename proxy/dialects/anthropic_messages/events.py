@@ -165,7 +165,9 @@ class EventWriter:
         if self._call is None or self._call.position != delta.position:
             self._leave()
         if self._call is None:
-            if not delta.id:  # of a call that was whole: blank
+            if not delta.id:  # of a call that was whole, and closed
+                if delta.arguments.strip():
+                    raise broken_call()
                 return
             name = self._head.names.get(delta.name, delta.name)
             self._open(_CALL, with_whole_lines(_CALL.block % (orjson.dumps(delta.id), orjson.dumps(name))))

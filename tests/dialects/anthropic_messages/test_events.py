@@ -335,6 +335,22 @@ def test_a_call_with_broken_arguments_is_a_failure_and_is_not_closed() -> None:
         written.write(Batch(0, CALLED))
 
 
+@pytest.mark.parametrize("late", ["}", '{"a":2}'])
+def test_more_arguments_of_a_call_that_was_closed_as_whole_are_a_failure(late: str) -> None:
+    """Else the client would run the call with a part of what the model wrote."""
+    written = writer()
+    written.write(Batch(0, [call(0, '{"a":1}', "read"), call(1, '{"b":2}', "write")]))
+
+    with pytest.raises(PoeFailed, match="The model called a tool with arguments that are not JSON"):
+        written.write(Batch(0, [call(0, late), *CALLED]))
+
+
+def test_blanks_behind_a_call_that_was_closed_change_nothing() -> None:
+    raw = stream([call(0, '{"a":1}', "read"), call(1, '{"b":2}', "write"), call(0, " \n")], CALLED)
+
+    assert [block["input"] for block in accumulated(raw)["content"]] == [{"a": 1}, {"b": 2}]
+
+
 def test_a_call_that_a_limit_cut_ends_as_it_is() -> None:
     assert kinds(stream([call(0, '{"a"', "read"), Finish("length"), Usage(1, 1)]))[-3:] == [
         *("content_block_stop", "message_delta", "message_stop")
