@@ -7,7 +7,8 @@ from cluster.instance import Instance
 from cluster.running import Cluster
 
 _TEXT: Final = """
-poe-proxy serves OpenAI's API at {url}/v1 - {count} instances of {workers} workers each, behind nginx, on one Redis.
+poe-proxy serves OpenAI's and Anthropic's APIs at {url} - {count} instances of {workers}
+workers each, behind nginx, on one Redis.
 Behind them: {poe}
 
 {members}

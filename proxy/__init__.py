@@ -1,4 +1,4 @@
-"""poe-proxy: an OpenAI-compatible gateway in front of Poe that many workers run as one."""
+"""poe-proxy: one endpoint with OpenAI's and Anthropic's APIs in front of Poe that many workers run as one."""
 
 __version__ = "0.1.0"
 #: How the proxy names itself to the servers that it asks.

@@ -22,7 +22,7 @@ _ADMIN_TOKEN = "demo-admin"  # noqa: S105 - the same
 _START_TIMEOUT_S = 60.0
 
 _WELCOME = """
-poe-proxy serves OpenAI's API at {url}/v1 - behind it, a local Poe with two keys.
+poe-proxy serves OpenAI's and Anthropic's APIs at {url} - behind it, a local Poe with two keys.
 
   token   {token}
   models  Echo, Storyteller (streams slowly), Thinker (thinks aloud first), Toolsmith (calls your tools),

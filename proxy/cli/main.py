@@ -38,4 +38,4 @@ class Commands(click.Group):
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="poe-proxy")
 def main() -> None:
-    """An OpenAI-compatible gateway in front of Poe. Settings come from the environment; see README.md."""
+    """One endpoint with OpenAI's and Anthropic's APIs in front of Poe. Settings come from the environment."""

@@ -82,7 +82,7 @@ async def test_what_a_shell_has_for_a_real_server_is_none_of_its_business(home: 
     (home / "keys").write_text("a-real-key")
     real = {"REDIS_URL": "redis://127.0.0.1:9/0", "POE_API_KEYS_FILE": str(home / "keys")}
     async with running_demo(home, **real) as (_, told):
-        url = told.partition("API at ")[2].partition("/v1")[0]
+        url = told.partition("APIs at ")[2].partition(" ")[0]
         ready = json.loads(await output_of("curl", "-s", f"{url}/ready"))
 
     assert (ready["redis"], ready["keys"]["ready"]) == ("ok", 2)
