@@ -61,8 +61,3 @@ class Batch(NamedTuple):
 
     choice: int
     deltas: Sequence[Delta]
-
-    @property
-    def is_last(self) -> bool:
-        """Whether the answer ends with it."""
-        return isinstance(self.deltas[-1], Usage)

@@ -78,11 +78,6 @@ class ThinkingSplitter:
         return self._stage is _Stage.ANSWER
 
     @property
-    def has_parted_nothing(self) -> bool:
-        """Whether the text so far, every character of it, is answer."""
-        return self._stage is _Stage.ANSWER and not (self._thought or self._dropped or self._blocks)
-
-    @property
     def _is_untouched(self) -> bool:
         """Whether nothing has been looked at yet that the next text would belong to."""
         return self._stage is _Stage.START and not (

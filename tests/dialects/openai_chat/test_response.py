@@ -195,11 +195,6 @@ def test_every_choice_opens_and_finishes() -> None:
     assert [message.get("content") for message in messages] == ["a", "b", ""]
 
 
-def test_a_batch_with_the_usage_is_the_last() -> None:
-    assert Batch(0, [STOP, USAGE]).is_last
-    assert not Batch(0, [STOP]).is_last
-
-
 @pytest.mark.parametrize("reason", ["stop", "length", "tool_calls", "content_filter"])
 def test_a_whole_completion_is_one_of_openais(reason: FinishReason) -> None:
     (choice,) = completion([*ANSWER[:2], Finish(reason), USAGE]).choices
