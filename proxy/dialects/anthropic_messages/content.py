@@ -13,9 +13,9 @@ from proxy.core.chat_request import Content, File, Image, Part, Text, Thinking, 
 from proxy.core.failures import UnsupportedFeature
 from proxy.dialects.anthropic_messages import blocks as wire
 from proxy.dialects.anthropic_messages.caching import cache_time
-from proxy.dialects.anthropic_messages.names import model_name
 from proxy.dialects.anthropic_messages.thoughts import SIGNATURE
 from proxy.dialects.anthropic_messages.tools import ToolChanges
+from proxy.dialects.tools.names import fitting_name
 
 #: What Anthropic's servers add to results for themselves alone.
 _SEALED: Final = ("encrypted_content", "encrypted_stdout", "encrypted_index")
@@ -51,7 +51,7 @@ class ContentReader:
         if block["type"] == "text":
             yield Text(block["text"], cache_time(block))
         elif block["type"] == "tool_use":
-            yield ToolCall(block["id"], model_name(block["name"]), orjson.dumps(block["input"]).decode())
+            yield ToolCall(block["id"], fitting_name(block["name"]), orjson.dumps(block["input"]).decode())
         elif block["type"] == "tool_result":
             yield self._result(block, f"{path}.tool_result")
         elif block["type"] == "thinking":
@@ -70,7 +70,7 @@ class ContentReader:
         for at, inner in enumerate(() if isinstance(content, str) else content):
             if inner["type"] == "tool_reference":
                 self.changes.found.add(inner["tool_name"])
-                contents.append(Text(f"The tool {model_name(inner['tool_name'])} can be called now."))
+                contents.append(Text(f"The tool {fitting_name(inner['tool_name'])} can be called now."))
             else:
                 contents += _contents(inner, f"{path}.content.{at}")
         is_error = bool(block.get("is_error"))

@@ -10,7 +10,7 @@ from proxy.dialects.anthropic_messages import request as wire
 from proxy.dialects.anthropic_messages.blocks import ToolChangeBlock
 from proxy.dialects.anthropic_messages.caching import cache_time
 from proxy.dialects.anthropic_messages.client_tools import definition_of
-from proxy.dialects.anthropic_messages.names import model_name
+from proxy.dialects.tools.names import fitting_name
 
 _Value = TypeVar("_Value")
 
@@ -67,10 +67,10 @@ def read_tools(tools: Sequence[wire.Tool], changes: ToolChanges) -> list[Tool]:
     ]
 
 
-def long_names(tools: Sequence[wire.Tool], changes: ToolChanges) -> dict[str, str]:
-    """The names that the model gets in place of longer ones → those."""
+def replaced_names(tools: Sequence[wire.Tool], changes: ToolChanges) -> dict[str, str]:
+    """The names that the model gets in place of those that do not fit → those."""
     names = [tool.get("name") or "" for tool in (*tools, *(tool for tool, _ in changes.added))]
-    return {short: name for name in names if (short := model_name(name)) != name}
+    return {short: name for name in names if (short := fitting_name(name)) != name}
 
 
 def read_choice(choice: wire.ToolChoice | None, tools: Iterable[Tool]) -> ToolChoice:
@@ -83,7 +83,7 @@ def read_choice(choice: wire.ToolChoice | None, tools: Iterable[Tool]) -> ToolCh
         return "required"
     name = _needed(choice.get("name"), "tool_choice.tool.name")
     hosted = next((tool for tool in tools if isinstance(tool, HostedTool) and _name(tool) == name), None)
-    return ChosenTool(hosted.type, name) if hosted else ChosenTool("function", model_name(name))
+    return ChosenTool(hosted.type, name) if hosted else ChosenTool("function", fitting_name(name))
 
 
 def _tool(tool: wire.Tool, path: str) -> Tool:
@@ -92,7 +92,7 @@ def _tool(tool: wire.Tool, path: str) -> Tool:
     if kind != "custom" and known is None:
         hosted = kind.rpartition("_")[0]
         return HostedTool(hosted if hosted in _HOSTED else kind, f"{path}.type", cast("Mapping[str, Any]", tool))
-    name = model_name(_needed(tool.get("name"), f"{path}.name"))
+    name = fitting_name(_needed(tool.get("name"), f"{path}.name"))
     cache = cache_time(tool)
     if known is not None:
         return FunctionTool(name, path, known.description, known.parameters, cache=cache)

@@ -1,4 +1,4 @@
-"""Fields that chats and legacy completions share, as clients send them. They are checked strictly.
+"""Fields that OpenAI's dialects share, as clients send them. They are checked strictly.
 
 Refuses to know what an upstream can do with a field. Names and ranges:
 https://platform.openai.com/docs/api-reference/chat/create
@@ -27,6 +27,14 @@ def _few(biases: object) -> object:
 
 LogitBias = Annotated[dict[TokenId, Annotated[float, Field(ge=-100, le=100)]], BeforeValidator(_few)]
 StopSequence = Annotated[str, Field(max_length=1_000)]
+
+
+@strict_object
+class InputAudio(TypedDict):
+    """A recording in base64."""
+
+    data: str
+    format: Annotated[str, Field(max_length=16, pattern=r"^[a-z0-9]+$")]
 
 
 @open_object

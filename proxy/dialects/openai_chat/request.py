@@ -10,7 +10,7 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from proxy.dialects.bodies.validation import BodyReader, open_object, strict_object
-from proxy.dialects.openai.fields import SharedFields
+from proxy.dialects.openai.fields import InputAudio, SharedFields
 
 CallId = Annotated[str, Field(min_length=1, max_length=512)]
 
@@ -29,14 +29,6 @@ class FileObject(TypedDict, total=False):
     file_data: str | None
     file_id: str | None
     filename: Annotated[str, Field(max_length=512)] | None
-
-
-@strict_object
-class InputAudio(TypedDict):
-    """A recording in base64."""
-
-    data: str
-    format: Annotated[str, Field(max_length=16, pattern=r"^[a-z0-9]+$")]
 
 
 @strict_object

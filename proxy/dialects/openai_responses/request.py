@@ -10,19 +10,12 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from proxy.dialects.bodies.validation import BodyReader, open_object, strict_object
+from proxy.dialects.openai.fields import InputAudio
 
 _CallId = Annotated[str, Field(min_length=1, max_length=512)]
 _Name = Annotated[str, Field(min_length=1, max_length=512)]
 Mode = Literal["none", "auto", "required"]
 _Few = Annotated[str, Field(max_length=512)]
-
-
-@strict_object
-class InputAudio(TypedDict):
-    """A recording in base64."""
-
-    data: str
-    format: Annotated[str, Field(max_length=16, pattern=r"^[a-z0-9]+$")]
 
 
 @strict_object

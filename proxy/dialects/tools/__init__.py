@@ -1,0 +1,1 @@
+"""What dialects share about tools: names that every model takes. Pure."""
