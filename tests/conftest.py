@@ -12,12 +12,12 @@ from typing import Any, Final
 import httpx
 import pytest
 import redis
-import uvloop
 from hypothesis import settings as hypothesis_settings
 from openai import AsyncOpenAI
 
 from proxy.settings import Settings
 from tests.support.leaks import refuse_leaks
+from tests.support.loops import TestLoop
 from tests.support.redis_servers import BINARIES, BINARY, GIVEN_URL, refuse_to_share_the_given_server, running_redis
 from tests.support.scripted_poe import ScriptedPoe, running_poe
 from tests.support.serving import http, make_settings, sdk, serving
@@ -43,7 +43,7 @@ def pytest_runtestloop() -> None:
 
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
     """Tests run on the event loop that serves."""
-    return {"uvloop": uvloop.new_event_loop}
+    return {"uvloop": TestLoop}
 
 
 def pytest_configure(config: pytest.Config) -> None:

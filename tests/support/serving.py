@@ -4,6 +4,7 @@ Clients of the tests speak plain HTTP to loopback, so they get no certificates: 
 of CPU time, more than all else that a test of one request does.
 """
 
+import asyncio
 import contextlib
 import socket
 from collections.abc import AsyncIterator
@@ -70,8 +71,12 @@ async def serving(settings: Settings) -> AsyncIterator[str]:
     finally:
         await server.before_stop()
         server.close()
-        for connection in list(server.connections):
+        connections = list(server.connections)
+        handlers = [connection._task for connection in connections if connection._task]  # noqa: SLF001 - no other way
+        for connection in connections:
             connection.close_if_idle() or connection.abort()
+        if handlers:  # what they still ask for would be left open, were the worker closed before
+            await asyncio.wait(handlers, timeout=5)
         await server.after_stop()
 
 
