@@ -28,7 +28,8 @@ _ANSWER_TIMEOUT_S: Final = 2.0
 #: How much of a log an error shows, in characters.
 _LAST_WORDS: Final = 2000
 
-_given: set[int] = set()
+#: The ports given out, each with the descriptor that reserves it.
+_given: dict[int, int] = {}
 _chance = random.SystemRandom()
 
 
@@ -56,15 +57,30 @@ def make_home(home: Path) -> Path:
 
 
 def free_port() -> int:
-    """A port on 127.0.0.1 that nobody listens on now, given out once only.
+    """A port on 127.0.0.1 that nobody listens on now, given out once only, to whichever process asks, while we run.
 
     By chance that no seed settles: tests that run side by side begin with the same one, and would be given the same.
     """
     while True:
         port = _chance.choice(_PORTS)
-        if port not in _given and is_free(port):
-            _given.add(port)
+        if port not in _given and is_free(port) and (reservation := _reserved(port)) is not None:
+            _given[port] = reservation
             return port
+
+
+def _reserved(port: int) -> int | None:
+    """What keeps other processes from being given this port before somebody listens on it; None when one was.
+
+    A name that the kernel holds while the descriptor is open, so that nothing is left behind. Without it two instances that
+    start side by side get the same port once in a few thousand times, and a test talks to another's.
+    """
+    reservation = socket.socket(socket.AF_UNIX)
+    try:
+        reservation.bind(f"\0port-{port}")
+    except OSError:
+        reservation.close()
+        return None
+    return reservation.detach()  # it stays open as long as this process lives
 
 
 def is_free(port: int) -> bool:
