@@ -71,8 +71,8 @@ def free_port() -> int:
 def _reserved(port: int) -> int | None:
     """What keeps other processes from being given this port before somebody listens on it; None when one was.
 
-    A name that the kernel holds while the descriptor is open, so that nothing is left behind. Without it two instances that
-    start side by side get the same port once in a few thousand times, and a test talks to another's.
+    A name that the kernel holds while the descriptor is open, so that nothing is left behind. Without it two instances
+    that start side by side get the same port once in a few thousand times, and a test talks to another's.
     """
     reservation = socket.socket(socket.AF_UNIX)
     try:

@@ -17,7 +17,13 @@ MAX_LINES: Final = 400
 
 #: Packages whose own packages are layers: none knows the inside of its siblings.
 HOUSES: Final = {"dialects", "upstreams"}
-UPSTREAMS: Final = {"upstreams.transport", "upstreams.poe_account", "upstreams.poe_bot"}
+UPSTREAMS: Final = {
+    "upstreams.transport",
+    "upstreams.poe",
+    "upstreams.poe_account",
+    "upstreams.poe_bot",
+    "upstreams.poe_rest",
+}
 DIALECTS: Final = {
     "dialects.openai_chat",
     "dialects.openai_completions",
@@ -69,15 +75,16 @@ LAYERS: Final[dict[str, set[str]]] = {
     "upstreams": set(),
     "upstreams.transport": {"proxy", "outbound", "request_trace"},
     "upstreams.poe_account": {"core"},
+    "upstreams.poe": {"proxy", "outbound", "core", "request_trace", "upstreams.transport"},
     "upstreams.poe_bot": {
-        "proxy",
         "outbound",
         "core",
-        "request_trace",
         "answer",
         "upstreams.transport",
+        "upstreams.poe",
         "upstreams.poe_account",
     },
+    "upstreams.poe_rest": {"core", "answer", "upstreams.poe", "upstreams.poe_account"},
     "store": {"core", "pdeathsig"},
     "clients": {"core", "credentials", "tokens", "store"},
     "keypool": {"core", "request_trace", "outcomes", "credentials", "store", "clients"},
@@ -102,6 +109,7 @@ LAYERS: Final[dict[str, set[str]]] = {
         "credentials",
         "settings",
         "store",
+        "upstreams.poe",
         "upstreams.poe_bot",
         "keypool",
         "clients",
@@ -115,7 +123,7 @@ LAYERS: Final[dict[str, set[str]]] = {
 #: third-party library → the layers that know it. The gateway knows none.
 OWNERS: Final[dict[str, set[str]]] = {
     "aiohttp": {"upstreams.transport"},
-    "yarl": {"upstreams.transport", "upstreams.poe_bot"},
+    "yarl": {"upstreams.transport", "upstreams.poe", "upstreams.poe_bot"},
     "httptools": {"upstreams.transport"},
     "aiohappyeyeballs": {"upstreams.transport"},
     "fastapi_poe": {"demo"},
@@ -144,7 +152,9 @@ OWNERS: Final[dict[str, set[str]]] = {
         "dialects.streams",
         "dialects.openai",
         *DIALECTS,
+        "upstreams.poe",
         "upstreams.poe_bot",
+        "upstreams.poe_rest",
         "ledger",
         "server",
         "cli",
@@ -242,7 +252,7 @@ def test_a_module_says_what_it_is_for_and_stays_short(module: str) -> None:
         ("clients", "from proxy import gateway"),
         ("server", "from proxy.demo.bots import BOTS"),
         ("demo", "from proxy.settings import Settings"),
-        ("upstreams.transport", "from proxy.upstreams.poe_bot.faults import fault_of_event"),
+        ("upstreams.transport", "from proxy.upstreams.poe.faults import fault_of_event"),
         ("gateway", "def f():\n    import orjson"),
         ("cli", "if True:\n    from redis.asyncio import Redis"),
         ("server", "import a_library_that_nobody_owns"),

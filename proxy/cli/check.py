@@ -15,7 +15,8 @@ from proxy.core.failures import PoeError, StoreUnavailable
 from proxy.credentials import PoeKey
 from proxy.server.process.startup import outbound_of, warnings_of
 from proxy.settings import Settings
-from proxy.upstreams.poe_bot.client import PoeClient, Timeouts
+from proxy.upstreams.poe.asking import Timeouts
+from proxy.upstreams.poe_bot.client import PoeClient
 
 
 @dataclass(frozen=True, slots=True)

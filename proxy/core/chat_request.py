@@ -55,19 +55,27 @@ class File:
 
 @dataclass(slots=True)
 class Thinking:
-    """Thoughts of an earlier answer. By its ``signature`` the model's provider checks that they are unchanged."""
+    """Thoughts of an earlier answer. By its ``signature`` the model's provider checks that they are unchanged.
+
+    ``redacted`` thoughts have no text: their provider keeps it to itself, in the signature.
+    """
 
     text: str
     signature: str = ""
+    redacted: bool = False
 
 
 @dataclass(slots=True)
 class ToolCall:
-    """A call in an earlier answer. ``arguments`` is JSON as the model wrote it, or a custom tool's free text."""
+    """A call in an earlier answer. ``arguments`` is JSON as the model wrote it, or a custom tool's free text.
+
+    ``signature`` came with the call, and goes back with it.
+    """
 
     id: str
     name: str
     arguments: str
+    signature: str = ""
 
 
 @dataclass(slots=True)
@@ -171,6 +179,7 @@ class Options:
         logit_bias: token id → −100 to 100.
         modalities: kinds of output that the client accepts: ``text``, ``audio``.
         image_size: width and height of pictures in pixels, such as ``1024x1024``.
+        thinking_tokens: limit on the tokens of thoughts; 0 asks for none.
         more: fields that the dialect does not know; a bot may have a parameter with that name.
     """
 
@@ -182,6 +191,8 @@ class Options:
     max_visible_tokens: int | None = None
     max_tokens: int | None = None
     reasoning_effort: str | None = None
+    thinking_tokens: int | None = None
+    top_k: int | None = None
     json_answer: JsonAnswer | None = None
     stops: Sequence[str] = ()
     choices: int = 1

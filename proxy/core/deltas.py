@@ -31,6 +31,16 @@ class ReasoningDelta(NamedTuple):
     text: str
 
 
+class ThinkingSignature(NamedTuple):
+    """Ends the thoughts so far, of which there may be none. By it their provider knows them when they come back.
+
+    With ``redacted`` it is all of the thoughts, which the provider keeps to itself.
+    """
+
+    signature: str
+    redacted: bool = False
+
+
 class RefusalDelta(NamedTuple):
     """More of what the model says instead of an answer that it refuses to give."""
 
@@ -38,12 +48,16 @@ class RefusalDelta(NamedTuple):
 
 
 class ToolCallDelta(NamedTuple):
-    """A call that begins (with ``id`` and ``name``), or more of its arguments (then both are empty)."""
+    """A call that begins (with ``id`` and ``name``), or more of its arguments (then both are empty).
+
+    ``signature`` is of the thoughts that led to the call, where its provider has them come back with it.
+    """
 
     position: int
     id: str
     name: str
     arguments: str
+    signature: str = ""
 
 
 class Finish(NamedTuple):
@@ -53,7 +67,9 @@ class Finish(NamedTuple):
     stop_sequence: str = ""
 
 
-Delta = ContentDelta | ContentDeltas | ReasoningDelta | RefusalDelta | ToolCallDelta | Finish | Usage
+Delta = (
+    ContentDelta | ContentDeltas | ReasoningDelta | ThinkingSignature | RefusalDelta | ToolCallDelta | Finish | Usage
+)
 
 
 class Batch(NamedTuple):

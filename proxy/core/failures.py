@@ -47,9 +47,9 @@ ProxyError                internal_error          nobody        no
 ========================= ======================= ============= ===========
 
 ``tests/core/test_failures.py`` holds this tree to the classes. Failures of one layer stand there: ``store/refusal.py``,
-``answer/bad_answers.py``, ``upstreams/poe_bot/doubtful.py``, ``upstreams/poe_bot/unreached.py``. PoeError itself is
-never raised; ``upstreams/poe_bot/faults.py`` reads Poe's answer as one of its kinds. Blame becomes a cooldown in
-``keypool/verdict.py``. No key or token is ever part of a message; ``upstreams/poe_bot/wording.py`` puts Poe's words
+``answer/bad_answers.py``, ``upstreams/poe/doubtful.py``, ``upstreams/poe/unreached.py``. PoeError itself is
+never raised; ``upstreams/poe/faults.py`` reads Poe's answer as one of its kinds. Blame becomes a cooldown in
+``keypool/verdict.py``. No key or token is ever part of a message; ``upstreams/poe/wording.py`` puts Poe's words
 into some. Agents go by words such as "connection lost", "timed out", "server error".
 """
 

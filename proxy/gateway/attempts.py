@@ -37,10 +37,10 @@ from proxy.keypool.verdict import (
     Verdict,
 )
 from proxy.request_trace import TRACE
-from proxy.upstreams.poe_bot.answer_stream import Stage
+from proxy.upstreams.poe.answer_stream import Stage
+from proxy.upstreams.poe.doubtful import RefusedWithoutReason
 from proxy.upstreams.poe_bot.choice_translator import ChoiceTranslator
 from proxy.upstreams.poe_bot.client import PoeClient
-from proxy.upstreams.poe_bot.doubtful import RefusedWithoutReason
 from proxy.upstreams.poe_bot.pipeline import Pipeline
 from proxy.upstreams.poe_bot.query import Query, build_query_body
 from proxy.upstreams.poe_bot.tools import without_tools

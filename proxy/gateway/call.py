@@ -7,7 +7,7 @@ from proxy.clients.limits import RateLimitStatus
 from proxy.clients.tokens import Client
 from proxy.core.chat_request import ChatRequest
 from proxy.core.usage import Usage
-from proxy.upstreams.poe_bot.answer_stream import Stage
+from proxy.upstreams.poe.answer_stream import Stage
 
 #: Is called when something of an answer was written to its sink for the first time, with how far the answer is by then.
 OnCommit = Callable[[Stage], Awaitable[None]]

@@ -19,9 +19,9 @@ from proxy.core.models import ModelCard
 from proxy.gateway.claude_names import bot_of_anthropics_name, possible_names
 from proxy.gateway.similar_names import similar_names
 from proxy.store.redis import RedisStore
+from proxy.upstreams.poe.unreached import PoeUnreachable
 from proxy.upstreams.poe_account.models import Bot, parse_bot
 from proxy.upstreams.poe_bot.client import PoeClient, encode_bot_name
-from proxy.upstreams.poe_bot.unreached import PoeUnreachable
 
 _log = logging.getLogger(__name__)
 

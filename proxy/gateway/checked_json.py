@@ -13,7 +13,7 @@ from proxy.core.deltas import (
 from proxy.core.sink import Sink
 from proxy.gateway.attempts import Attempts
 from proxy.gateway.call import OnCommit
-from proxy.upstreams.poe_bot.answer_stream import Stage
+from proxy.upstreams.poe.answer_stream import Stage
 from proxy.upstreams.poe_bot.choice_translator import ChoiceTranslator
 from proxy.upstreams.poe_bot.query import Message, Query
 from proxy.upstreams.poe_bot.structured import JsonFormat, NotAsAsked

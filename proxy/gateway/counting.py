@@ -9,7 +9,7 @@ from proxy.core.sink import Sink
 from proxy.core.usage import Usage
 from proxy.gateway.attempts import Attempts
 from proxy.gateway.checked_json import CheckedJson
-from proxy.upstreams.poe_bot.answer_stream import Stage
+from proxy.upstreams.poe.answer_stream import Stage
 from proxy.upstreams.poe_bot.choice_translator import ChoiceTranslator
 from proxy.upstreams.poe_bot.plan import Plan
 from proxy.upstreams.poe_bot.query import Query

@@ -19,9 +19,9 @@ from proxy.keypool.verdict import (
     judge_untrusted,
     judge_words,
 )
-from proxy.upstreams.poe_bot.doubtful import RefusedHere, RefusedWithoutReason
-from proxy.upstreams.poe_bot.reach import Reach
-from proxy.upstreams.poe_bot.unreached import Dropped, PoeUnreachable
+from proxy.upstreams.poe.doubtful import RefusedHere, RefusedWithoutReason
+from proxy.upstreams.poe.reach import Reach
+from proxy.upstreams.poe.unreached import Dropped, PoeUnreachable
 
 #: How many keys must fail alike within one request for the bot to be blamed.
 _KEYS_TO_BLAME_A_BOT: Final = 2

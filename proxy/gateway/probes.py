@@ -11,8 +11,8 @@ from proxy.core.failures import KeyRefused, PoeError, StoreUnavailable
 from proxy.credentials import PoeKey
 from proxy.keypool.pool import KeyPool
 from proxy.keypool.shared import ProbeAnswer
+from proxy.upstreams.poe.unreached import PoeUnreachable
 from proxy.upstreams.poe_bot.client import PoeClient
-from proxy.upstreams.poe_bot.unreached import PoeUnreachable
 
 #: How often a worker looks whether a probe is due, in seconds; trouble with a key wakes it at once.
 _LOOK_EVERY_S = 5.0

@@ -39,8 +39,9 @@ from proxy.server.process.drain import Drain
 from proxy.server.single_flight import SingleFlight, SingleFlightByName
 from proxy.settings import Settings
 from proxy.store.redis import RedisStore
-from proxy.upstreams.poe_bot.client import PoeClient, Timeouts
-from proxy.upstreams.poe_bot.reach import Reach
+from proxy.upstreams.poe.asking import Timeouts
+from proxy.upstreams.poe.reach import Reach
+from proxy.upstreams.poe_bot.client import PoeClient
 from proxy.upstreams.poe_bot.upload import UploadClient
 
 #: The Sanic application as this package types it.

@@ -17,8 +17,9 @@ from proxy.credentials import PoeKey
 from proxy.gateway.points import PointsReader
 from proxy.ledger.points import LATE_MS, PointsLedger, QueryCost
 from proxy.store.redis import RedisStore
+from proxy.upstreams.poe.asking import Timeouts
 from proxy.upstreams.poe_account.points import parse_spent_page
-from proxy.upstreams.poe_bot.client import PoeClient, Timeouts
+from proxy.upstreams.poe_bot.client import PoeClient
 from tests.support.scripted_poe import ScriptedPoe
 
 KEYS = [PoeKey("one", "me"), PoeKey("two", "me"), PoeKey("three")]

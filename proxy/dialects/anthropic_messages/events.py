@@ -136,7 +136,7 @@ class EventWriter:
         elif isinstance(delta, Finish):
             self._finish = delta
             self._close_all()
-        else:
+        elif isinstance(delta, Usage):
             self._end(delta)
 
     def _add_texts(self, texts: list[str]) -> None:

@@ -18,6 +18,7 @@ from proxy.core.deltas import (
     Finish,
     ReasoningDelta,
     RefusalDelta,
+    ThinkingSignature,
     ToolCallDelta,
 )
 from proxy.core.failures import ProxyError
@@ -89,7 +90,7 @@ class ChunkWriter:
         self._opened.add(choice)
         return self._chunk(choice, b'{"role":"assistant","content":%b,"refusal":null}' % content)
 
-    def _chunks(self, choice: int, delta: Delta) -> bytes:
+    def _chunks(self, choice: int, delta: Delta) -> bytes:  # noqa: PLR0911 - one for each kind
         if isinstance(delta, ContentDelta):
             return self._texts(choice, [delta.text])
         if isinstance(delta, ContentDeltas):
@@ -100,6 +101,8 @@ class ChunkWriter:
             return self._chunk(choice, b"{}", b'"%b"' % delta.reason.encode())
         if isinstance(delta, Usage):
             return self._end(delta)
+        if isinstance(delta, ThinkingSignature):  # there is no place for it
+            return b""
         return self._chunk(choice, with_whole_lines(_besides_text(delta)))
 
     def _texts(self, choice: int, texts: list[str]) -> bytes:

@@ -11,6 +11,7 @@ from proxy.core.deltas import (
     Finish,
     ReasoningDelta,
     RefusalDelta,
+    ThinkingSignature,
     ToolCallDelta,
 )
 from proxy.core.usage import Usage
@@ -20,7 +21,8 @@ from proxy.dialects.streams.lines import MAX_DELTA_CHARACTERS, pieces_of, short
 MAX_BATCH_CHARACTERS: Final = 64 * 1024
 #: Not as ``A | B``, which is built anew each time.
 _PIECES_OF_TEXT: Final = (ContentDelta, ReasoningDelta)
-_ENDS: Final = (Finish, Usage)
+#: What has no text that may have to be cut.
+_WITHOUT_TEXT: Final = (Finish, Usage, ThinkingSignature)
 
 
 def parts_of(batch: Batch) -> Iterator[Batch]:
@@ -46,7 +48,7 @@ def pieces_of_small(batch: Batch) -> int:
     for delta in deltas:
         if isinstance(delta, _PIECES_OF_TEXT):  # as ``_characters``, without a call for each
             characters = len(delta.text)
-        elif isinstance(delta, _ENDS):
+        elif isinstance(delta, _WITHOUT_TEXT):
             continue
         elif isinstance(delta, ContentDeltas):  # the long ones among them are cut when they are written
             pieces += len(delta.texts) - 1
@@ -63,7 +65,7 @@ def pieces_of_small(batch: Batch) -> int:
 def _characters(delta: Delta) -> int:
     if isinstance(delta, ToolCallDelta):
         return len(delta.arguments)
-    return 0 if isinstance(delta, _ENDS) else len(delta.text)
+    return 0 if isinstance(delta, _WITHOUT_TEXT) else len(delta.text)
 
 
 def _short_deltas(deltas: Sequence[Delta]) -> Iterator[Delta]:

@@ -13,7 +13,7 @@ from proxy.keypool.pool import KeyPool
 from proxy.server.http.answer_budget import AnswerBudget
 from proxy.server.observability.metrics import Metrics
 from proxy.store.redis import RedisStore
-from proxy.upstreams.poe_bot.reach import Reach
+from proxy.upstreams.poe.reach import Reach
 
 _EVERY_S: Final = 0.5
 #: Every so many looks the keys are counted: that asks Redis, which some pay for by the command. Scrapes come as often.

@@ -9,11 +9,11 @@ from collections.abc import Callable
 from proxy.answer.bad_answers import EmptyAnswer
 from proxy.core.deltas import Batch, ContentDeltas, Delta
 from proxy.core.sink import Sink
-from proxy.upstreams.poe_bot.answer_stream import Stage
+from proxy.upstreams.poe.answer_stream import Stage
+from proxy.upstreams.poe.faults import fault_of_event
 from proxy.upstreams.poe_bot.choice_translator import ChoiceTranslator
 from proxy.upstreams.poe_bot.event_translator import PASSED_CHARACTERS
 from proxy.upstreams.poe_bot.events import STEP_BYTES, Event, EventDecoder, Failure, Text, Texts
-from proxy.upstreams.poe_bot.faults import fault_of_event
 from proxy.upstreams.poe_bot.text_runs import Form, text_of, texts_of_run
 
 
@@ -133,7 +133,7 @@ class Pipeline:
         is_news = decoder.is_behind
         if events:
             if decoder.ended and isinstance(last := events[-1], Failure):
-                fault = fault_of_event(last, key=self._key)
+                fault = fault_of_event(last.error_type, last.text, key=self._key)
             if not self.has_begun:
                 is_news = self.has_begun = True
             deltas = reply.feed(events)

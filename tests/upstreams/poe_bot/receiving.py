@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from proxy.core.deltas import ContentDelta, Delta
 from proxy.core.sink import Sink
-from proxy.upstreams.poe_bot.answer_stream import Answer, Stage
+from proxy.upstreams.poe.answer_stream import Answer, Stage
 from proxy.upstreams.poe_bot.choice_translator import ChoiceTranslator
 from proxy.upstreams.poe_bot.client import PoeClient
 from proxy.upstreams.poe_bot.events import Event

@@ -26,10 +26,11 @@ from proxy.core.failures import (
     RateLimited,
     StreamCut,
 )
-from proxy.upstreams.poe_bot.client import PoeClient, Timeouts, encode_bot_name
+from proxy.upstreams.poe.asking import Timeouts
+from proxy.upstreams.poe.faults import RateLimits
+from proxy.upstreams.poe.unreached import Dropped, PoeUnreachable
+from proxy.upstreams.poe_bot.client import PoeClient, encode_bot_name
 from proxy.upstreams.poe_bot.events import Done, Event, Text
-from proxy.upstreams.poe_bot.faults import RateLimits
-from proxy.upstreams.poe_bot.unreached import Dropped, PoeUnreachable
 from tests.support.scripted_poe import (
     CUT,
     DONE,

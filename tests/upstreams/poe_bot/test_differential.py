@@ -20,7 +20,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.core.failures import PoeError
-from proxy.upstreams.poe_bot.client import PoeClient, Timeouts
+from proxy.upstreams.poe.asking import Timeouts
+from proxy.upstreams.poe_bot.client import PoeClient
 from proxy.upstreams.poe_bot.events import Done, Event, Failure, File, Json, Replace, Text, Texts
 from tests.support.scripted_poe import DONE, META, Asked, Reply, ScriptedPoe, event, text
 from tests.upstreams.poe_bot.receiving import ask

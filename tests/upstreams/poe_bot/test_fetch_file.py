@@ -8,7 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from proxy.core.failures import PoeFailed
-from proxy.upstreams.poe_bot.client import PoeClient, Timeouts
+from proxy.upstreams.poe.asking import Timeouts
+from proxy.upstreams.poe_bot.client import PoeClient
 from tests.support.scripted_poe import ScriptedPoe
 
 TIMEOUTS = Timeouts(connect_s=1, first_event_s=1, idle_s=1, total_s=1, patience_s=0)

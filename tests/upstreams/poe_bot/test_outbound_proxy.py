@@ -10,10 +10,11 @@ import pytest
 
 from proxy.core.failures import PoeError
 from proxy.outbound import Outbound, OutboundProxy
+from proxy.upstreams.poe.asking import Timeouts
+from proxy.upstreams.poe.unreached import Dropped, PoeUnreachable
 from proxy.upstreams.poe_bot.attachments import EmbeddedFile
-from proxy.upstreams.poe_bot.client import PoeClient, Timeouts
+from proxy.upstreams.poe_bot.client import PoeClient
 from proxy.upstreams.poe_bot.events import Done, Event, Text
-from proxy.upstreams.poe_bot.unreached import Dropped, PoeUnreachable
 from proxy.upstreams.poe_bot.upload import UploadClient
 from tests.support.certificates import Certificate, self_signed
 from tests.support.connect_proxy import PASSWORD, USER, Behaviour, connect_proxy

@@ -8,7 +8,7 @@ from proxy.answer.bad_answers import EmptyAnswer
 from proxy.core.deltas import Batch, ContentDelta, ContentDeltas, ReasoningDelta
 from proxy.core.failures import PoeFailed, StreamCut
 from proxy.core.sink import Sink
-from proxy.upstreams.poe_bot.answer_stream import Stage
+from proxy.upstreams.poe.answer_stream import Stage
 from proxy.upstreams.poe_bot.choice_translator import ChoiceTranslator
 from proxy.upstreams.poe_bot.pipeline import Pipeline
 from proxy.upstreams.poe_bot.plan import Plan

@@ -42,7 +42,7 @@ def entry(
 def put_together(deltas: list[ToolCallDelta]) -> list[Call]:
     """As clients do; what begins must be the next one, and what goes on must have begun."""
     calls: list[Call] = []
-    for position, call_id, name, arguments in deltas:
+    for position, call_id, name, arguments, _ in deltas:
         if call_id:
             assert position == len(calls)
             assert name

@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 
-from proxy.upstreams.poe_bot.client import PoeClient, Timeouts
+from proxy.upstreams.poe.asking import Timeouts
+from proxy.upstreams.poe.unreached import Dropped
+from proxy.upstreams.poe_bot.client import PoeClient
 from proxy.upstreams.poe_bot.events import Done, Event, Text
-from proxy.upstreams.poe_bot.unreached import Dropped
 from proxy.upstreams.transport.connections import ConnectionPool
 from proxy.upstreams.transport.failures import Unreachable, reason_of
 from tests.support.scripted_poe import DONE, text
@@ -188,7 +189,7 @@ async def test_no_idle_connection_is_used_once_the_path_does_not_answer() -> Non
     """A dial that gets no answer at all says that the others will not get one either."""
     async with closing() as server, PoeClient(f"http://127.0.0.1:{server.port}", TIMEOUTS) as client:
         await ask(client, b"{}")
-        pool = client._streams  # noqa: SLF001
+        pool = client.streams._pool  # noqa: SLF001
         await wait_until(lambda: len(pool._idle) == 1, "the connection is kept")  # noqa: SLF001
         pool._connect_s = 0.0  # noqa: SLF001 - no answer in time
         with pytest.raises(Unreachable):

@@ -3,8 +3,8 @@
 import pytest
 
 from proxy.core.failures import PoeFailed, PoeTimeout, StreamCut
-from proxy.upstreams.poe_bot.reach import in_poes_terms, poe_failure_of
-from proxy.upstreams.poe_bot.unreached import Dropped, PoeUnreachable
+from proxy.upstreams.poe.reach import in_poes_terms, poe_failure_of
+from proxy.upstreams.poe.unreached import Dropped, PoeUnreachable
 from proxy.upstreams.transport import failures
 from proxy.upstreams.transport.failures import TransportError
 

@@ -8,7 +8,7 @@ import re
 from typing import Final
 
 from proxy.core.failures import FeatureRefused, PoeError, PromptTooLong, RefusedByBot, RefusedByPolicy
-from proxy.upstreams.poe_bot.doubtful import RefusedWithoutReason
+from proxy.upstreams.poe.doubtful import RefusedWithoutReason
 
 #: Longest text that is passed on, and longest that is looked at.
 _MAX_CHARACTERS: Final = 500

@@ -22,9 +22,8 @@ from proxy.core.failures import (
     RefusedByPolicy,
     SubscriptionRequired,
 )
-from proxy.upstreams.poe_bot.doubtful import ProviderLimited, RefusedHere, RefusedWithoutReason
-from proxy.upstreams.poe_bot.events import Failure
-from proxy.upstreams.poe_bot.faults import (
+from proxy.upstreams.poe.doubtful import ProviderLimited, RefusedHere, RefusedWithoutReason
+from proxy.upstreams.poe.faults import (
     MAX_RETRY_AFTER_S,
     RateLimits,
     fault_of_event,
@@ -78,11 +77,11 @@ TOO_FAST = "You have exceeded rate limit to query bot using User API Key. Try ag
     ],
 )
 def test_an_error_event_means(error_type: str, words: str, fault: type[PoeError]) -> None:
-    assert type(fault_of_event(Failure(words, error_type))) is fault
+    assert type(fault_of_event(error_type, words)) is fault
 
 
 def test_a_subscription_is_no_lack_of_points_even_under_that_type() -> None:
-    assert type(fault_of_event(Failure(SUBSCRIBE, "insufficient_fund"))) is SubscriptionRequired
+    assert type(fault_of_event("insufficient_fund", SUBSCRIBE)) is SubscriptionRequired
 
 
 @pytest.mark.parametrize(
@@ -249,7 +248,7 @@ def test_what_poe_said_is_one_short_line(words: str) -> None:
     body = json.dumps({"error": {"message": words, "type": f"odd\n{words}"}}).encode()
 
     for error in (
-        fault_of_event(Failure(words, words)),
+        fault_of_event(words, words),
         fault_of_response(500, {}, body),
         fault_of_response(500, {}, words.encode()),
     ):
@@ -394,5 +393,5 @@ def test_a_refusal_says_whether_another_account_may_be_answered(status: int, wor
     ],
 )
 def test_a_limit_in_an_event_is_the_accounts_only_in_poes_own_words(words: str, fault: type[PoeError]) -> None:
-    assert type(fault_of_event(Failure(words, ""))) is fault
-    assert type(fault_of_event(Failure(words, "rate_limit_error"))) is fault
+    assert type(fault_of_event("", words)) is fault
+    assert type(fault_of_event("rate_limit_error", words)) is fault

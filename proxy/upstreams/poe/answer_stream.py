@@ -10,8 +10,8 @@ from typing import Final, Protocol
 
 from proxy.core.failures import StreamCut
 from proxy.core.sink import Sink
-from proxy.upstreams.poe_bot.faults import RateLimits, parse_rate_limits
-from proxy.upstreams.poe_bot.reach import poe_failure_of
+from proxy.upstreams.poe.faults import RateLimits, parse_rate_limits
+from proxy.upstreams.poe.reach import poe_failure_of
 from proxy.upstreams.transport.failures import TransportError
 from proxy.upstreams.transport.http1 import Connection
 
@@ -68,12 +68,14 @@ class Answer:
     read; the next steps follow in later turns of the loop, of which each has one answer that is behind.
 
     Attributes:
+        content_type: what it is, without parameters.
         rate_limits: what the headers said of them.
     """
 
-    __slots__ = ("_connection", "_is_held", "_receiver", "_time", "_waiter", "_wanted", "rate_limits")
+    __slots__ = ("_connection", "_is_held", "_receiver", "_time", "_waiter", "_wanted", "content_type", "rate_limits")
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, content_type: str) -> None:
+        self.content_type = content_type
         self.rate_limits: RateLimits | None = parse_rate_limits(connection.headers)
         self._connection = connection
         self._receiver: Receiver | None = None

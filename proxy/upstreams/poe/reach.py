@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from proxy.core.failures import PoeFailed, PoeTimeout, StreamCut
-from proxy.upstreams.poe_bot.unreached import Dropped, PoeUnreachable
+from proxy.upstreams.poe.unreached import Dropped, PoeUnreachable
 from proxy.upstreams.transport.dialing import Dialer
 from proxy.upstreams.transport.failures import (
     ConnectionCut,

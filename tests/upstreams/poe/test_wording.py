@@ -15,9 +15,8 @@ from hypothesis import strategies as st
 from proxy.core import failures
 from proxy.core.failures import PoeError
 from proxy.settings import Settings
-from proxy.upstreams.poe_bot.events import Failure
-from proxy.upstreams.poe_bot.faults import fault_of_event, fault_of_response
-from proxy.upstreams.poe_bot.unreached import Dropped, PoeUnreachable
+from proxy.upstreams.poe.faults import fault_of_event, fault_of_response
+from proxy.upstreams.poe.unreached import Dropped, PoeUnreachable
 from tests.support.scripted_poe import META, Reply, ScriptedPoe, error_event, event, failure
 from tests.support.serving import KEYS, http, serving
 
@@ -40,22 +39,22 @@ def of_body(words: object, *, status: int = 400, key: str = KEY, **more: str) ->
         (of_body("Unsupported file: x.xyz"), "Unsupported file: x.xyz (said by Poe)"),
         (of_body("Pick another size.", status=422), "Pick another size. (said by Poe)"),
         (of_body("Blocked by moderation.", status=403), "Blocked by moderation. (said by Poe)"),
-        (fault_of_event(Failure("Unsupported file", "user_caused_error")), "Unsupported file (said by the bot)"),
+        (fault_of_event("user_caused_error", "Unsupported file"), "Unsupported file (said by the bot)"),
         (
-            fault_of_event(Failure("Open the bot once and agree.", "privacy_authorization_error")),
+            fault_of_event("privacy_authorization_error", "Open the bot once and agree."),
             "Open the bot once and agree. (said by the bot)",
         ),
         (
-            fault_of_event(Failure("", "privacy_authorization_error")),
+            fault_of_event("privacy_authorization_error", ""),
             "This model needs an authorization that the Poe account has not given.",
         ),
-        (fault_of_event(Failure("", "user_message_too_long")), TOO_LONG),
+        (fault_of_event("user_message_too_long", ""), TOO_LONG),
         (of_body("", status=413), TOO_LONG),
         (
             of_body("prompt is too long: 12 tokens > 10 maximum"),
             f"{TOO_LONG} (Poe: prompt is too long: 12 tokens > 10 maximum)",
         ),
-        (fault_of_event(Failure("Input too long", "")), f"{TOO_LONG} (the bot: Input too long)"),
+        (fault_of_event("", "Input too long"), f"{TOO_LONG} (the bot: Input too long)"),
         (of_body("a\r\nb\u202e\x1b[31m\u2028c\x00"), "a b[31m c (said by Poe)"),
     ],
 )
@@ -101,7 +100,7 @@ LONG: Final = st.text("a \u202e\n", min_size=1, max_size=50).map(lambda words: w
 
 @given(words=st.text(max_size=2_000) | LONG)
 def test_the_words_are_one_bounded_printable_line(words: str) -> None:
-    for error in (of_body(words), fault_of_event(Failure(words, "user_caused_error"))):
+    for error in (of_body(words), fault_of_event("user_caused_error", words)):
         assert error.message.isprintable()
         assert len(error.message) <= 560
 

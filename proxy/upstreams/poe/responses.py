@@ -6,7 +6,7 @@ from typing import Any, Final
 import orjson
 
 from proxy.core.failures import PoeError, PoeFailed
-from proxy.upstreams.poe_bot.faults import fault_of_response
+from proxy.upstreams.poe.faults import fault_of_response
 from proxy.upstreams.transport.failures import TransportError
 from proxy.upstreams.transport.sessions import Response
 

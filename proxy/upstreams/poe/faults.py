@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
 import orjson
 
@@ -29,9 +29,9 @@ from proxy.core.failures import (
     RefusedByPolicy,
     SubscriptionRequired,
 )
-from proxy.upstreams.poe_bot.doubtful import ProviderLimited, RefusedHere, RefusedWithoutReason
-from proxy.upstreams.poe_bot.events import EventDecoder, Failure
-from proxy.upstreams.poe_bot.wording import message_of
+from proxy.upstreams.poe.doubtful import ProviderLimited, RefusedHere, RefusedWithoutReason
+from proxy.upstreams.poe.sse import EventSplitter
+from proxy.upstreams.poe.wording import message_of
 
 #: Longest Retry-After believed.
 MAX_RETRY_AFTER_S: Final = 86_400.0
@@ -128,16 +128,16 @@ class RateLimits:
     reset_s: float | None
 
 
-def fault_of_event(failure: Failure, *, key: str = "") -> PoeError:
-    """The fault that an ``error`` event stands for. ``key`` is kept out of what Poe said.
+def fault_of_event(error_type: str, text: str, *, key: str = "") -> PoeError:
+    """The fault that a bot's ``error`` event stands for. ``key`` is kept out of what Poe said.
 
     The event's text may be the bot's author's and may quote the conversation, so for the log only its type is kept.
     """
-    kind = _kind((failure.error_type,), failure.text, status=500)
-    if kind is RateLimited and not _POES_LIMIT.search(failure.text):
+    kind = _kind((error_type,), text, status=500)
+    if kind is RateLimited and not _POES_LIMIT.search(text):
         kind = ProviderLimited
-    message = message_of(kind, failure.text, speaker=_THE_BOT, key=key) or _MESSAGES.get(failure.error_type)
-    return kind(message, said=_said(failure.error_type, key=key))
+    message = message_of(kind, text, speaker=_THE_BOT, key=key) or _MESSAGES.get(error_type)
+    return kind(message, said=_said(error_type, key=key))
 
 
 def fault_of_response(status: int, headers: Mapping[str, str], body: bytes, *, key: str = "") -> PoeError:
@@ -237,10 +237,18 @@ def _reading(body: bytes) -> tuple[tuple[str, ...], str, str]:
 
 def _reading_of_text(body: bytes) -> tuple[tuple[str, ...], str, str]:
     """An event stream with an error event, or any other text."""
-    for event in EventDecoder().feed(body + b"\n\n"):
-        if isinstance(event, Failure):
-            return (event.error_type,), event.text, _THE_BOT
+    splitter = EventSplitter()
+    for event in splitter.feed(body) + splitter.finish():
+        if event.name == "error" and isinstance(failure := _json_of(event.data), dict):
+            return (str(failure.get("error_type") or ""),), str(failure.get("text") or ""), _THE_BOT
     return (), body[:2000].decode(errors="replace"), ""
+
+
+def _json_of(data: bytes) -> Any:
+    try:
+        return orjson.loads(data)
+    except orjson.JSONDecodeError:
+        return None
 
 
 def _said(*parts: str, key: str) -> str:
