@@ -11,11 +11,11 @@ import orjson
 
 from proxy.core.chat_request import Content, File, Image, Part, Text, Thinking, ToolCall, ToolResult
 from proxy.core.failures import UnsupportedFeature
+from proxy.core.tool_names import fitting_name
 from proxy.dialects.anthropic_messages import blocks as wire
 from proxy.dialects.anthropic_messages.caching import cache_time
 from proxy.dialects.anthropic_messages.thoughts import SIGNATURE
 from proxy.dialects.anthropic_messages.tools import ToolChanges
-from proxy.dialects.tools.names import fitting_name
 
 #: What Anthropic's servers add to results for themselves alone.
 _SEALED: Final = ("encrypted_content", "encrypted_stdout", "encrypted_index")

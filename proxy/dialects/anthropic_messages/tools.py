@@ -6,11 +6,11 @@ from typing import Any, Final, TypeVar, cast
 
 from proxy.core.chat_request import ChosenTool, FunctionTool, HostedTool, Tool, ToolChoice
 from proxy.core.failures import InvalidRequest
+from proxy.core.tool_names import fitting_name
 from proxy.dialects.anthropic_messages import request as wire
 from proxy.dialects.anthropic_messages.blocks import ToolChangeBlock
 from proxy.dialects.anthropic_messages.caching import cache_time
 from proxy.dialects.anthropic_messages.client_tools import definition_of
-from proxy.dialects.tools.names import fitting_name
 
 _Value = TypeVar("_Value")
 

@@ -6,7 +6,7 @@ The functions of a ``namespace`` get its name before theirs.
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
-from proxy.dialects.tools.names import fitting_name
+from proxy.core.tool_names import fitting_name
 
 Kind = Literal["function", "custom", "tool_search"]
 

@@ -1,1 +1,0 @@
-"""What dialects share about tools: names that every model takes. Pure."""
