@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from collections.abc import Iterable
 from typing import Final
 
 _FITTING: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -21,3 +22,8 @@ def fitting_name(name: str) -> str:
         return name
     digest = hashlib.sha256(name.encode(errors="replace")).hexdigest()[:_DIGEST_CHARACTERS]
     return f"{_NOT_FITTING.sub('_', name)[: _MAX_CHARACTERS - _DIGEST_CHARACTERS - 1]}_{digest}"
+
+
+def replaced_names(names: Iterable[str]) -> dict[str, str]:
+    """The names that the model gets in place of those that do not fit → those."""
+    return {short: name for name in names if (short := fitting_name(name)) != name}

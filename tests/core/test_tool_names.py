@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.core.tool_names import fitting_name
+from proxy.core.tool_names import fitting_name, replaced_names
 
 
 @pytest.mark.parametrize("name", ["a", "get_weather", "mcp__files-2__read", "x" * 64])
@@ -24,3 +24,7 @@ def test_every_name_becomes_one_that_fits_and_stays_distinct(one: str, other: st
     assert re.fullmatch(r"[A-Za-z0-9_-]{1,64}", fitting_name(one))
     assert fitting_name(one) == fitting_name(one)
     assert (fitting_name(one) == fitting_name(other)) is (one == other)
+
+
+def test_only_replaced_names_have_to_be_put_back() -> None:
+    assert replaced_names(["a", "files.read"]) == {fitting_name("files.read"): "files.read"}

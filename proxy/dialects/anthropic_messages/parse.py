@@ -14,7 +14,7 @@ from proxy.dialects.anthropic_messages.caching import cache_time
 from proxy.dialects.anthropic_messages.content import ContentReader
 from proxy.dialects.anthropic_messages.estimate import estimated_tokens
 from proxy.dialects.anthropic_messages.thoughts import Thoughts
-from proxy.dialects.anthropic_messages.tools import read_choice, read_tools, replaced_names
+from proxy.dialects.anthropic_messages.tools import read_choice, read_tools, replaced_tool_names
 
 #: A block of Claude Code's that tells Anthropic which version asks.
 _BILLING: Final = "x-anthropic-billing-header:"
@@ -50,7 +50,7 @@ def parse_messages_request(body: bytes, *, large: bool | None = None) -> ParsedM
     reader = ContentReader()
     request = _request(fields, wire.MESSAGES_BODY.unknown(fields), reader)
     request.options.max_tokens = fields["max_tokens"]
-    names = replaced_names(fields.get("tools") or (), reader.changes)
+    names = replaced_tool_names(fields.get("tools") or (), reader.changes)
     return ParsedMessages(request, _thoughts(fields.get("thinking")), estimated_tokens(request), names)
 
 

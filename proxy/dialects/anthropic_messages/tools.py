@@ -6,7 +6,7 @@ from typing import Any, Final, TypeVar, cast
 
 from proxy.core.chat_request import ChosenTool, FunctionTool, HostedTool, Tool, ToolChoice
 from proxy.core.failures import InvalidRequest
-from proxy.core.tool_names import fitting_name
+from proxy.core.tool_names import fitting_name, replaced_names
 from proxy.dialects.anthropic_messages import request as wire
 from proxy.dialects.anthropic_messages.blocks import ToolChangeBlock
 from proxy.dialects.anthropic_messages.caching import cache_time
@@ -67,10 +67,9 @@ def read_tools(tools: Sequence[wire.Tool], changes: ToolChanges) -> list[Tool]:
     ]
 
 
-def replaced_names(tools: Sequence[wire.Tool], changes: ToolChanges) -> dict[str, str]:
+def replaced_tool_names(tools: Sequence[wire.Tool], changes: ToolChanges) -> dict[str, str]:
     """The names that the model gets in place of those that do not fit → those."""
-    names = [tool.get("name") or "" for tool in (*tools, *(tool for tool, _ in changes.added))]
-    return {short: name for name in names if (short := fitting_name(name)) != name}
+    return replaced_names(tool.get("name") or "" for tool in (*tools, *(tool for tool, _ in changes.added)))
 
 
 def read_choice(choice: wire.ToolChoice | None, tools: Iterable[Tool]) -> ToolChoice:

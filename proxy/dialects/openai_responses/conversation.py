@@ -17,9 +17,9 @@ from proxy.core.chat_request import (
     ToolCall,
     ToolResult,
 )
+from proxy.core.custom_tools import INPUT
 from proxy.core.failures import UnsupportedFeature
 from proxy.dialects.bodies.validation import missing, needed
-from proxy.dialects.openai_responses.custom_input import INPUT
 from proxy.dialects.openai_responses.items import is_ours
 from proxy.dialects.openai_responses.names import model_name
 from proxy.dialects.openai_responses.request import ContentPart, Item

@@ -1,15 +1,15 @@
 """The text of a call to a custom tool, out of the arguments of the function that stands for the tool. Pure.
 
-The arguments are ``{"input": "…"}`` (``tools.py``). Models come close to that form, so an object with one string, a
-bare string and a bare text are taken too.
+The arguments are ``{"input": "…"}`` (``core/custom_tools.py``). Models come close to that form, so an object with one
+string, a bare string and a bare text are taken too.
 """
 
 import json
 import re
 from typing import Final
 
-#: The name of the one argument.
-INPUT: Final = "input"
+from proxy.core.custom_tools import INPUT
+
 _BEGINNING: Final = re.compile(r'\s*\{\s*"input"\s*:\s*"')
 #: What may yet become the beginning is not longer than this.
 _LONGEST_BEGINNING: Final = 64

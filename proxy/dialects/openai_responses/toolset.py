@@ -4,13 +4,14 @@ A custom tool becomes a function with one text, and its description has the gram
 runs, becomes a function of that name. Hosted search is left out: Codex sends it with every request.
 """
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from proxy.core.chat_request import ChosenTool, FunctionTool
 from proxy.core.chat_request import ToolChoice as Choice
+from proxy.core.custom_tools import PARAMETERS, as_description
 from proxy.core.failures import InvalidRequest, UnsupportedFeature
 from proxy.dialects.bodies.validation import needed
-from proxy.dialects.openai_responses.custom_input import INPUT
 from proxy.dialects.openai_responses.names import Kind, ToolName, model_name
 from proxy.dialects.openai_responses.request import Mode, Tool, ToolChoice, ToolInNamespace, ToolReference
 
@@ -18,8 +19,6 @@ from proxy.dialects.openai_responses.request import Mode, Tool, ToolChoice, Tool
 LEFT_OUT: Final = ("web_search",)
 _SEARCH: Final = "tool_search"
 _KINDS: Final[dict[str, Kind]] = {"function": "function", "custom": "custom", _SEARCH: _SEARCH}
-_CALLED_WITH: Final = "Call it with one string, `{name}`, that holds the whole text and nothing else."
-_GRAMMAR: Final = "The text must match this {syntax} grammar:\n{definition}"
 
 
 class ToolSet:
@@ -86,9 +85,9 @@ class ToolSet:
         description = tool.get("description") or ""
         if about:
             description += f"\n\nAll tools that begin with {namespace}: {about}"
-        parameters = tool.get("parameters")
+        parameters: Mapping[str, Any] | None = tool.get("parameters")
         if kind == "custom":
-            description, parameters = _as_function(description, tool.get("format") or {}), _ONE_TEXT
+            description, parameters = as_description(description, tool.get("format") or {}), PARAMETERS
         more = {} if tool.get("strict") is None else {"strict": tool["strict"]}
         self._add_function(ToolName(_KINDS[kind], name, namespace), path, description, parameters, more)
 
@@ -99,7 +98,7 @@ class ToolSet:
             self._add_function(name, path, tool.get("description") or "", tool.get("parameters"), {})
 
     def _add_function(
-        self, tool: ToolName, path: str, description: str, parameters: dict[str, Any] | None, more: dict[str, Any]
+        self, tool: ToolName, path: str, description: str, parameters: Mapping[str, Any] | None, more: dict[str, Any]
     ) -> None:
         name = model_name(tool.name, tool.namespace)
         if name not in self.names:
@@ -117,22 +116,6 @@ class ToolSet:
             if (tool.kind, tool.name) == (kind, name) and namespace in (None, tool.namespace):
                 return called
         raise InvalidRequest(f"Invalid value for '{path}': no such tool in 'tools'.", param=path)
-
-
-_ONE_TEXT: Final = {
-    "type": "object",
-    "properties": {INPUT: {"type": "string", "description": "The whole text."}},
-    "required": [INPUT],
-    "additionalProperties": False,
-}
-
-
-def _as_function(description: str, text_format: dict[str, Any]) -> str:
-    """What the model must know of a custom tool."""
-    parts = [description, _CALLED_WITH.format(name=INPUT)]
-    if definition := text_format.get("definition"):
-        parts.append(_GRAMMAR.format(syntax=text_format.get("syntax") or "", definition=definition))
-    return "\n\n".join(filter(None, parts))
 
 
 def _not_here(kind: str) -> UnsupportedFeature:
