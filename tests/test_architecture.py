@@ -136,7 +136,7 @@ OWNERS: Final[dict[str, set[str]]] = {
     "uvloop": {"server"},
     "prometheus_client": {"server"},
     "splintr": {"answer"},
-    "filetype": {"upstreams.poe_bot"},
+    "filetype": {"upstreams.poe"},
     "jsonschema": {"answer"},
     "referencing": {"answer"},
     "regex": {"answer"},

@@ -20,7 +20,7 @@ from proxy.credentials import fingerprint, parse_poe_keys
 from proxy.gateway.uploads import Uploads
 from proxy.settings import Settings
 from proxy.store.redis import RedisStore
-from proxy.upstreams.poe_bot.attachments import RemoteFile
+from proxy.upstreams.poe.files import RemoteFile
 from proxy.upstreams.poe_bot.upload import UploadClient
 from tests.support.leaks import ROWS
 from tests.support.scripted_poe import Asked, Reply, ScriptedPoe, echo, error_event, failure

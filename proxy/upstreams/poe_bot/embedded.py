@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from proxy.core.failures import InvalidRequest
-from proxy.upstreams.poe_bot.attachments import EmbeddedFile
+from proxy.upstreams.poe.files import EmbeddedFile
 
 _SLICE_CHARACTERS: Final = 64 * 1024
 _WHITESPACE: Final = b" \t\r\n"

@@ -7,8 +7,9 @@ from typing import Final, Literal, NamedTuple
 from proxy.core import chat_request
 from proxy.core.chat_request import ChatRequest, Options, Part, ToolCall, ToolResult
 from proxy.core.failures import InvalidRequest, UnsupportedFeature
+from proxy.upstreams.poe.files import RemoteFile
 from proxy.upstreams.poe_account.models import Schemas
-from proxy.upstreams.poe_bot.attachments import FileToAttach, RemoteFile
+from proxy.upstreams.poe_bot.attachments import FileToAttach
 from proxy.upstreams.poe_bot.file_links import picture_urls
 from proxy.upstreams.poe_bot.hosted_tools import without_search
 from proxy.upstreams.poe_bot.parameters import build_parameters

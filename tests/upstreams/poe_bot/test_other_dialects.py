@@ -21,8 +21,8 @@ from proxy.core.chat_request import (
     ToolResult,
 )
 from proxy.core.failures import UnsupportedFeature
+from proxy.upstreams.poe.files import RemoteFile
 from proxy.upstreams.poe_bot import query
-from proxy.upstreams.poe_bot.attachments import RemoteFile
 from proxy.upstreams.poe_bot.plan import build_plan
 
 ASK = Message("user", [Text("What is the weather?")])

@@ -11,8 +11,8 @@ import pytest
 from proxy.core.failures import PoeError
 from proxy.outbound import Outbound, OutboundProxy
 from proxy.upstreams.poe.asking import Timeouts
+from proxy.upstreams.poe.files import EmbeddedFile
 from proxy.upstreams.poe.unreached import Dropped, PoeUnreachable
-from proxy.upstreams.poe_bot.attachments import EmbeddedFile
 from proxy.upstreams.poe_bot.client import PoeClient
 from proxy.upstreams.poe_bot.events import Done, Event, Text
 from proxy.upstreams.poe_bot.upload import UploadClient

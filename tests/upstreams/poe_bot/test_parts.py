@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from proxy.core.failures import InvalidRequest, UnsupportedFeature
 from proxy.dialects.openai_chat.parse import parse_chat_request
-from proxy.upstreams.poe_bot.attachments import EmbeddedFile, FileToAttach, RemoteFile
-from proxy.upstreams.poe_bot.file_types import type_of
+from proxy.upstreams.poe.file_types import type_of
+from proxy.upstreams.poe.files import EmbeddedFile, RemoteFile
+from proxy.upstreams.poe_bot.attachments import FileToAttach
 from proxy.upstreams.poe_bot.plan import build_plan
 from proxy.upstreams.poe_bot.query import Message
 

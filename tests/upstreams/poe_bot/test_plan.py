@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from proxy.core.chat_request import ChatRequest
 from proxy.core.failures import InvalidRequest, UnsupportedFeature
 from proxy.dialects.openai_chat.parse import parse_chat_request
+from proxy.upstreams.poe.files import RemoteFile
 from proxy.upstreams.poe_account.models import Schemas
-from proxy.upstreams.poe_bot.attachments import Attachment, RemoteFile
+from proxy.upstreams.poe_bot.attachments import Attachment
 from proxy.upstreams.poe_bot.plan import MAX_CHOICES, Plan, build_plan
 from proxy.upstreams.poe_bot.query import Query, build_query_body
 

@@ -8,7 +8,8 @@ from fastapi_poe.types import QueryRequest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.upstreams.poe_bot.attachments import Attachment, EmbeddedFile, RemoteFile
+from proxy.upstreams.poe.files import EmbeddedFile, RemoteFile
+from proxy.upstreams.poe_bot.attachments import Attachment
 from proxy.upstreams.poe_bot.query import Message, Query, build_query_body
 
 PICTURE = RemoteFile("https://example.com/1.png", "1.png", "messages[0].content[0].image_url.url")
