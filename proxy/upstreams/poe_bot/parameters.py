@@ -11,14 +11,12 @@ from typing import Any, Final
 from proxy.answer.json_schema import BadSchema, is_longer_than, problem_of
 from proxy.core.chat_request import Options
 from proxy.core.failures import InvalidRequest
+from proxy.upstreams.poe.efforts import budget_of, check_effort, nearest_level
 from proxy.upstreams.poe_account.models import Schemas
 from proxy.upstreams.poe_bot.image_shape import build_shape
 
 #: Fields of OpenAI's that bots may have as parameters under the same name.
 _SAME_NAME: Final = ("temperature", "top_p", "seed", "presence_penalty", "frequency_penalty")
-#: ``reasoning_effort`` → its part of the largest thinking budget, in order.
-_EFFORTS: Final = {"none": 0.0, "minimal": 0.05, "low": 0.2, "medium": 0.5, "high": 0.8, "xhigh": 0.95, "max": 1.0}
-_LEVELS: Final = tuple(_EFFORTS)
 #: What bots call how much they think: a level, a number of tokens, or whether at all.
 _THINKING: Final = (
     "reasoning_effort",
@@ -29,8 +27,6 @@ _THINKING: Final = (
     "enable_thinking",
     "deep_thinking",
 )
-#: The largest thinking budget where the bot states none, in tokens.
-_BUDGET_TOKENS: Final = 32_768
 #: Longest value of a parameter; to write it would keep Python's lock.
 _MAX_CHARACTERS: Final = 131_072
 _SENSELESS: Final = 10**15
@@ -43,7 +39,8 @@ def build_parameters(options: Options, schemas: Schemas) -> dict[str, Any]:
     Raises:
         InvalidRequest: a value is not as the bot's schema has it, or ``reasoning_effort`` is none.
     """
-    _check_effort(options, schemas)
+    if options.reasoning_effort is not None:
+        check_effort(options.reasoning_effort, schemas.get("reasoning_effort", {}).get("enum"))
     if not schemas:
         return {}
     known = {name: value for name in _SAME_NAME if (value := getattr(options, name)) is not None}
@@ -57,18 +54,6 @@ def build_parameters(options: Options, schemas: Schemas) -> dict[str, Any]:
     derived = {**_effort(options, schemas, chosen), **_token_limit(options, schemas)}
     fitting = {name: value for name, value in derived.items() if not _problem(value, schemas[name])}
     return {**fitting, **chosen}
-
-
-def _check_effort(options: Options, schemas: Schemas) -> None:
-    effort = options.reasoning_effort
-    if effort is None:
-        return
-    own = schemas.get("reasoning_effort", {}).get("enum")
-    if effort not in _EFFORTS and not (isinstance(own, list) and effort in own):
-        levels = ", ".join(_LEVELS)
-        raise InvalidRequest(
-            f"Invalid value for 'reasoning_effort': must be one of {levels}.", param="reasoning_effort"
-        )
 
 
 def _effort(options: Options, schemas: Schemas, chosen: Mapping[str, Any]) -> dict[str, Any]:
@@ -88,23 +73,12 @@ def _effort_as(effort: str, schema: Mapping[str, Any]) -> object:
     """
     levels = schema.get("enum")
     if isinstance(levels, list):
-        return _nearest_level(effort, levels)
+        return nearest_level(effort, levels)
     if schema.get("type") == "boolean":
         return effort != "none"
     if schema.get("type") in ("integer", "number"):
-        return _within(round(_EFFORTS.get(effort, 0.5) * (_bound(schema, "maximum") or _BUDGET_TOKENS)), schema)
+        return _within(budget_of(effort, _bound(schema, "maximum")), schema)
     return effort
-
-
-def _nearest_level(effort: str, levels: list[Any]) -> object:
-    """Of the bot's levels the one nearest to what was asked for, rather more than less."""
-    if effort in levels:
-        return effort
-    known = [_LEVELS.index(level) for level in levels if level in _LEVELS]
-    if not known or effort not in _LEVELS:
-        return None
-    wanted = _LEVELS.index(effort)
-    return _LEVELS[min(known, key=lambda level: (abs(level - wanted), -level))]
 
 
 def _token_limit(options: Options, schemas: Schemas) -> dict[str, Any]:
