@@ -38,6 +38,7 @@ ProxyError                internal_error          nobody        no
    ├─ RefusedByPolicy     content_policy_violation caller       no
    ├─ RefusedByBot        invalid_value           caller        no
    ├─ FeatureRefused      unsupported_feature     caller        no
+   ├─ EndpointRefused     unsupported_endpoint    nobody        no
    └─ PoeFailed           upstream_error          upstream      yes
       ├─ EmptyAnswer      empty_answer            upstream      yes
       ├─ StreamCut        upstream_error          upstream      yes
@@ -47,8 +48,9 @@ ProxyError                internal_error          nobody        no
 ========================= ======================= ============= ===========
 
 ``tests/core/test_failures.py`` holds this tree to the classes. Failures of one layer stand there: ``store/refusal.py``,
-``answer/bad_answers.py``, ``upstreams/poe/doubtful.py``, ``upstreams/poe/unreached.py``. PoeError itself is
-never raised; ``upstreams/poe/faults.py`` reads Poe's answer as one of its kinds. Blame becomes a cooldown in
+``answer/bad_answers.py``, ``upstreams/poe/doubtful.py``, ``upstreams/poe/unreached.py``,
+``upstreams/poe_rest/unserved.py``. PoeError itself is never raised; ``upstreams/poe/faults.py`` and
+``upstreams/poe_rest/faults.py`` read Poe's answer as one of its kinds. Blame becomes a cooldown in
 ``keypool/verdict.py``. No key or token is ever part of a message; ``upstreams/poe/wording.py`` puts Poe's words
 into some. Agents go by words such as "connection lost", "timed out", "server error".
 """

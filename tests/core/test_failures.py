@@ -5,7 +5,8 @@ from typing import Final
 
 import pytest
 
-import proxy.gateway.relay  # noqa: F401 - loads the layers that have failures of their own
+import proxy.gateway.relay
+import proxy.upstreams.poe_rest.unserved  # noqa: F401 - with the gateway, all layers that have failures of their own
 from proxy.core import failures
 from proxy.core.failures import ProxyError
 from proxy.dialects.openai.errors import FORMS

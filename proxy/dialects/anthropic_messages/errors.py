@@ -39,6 +39,7 @@ FORMS: Final = {
     "unknown_url": Form(404, "not_found_error"),
     "response_not_found": Form(404, "not_found_error"),
     "model_not_found": Form(404, "not_found_error"),
+    "unsupported_endpoint": Form(404, "not_found_error"),
     "method_not_allowed": Form(405, _INVALID),
     "request_timeout": Form(408, "timeout_error"),
     "request_too_large": Form(413, "request_too_large"),

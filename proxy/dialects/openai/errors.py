@@ -33,6 +33,7 @@ FORMS: Final = {
     "content_policy_violation": Form(403, _INVALID),
     "unknown_url": Form(404, _INVALID),
     "model_not_found": Form(404, _INVALID),
+    "unsupported_endpoint": Form(404, _INVALID),
     "response_not_found": Form(404, _INVALID),
     "method_not_allowed": Form(405, _INVALID),
     "request_timeout": Form(408, _INVALID),

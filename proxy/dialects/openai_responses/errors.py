@@ -30,6 +30,7 @@ CODES: Final = {
     "content_policy_violation": _FINAL,
     "unknown_url": _FINAL,
     "model_not_found": "model_not_found",
+    "unsupported_endpoint": "model_not_found",
     "response_not_found": _FINAL,
     "method_not_allowed": _FINAL,
     "request_timeout": _AGAIN,

@@ -269,6 +269,7 @@ export default {
   "code.upload_failed": "upload failed",
   "code.invalid_value": "invalid request",
   "code.unsupported_feature": "not supported",
+  "code.unsupported_endpoint": "not served by this API of Poe",
   "code.content_policy_violation": "refused by policy",
   "code.context_length_exceeded": "too long",
   "code.draining": "instance stopped",

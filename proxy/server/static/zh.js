@@ -269,6 +269,7 @@ export default {
   "code.upload_failed": "上传失败",
   "code.invalid_value": "请求无效",
   "code.unsupported_feature": "不支持",
+  "code.unsupported_endpoint": "Poe 的这个 API 不提供该模型",
   "code.content_policy_violation": "因政策被拒绝",
   "code.context_length_exceeded": "内容过长",
   "code.draining": "实例正在停止",

@@ -10,7 +10,7 @@ from typing import Final, Protocol
 
 from proxy.core.failures import StreamCut
 from proxy.core.sink import Sink
-from proxy.upstreams.poe.faults import RateLimits, parse_rate_limits
+from proxy.upstreams.poe.rate_limits import RateLimits, parse_rate_limits
 from proxy.upstreams.poe.reach import poe_failure_of
 from proxy.upstreams.transport.failures import TransportError
 from proxy.upstreams.transport.http1 import Connection

@@ -5,13 +5,9 @@ points stands before rate limit everywhere, because "no points" also arrives as 
 words: recorded answers and issue threads of other proxies; Poe documents only the statuses.
 """
 
-import email.utils
-import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import orjson
 
@@ -30,11 +26,10 @@ from proxy.core.failures import (
     SubscriptionRequired,
 )
 from proxy.upstreams.poe.doubtful import ProviderLimited, RefusedHere, RefusedWithoutReason
+from proxy.upstreams.poe.rate_limits import MAX_RETRY_AFTER_S, parse_rate_limits, parse_retry_after
 from proxy.upstreams.poe.sse import EventSplitter
 from proxy.upstreams.poe.wording import message_of
 
-#: Longest Retry-After believed.
-MAX_RETRY_AFTER_S: Final = 86_400.0
 _MAX_SAID = 300
 #: Whose words a caller reads. What comes as an event may be the bot's author's.
 _POE: Final = "Poe"
@@ -45,6 +40,7 @@ _BY_TYPE: Final[dict[str, type[PoeError]]] = {
     "insufficient_quota": OutOfPoints,
     "insufficient_credits": OutOfPoints,
     "insufficient_points": OutOfPoints,
+    "billing_error": OutOfPoints,
     "subscription_required": SubscriptionRequired,
     "rate_limit_error": RateLimited,
     "rate_limit_exceeded": RateLimited,
@@ -81,7 +77,8 @@ _BY_WORDS: Final[tuple[tuple[re.Pattern[str], type[PoeError]], ...]] = tuple(
         (r"(does not|doesn't|do not|don't|cannot|can't) support (the )?(use of )?(tool|function)", FeatureRefused),
         (r"(tool|function)s?( use| calls?| calling)? (is|are) (currently )?not (supported|available)", FeatureRefused),
         (r"that support tool use", FeatureRefused),
-        (r"(message|prompt|input) (is )?too long|maximum context length|context window", PromptTooLong),
+        (r"(message|prompt|input) (is )?too long|maximum context length|context (window|limit)", PromptTooLong),
+        (r"input tok(en count|ens)( \(\d+\))? exceeds? the (maximum|configured)", PromptTooLong),
     )
 )
 
@@ -119,13 +116,20 @@ _BY_STATUS: Final[dict[int, type[PoeError]]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class RateLimits:
-    """Poe's ``x-ratelimit-*-requests`` headers: requests a minute, how many are left, seconds to the reset."""
+class ErrorWords(NamedTuple):
+    """An error body, read.
 
-    limit: int | None
-    remaining: int | None
-    reset_s: float | None
+    Attributes:
+        types: machine-readable types and codes.
+        text: in words.
+        speaker: whose words they are; "" when they are nobody's, like a page of HTML.
+        fields: the error object; empty where there is none.
+    """
+
+    types: tuple[str, ...]
+    text: str
+    speaker: str
+    fields: Mapping[str, Any] = {}
 
 
 def fault_of_event(error_type: str, text: str, *, key: str = "") -> PoeError:
@@ -133,11 +137,11 @@ def fault_of_event(error_type: str, text: str, *, key: str = "") -> PoeError:
 
     The event's text may be the bot's author's and may quote the conversation, so for the log only its type is kept.
     """
-    kind = _kind((error_type,), text, status=500)
-    if kind is RateLimited and not _POES_LIMIT.search(text):
+    kind = kind_of((error_type,), text, status=500)
+    if kind is RateLimited and not says_poes_limit(text):
         kind = ProviderLimited
     message = message_of(kind, text, speaker=_THE_BOT, key=key) or _MESSAGES.get(error_type)
-    return kind(message, said=_said(error_type, key=key))
+    return kind(message, said=words_for_log(error_type, key=key))
 
 
 def fault_of_response(status: int, headers: Mapping[str, str], body: bytes, *, key: str = "") -> PoeError:
@@ -145,55 +149,31 @@ def fault_of_response(status: int, headers: Mapping[str, str], body: bytes, *, k
 
     ``key`` is kept out of what Poe said.
     """
-    types, words, speaker = _reading(body)
-    kind = _kind(types, words, status=status)
+    error = read_error(body)
+    kind = kind_of(error.types, error.text, status=status)
     return kind(
-        message_of(kind, words, speaker=speaker, key=key),
-        said=_said(str(status), *types, words, key=key),
-        retry_after_s=_stated_wait_s(kind, headers),
+        message_of(kind, error.text, speaker=error.speaker, key=key),
+        said=words_for_log(str(status), *error.types, error.text, key=key),
+        retry_after_s=stated_wait_s(kind, headers),
         http_status=status,
     )
 
 
-def parse_retry_after(value: str | None) -> float | None:
-    """Seconds from a Retry-After header (a number or an HTTP date), 0 to MAX_RETRY_AFTER_S; None if unusable."""
-    if not value:
-        return None
-    try:
-        seconds = float(value)
-    except ValueError:
-        seconds = _seconds_until(value)
-    if math.isnan(seconds):
-        return None
-    return min(max(seconds, 0.0), MAX_RETRY_AFTER_S)
-
-
-#: In this order.
-_RATE_LIMIT_HEADERS: Final = tuple(f"x-ratelimit-{part}-requests" for part in ("limit", "remaining", "reset"))
-
-
-def parse_rate_limits(headers: Mapping[str, str]) -> RateLimits | None:
-    """The rate-limit headers of an answer; None when Poe sent none, as it mostly does."""
-    if headers.keys().isdisjoint(_RATE_LIMIT_HEADERS):
-        return None
-    limit, remaining, reset = (_number(headers.get(name)) for name in _RATE_LIMIT_HEADERS)
-    if limit is None and remaining is None and reset is None:
-        return None
-    return RateLimits(
-        limit=None if limit is None else int(limit),
-        remaining=None if remaining is None else int(remaining),
-        reset_s=reset,
-    )
-
-
-def _stated_wait_s(kind: type[PoeError], headers: Mapping[str, str]) -> float | None:
+def stated_wait_s(kind: type[PoeError], headers: Mapping[str, str]) -> float | None:
     """Retry-After, or for a rate limit without one the time to the reset of its window."""
     wait_s = parse_retry_after(headers.get("retry-after"))
     limits = parse_rate_limits(headers) if wait_s is None and kind is RateLimited else None
-    return min(limits.reset_s, MAX_RETRY_AFTER_S) if limits and limits.reset_s is not None else wait_s
+    # A window that has been reset already would not have refused the request: such a time says nothing.
+    return min(limits.reset_s, MAX_RETRY_AFTER_S) if limits and limits.reset_s else wait_s
 
 
-def _kind(types: tuple[str, ...], words: str, *, status: int) -> type[PoeError]:
+def says_poes_limit(text: str) -> bool:
+    """Whether Poe itself says that an account is limited, in its own words."""
+    return _POES_LIMIT.search(text) is not None
+
+
+def kind_of(types: tuple[str, ...], words: str, *, status: int) -> type[PoeError]:
+    """The kind of failure that an error's types and words stand for, and where they say nothing, its status."""
     named = {_BY_TYPE[kind] for kind in types if kind in _BY_TYPE}
     if OutOfPoints in named:
         # "insufficient_quota" is also how Poe labels a missing subscription; its words tell the two apart.
@@ -220,28 +200,32 @@ def _refusal(words: str, *, status: int) -> type[PoeError]:
     return RefusedWithoutReason if status == 403 else _BY_STATUS[status]
 
 
-def _reading(body: bytes) -> tuple[tuple[str, ...], str, str]:
-    """(machine-readable types and codes, words, whose they are) of an error body in any of the shapes Poe has sent."""
+def read_error(body: bytes) -> ErrorWords:
+    """An error body in any of the shapes that Poe has sent."""
     try:
-        error = orjson.loads(body)
+        return error_of(orjson.loads(body))
     except orjson.JSONDecodeError:
-        return _reading_of_text(body)
+        return _error_of_text(body)
+
+
+def error_of(error: Any) -> ErrorWords:
+    """The same of its parsed JSON."""
     if isinstance(error, dict):
         error = error.get("error", error.get("detail", error))
     if not isinstance(error, dict):
-        return (), str(error), _POE if isinstance(error, str) else ""
+        return ErrorWords((), str(error), _POE if isinstance(error, str) else "")
     types = tuple(str(error[key]) for key in ("code", "type", "error_type") if isinstance(error.get(key), str))
     words = error.get("message") or error.get("text") or ""
-    return types, str(words), _POE if isinstance(words, str) else ""
+    return ErrorWords(types, str(words), _POE if isinstance(words, str) else "", error)
 
 
-def _reading_of_text(body: bytes) -> tuple[tuple[str, ...], str, str]:
+def _error_of_text(body: bytes) -> ErrorWords:
     """An event stream with an error event, or any other text."""
     splitter = EventSplitter()
     for event in splitter.feed(body) + splitter.finish():
         if event.name == "error" and isinstance(failure := _json_of(event.data), dict):
-            return (str(failure.get("error_type") or ""),), str(failure.get("text") or ""), _THE_BOT
-    return (), body[:2000].decode(errors="replace"), ""
+            return error_of(failure)._replace(speaker=_THE_BOT)
+    return ErrorWords((), body[:2000].decode(errors="replace"), "")
 
 
 def _json_of(data: bytes) -> Any:
@@ -251,25 +235,7 @@ def _json_of(data: bytes) -> Any:
         return None
 
 
-def _said(*parts: str, key: str) -> str:
+def words_for_log(*parts: str, key: str) -> str:
     """Poe's words on one line, capped, for the operator's log. They may quote the key, which is no log's business."""
     words = " ".join(" ".join(part.split()) for part in parts if part)
     return (words.replace(key, "[key]") if key else words)[:_MAX_SAID]
-
-
-def _seconds_until(http_date: str) -> float:
-    try:
-        then = email.utils.parsedate_to_datetime(http_date)
-    except (ValueError, OverflowError):
-        return math.nan
-    if then.tzinfo is None:
-        then = then.replace(tzinfo=UTC)
-    return (then - datetime.now(UTC)).total_seconds()
-
-
-def _number(value: str | None) -> float | None:
-    try:
-        number = float(value) if value else math.nan
-    except ValueError:
-        return None
-    return number if math.isfinite(number) and number >= 0 else None

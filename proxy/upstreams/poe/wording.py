@@ -31,10 +31,10 @@ def message_of(kind: type[PoeError], words: str, *, speaker: str, key: str) -> s
         speaker: whose they are, such as ``Poe``; "" when they are nobody's, like a page of HTML.
         key: the key that was used.
     """
-    if not speaker or not issubclass(kind, _CALLERS_OWN) or _quotes(key, words):
+    if not speaker or not issubclass(kind, _CALLERS_OWN) or quotes(key, words):
         return None
     line = _on_one_line(words)
-    if not line or _quotes(key, line):  # what cannot be printed may have stood within it
+    if not line or quotes(key, line):  # what cannot be printed may have stood within it
         return None
     if issubclass(kind, PromptTooLong):  # agents look for words of the message that is ours
         return f"{kind.default_message} ({speaker}: {line})"
@@ -47,7 +47,7 @@ def _on_one_line(words: str) -> str:
     return line if len(line) <= _MAX_CHARACTERS else line[: _MAX_CHARACTERS - 1] + "…"
 
 
-def _quotes(key: str, words: str) -> bool:
+def quotes(key: str, words: str) -> bool:
     """Whether a part of the key is in the words, whatever stands between its letters: blanks, or marks nobody sees."""
     visible = _NOT_OF_A_KEY if key.isascii() else _BLANKS
     looked_at = visible.sub("", words[: 2 * _MAX_LOOKED_AT])

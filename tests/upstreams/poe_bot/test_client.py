@@ -27,7 +27,7 @@ from proxy.core.failures import (
     StreamCut,
 )
 from proxy.upstreams.poe.asking import Timeouts
-from proxy.upstreams.poe.faults import RateLimits
+from proxy.upstreams.poe.rate_limits import RateLimits
 from proxy.upstreams.poe.unreached import Dropped, PoeUnreachable
 from proxy.upstreams.poe_bot.client import PoeClient, encode_bot_name
 from proxy.upstreams.poe_bot.events import Done, Event, Text
