@@ -4,21 +4,19 @@ Refuses to know about HTTP, keys and OpenAI. Event names and payloads: Poe proto
 https://creator.poe.com/docs/poe-protocol-specification; the framing: the HTML standard's event streams.
 """
 
-import json
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 import orjson
 
-from proxy.upstreams.poe_bot.event_payload import (
+from proxy.upstreams.poe.payload import (
     MalformedEventError,
-    fields_of,
-    is_too_much,
+    json_without_halves,
     read_payload,
     string_of,
-    text_of,
     without_halves,
 )
+from proxy.upstreams.poe_bot.event_payload import fields_of, is_too_much, text_of
 from proxy.upstreams.poe_bot.text_runs import Form, form_of, leading_texts
 
 #: One event may not be larger; Poe caps a whole answer at 512,000 characters.
@@ -333,10 +331,7 @@ def _read_json(payload: dict[str, Any]) -> Event | None:
     try:
         orjson.dumps(payload)
     except TypeError:  # half a surrogate pair, somewhere inside, or a nesting beyond reason
-        try:
-            payload = json.loads(without_halves(json.dumps(payload, ensure_ascii=False)))
-        except RecursionError:
-            raise MalformedEventError from None
+        payload = json_without_halves(payload)
     return Json(payload)
 
 

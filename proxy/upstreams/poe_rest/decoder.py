@@ -2,8 +2,12 @@
 
 from typing import Any, Protocol
 
+import orjson
+
 from proxy.core.deltas import Delta, FinishReason
+from proxy.core.failures import PoeFailed
 from proxy.core.usage import Usage
+from proxy.upstreams.poe.payload import MalformedEventError, json_without_halves, read_payload
 from proxy.upstreams.poe.sse import Event
 
 
@@ -34,3 +38,21 @@ class Decoder(Protocol):
         Raises:
             StreamCut: the answer is not whole. One whose calls are whole may be, or whose finish reason was given.
         """
+
+
+def payload_of(event: Event) -> dict[str, Any]:
+    """The JSON object of an event; its texts hold whole characters only. Raises PoeFailed: there is none."""
+    try:
+        payload = orjson.loads(event.data)
+    except orjson.JSONDecodeError:
+        payload = _read_slowly(event)
+    if not isinstance(payload, dict):
+        raise PoeFailed(said="an event that is no JSON object")
+    return payload
+
+
+def _read_slowly(event: Event) -> Any:
+    try:
+        return json_without_halves(read_payload(event.data))
+    except MalformedEventError:
+        raise PoeFailed(said="an event that is no JSON") from None
