@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from proxy.core.chat_request import ChatRequest, ChosenTool, FunctionTool, HostedTool, Tool, ToolCall, ToolResult
 from proxy.core.failures import InvalidRequest, UnsupportedFeature
+from proxy.upstreams.poe.tool_results import result_text, without_a_call
 from proxy.upstreams.poe_bot.query import Message, Query
 
 _MUST_CALL = "You must answer by calling {which}, and with nothing else."
@@ -21,8 +22,6 @@ _LONG_CHARACTERS: Final = 256 * 1024
 #: Most that all tools of a request may have, as JSON; a hundred of an agent's have half a million.
 _MAX_CHARACTERS: Final = 2_000_000
 _ONE_CALL = "Call at most one function at a time."
-#: Precedes the result of a tool that failed; Poe has no field for that.
-_FAILED = "[The tool failed]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,12 +181,8 @@ class ResultReader:
         """
         name = self._names.get(result.call_id)
         if name is None:
-            raise InvalidRequest(
-                f"Invalid value for '{result.path}': no message before it has a tool call with this id.",
-                param=result.path,
-            )
-        text = f"{_FAILED}\n{text}" if result.is_error else text
-        return {"role": "tool", "name": name, "tool_call_id": result.call_id, "content": text}
+            raise without_a_call(result)
+        return {"role": "tool", "name": name, "tool_call_id": result.call_id, "content": result_text(result, text)}
 
 
 def results_content(results: Sequence[Mapping[str, str]]) -> str:
