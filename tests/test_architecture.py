@@ -74,7 +74,15 @@ LAYERS: Final[dict[str, set[str]]] = {
     "upstreams": set(),
     "upstreams.transport": {"proxy", "outbound", "request_trace"},
     "upstreams.poe_account": {"core"},
-    "upstreams.poe": {"proxy", "outbound", "core", "request_trace", "upstreams.transport"},
+    "upstreams.poe": {
+        "proxy",
+        "outbound",
+        "core",
+        "request_trace",
+        "answer",
+        "upstreams.transport",
+        "upstreams.poe_account",
+    },
     "upstreams.poe_bot": {
         "outbound",
         "core",

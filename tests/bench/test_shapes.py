@@ -15,9 +15,9 @@ from bench.streams import drip_ms
 from bench.upstream import Upstream
 from bench.wire import FUNCTION, Dialect, script
 from proxy.core.deltas import ContentDelta, Delta, ReasoningDelta, ToolCallDelta
+from proxy.upstreams.poe.tool_calls import ToolCallReader
 from proxy.upstreams.poe_bot.event_translator import EventTranslator
 from proxy.upstreams.poe_bot.events import EventDecoder
-from proxy.upstreams.poe_bot.tool_calls import ToolCallReader
 from tests.support.waiting import wait_until
 
 

@@ -16,10 +16,10 @@ from proxy.core.deltas import (
     RefusalDelta,
     ToolCallDelta,
 )
+from proxy.upstreams.poe.tool_calls import ToolCallReader
 from proxy.upstreams.poe_bot.event_translator import EventTranslator, Said
 from proxy.upstreams.poe_bot.events import Event
 from proxy.upstreams.poe_bot.plan import Plan
-from proxy.upstreams.poe_bot.tool_calls import ToolCallReader
 
 #: Of a limited answer that streams so many characters of text are kept, of its thoughts and its calls too.
 _KEPT_CHARACTERS = 600_000

@@ -23,13 +23,13 @@ from proxy.core.deltas import (
     ReasoningDelta,
     RefusalDelta,
 )
+from proxy.upstreams.poe.chunk import PoeChunk, lone_call, read_chunk
+from proxy.upstreams.poe.tool_calls import ToolCallReader
 from proxy.upstreams.poe_bot.append_only import AppendOnlyText
-from proxy.upstreams.poe_bot.chunk import PoeChunk, lone_call, read_chunk
 from proxy.upstreams.poe_bot.events import Event, File, Json, Replace, Text, Texts
 from proxy.upstreams.poe_bot.file_links import FileLinks
 from proxy.upstreams.poe_bot.progress import is_progress
 from proxy.upstreams.poe_bot.thinking import Parted, ThinkingSplitter, part
-from proxy.upstreams.poe_bot.tool_calls import ToolCallReader
 
 #: Plain text is looked at as a whole after so many characters.
 PASSED_CHARACTERS: Final = 16_384

@@ -8,11 +8,11 @@ from proxy.core import chat_request
 from proxy.core.chat_request import ChatRequest, Options, Part, ToolCall, ToolResult
 from proxy.core.failures import InvalidRequest, UnsupportedFeature
 from proxy.upstreams.poe.files import RemoteFile
+from proxy.upstreams.poe.hosted_tools import without_search
+from proxy.upstreams.poe.parameters import build_parameters
 from proxy.upstreams.poe_account.models import Schemas
 from proxy.upstreams.poe_bot.attachments import FileToAttach
 from proxy.upstreams.poe_bot.file_links import picture_urls
-from proxy.upstreams.poe_bot.hosted_tools import without_search
-from proxy.upstreams.poe_bot.parameters import build_parameters
 from proxy.upstreams.poe_bot.parts import read_parts
 from proxy.upstreams.poe_bot.query import Message, Query
 from proxy.upstreams.poe_bot.structured import JsonFormat, build_json_format

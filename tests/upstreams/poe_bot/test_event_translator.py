@@ -23,10 +23,10 @@ from proxy.core.deltas import (
     ReasoningDelta,
     ToolCallDelta,
 )
+from proxy.upstreams.poe.tool_calls import ToolCallReader
 from proxy.upstreams.poe_bot.event_translator import EventTranslator, Said
 from proxy.upstreams.poe_bot.events import Done, Event, File, Json, Replace, Text, Texts
 from proxy.upstreams.poe_bot.progress import _PROGRESS
-from proxy.upstreams.poe_bot.tool_calls import ToolCallReader
 
 IMAGE = File(url="https://poecdn/a.png", content_type="image/png", name="a.png", inline_ref=None)
 TABLE = File(url="https://poecdn/b.csv", content_type="text/csv", name="b.csv", inline_ref=None)

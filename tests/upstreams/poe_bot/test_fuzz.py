@@ -74,7 +74,7 @@ def batches(reads: Sequence[Sequence[Event]], wanted: Plan, *, streaming: bool) 
 def counted_ids() -> Iterator[None]:
     """New ids of tool calls are numbers, so that two answers can be compared."""
     numbers = map("{:024}".format, itertools.count())
-    with mock.patch("proxy.upstreams.poe_bot.tool_calls.secrets.token_hex", side_effect=numbers):
+    with mock.patch("proxy.upstreams.poe.tool_calls.secrets.token_hex", side_effect=numbers):
         yield
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from proxy.answer.bad_answers import AnswerTooLarge
 from proxy.core.deltas import ToolCallDelta
-from proxy.upstreams.poe_bot.tool_calls import ToolCallReader
+from proxy.upstreams.poe.tool_calls import ToolCallReader
 
 OURS = re.compile(r"call_[0-9a-f]{24}")
 LONG = "toolu_01A09q90qw90lq917835"

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from proxy.upstreams.poe_bot.chunk import PoeChunk, lone_call, read_chunk
+from proxy.upstreams.poe.chunk import PoeChunk, lone_call, read_chunk
 from proxy.upstreams.poe_bot.events import EventDecoder, Json
 
 #: What makes no sense, or says something.

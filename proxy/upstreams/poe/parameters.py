@@ -12,8 +12,8 @@ from proxy.answer.json_schema import BadSchema, is_longer_than, problem_of
 from proxy.core.chat_request import Options
 from proxy.core.failures import InvalidRequest
 from proxy.upstreams.poe.efforts import budget_of, check_effort, nearest_level
+from proxy.upstreams.poe.image_shape import build_shape
 from proxy.upstreams.poe_account.models import Schemas
-from proxy.upstreams.poe_bot.image_shape import build_shape
 
 #: Fields of OpenAI's that bots may have as parameters under the same name.
 _SAME_NAME: Final = ("temperature", "top_p", "seed", "presence_penalty", "frequency_penalty")

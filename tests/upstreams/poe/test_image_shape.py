@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proxy.upstreams.poe.image_shape import build_shape
 from proxy.upstreams.poe_account.models import Schemas
-from proxy.upstreams.poe_bot.image_shape import build_shape
 
 ASPECT: Final = {"enum": ["1:1", "16:9", "9:16", "4:3"]}
 SIZES: Final = {"enum": ["1024x1024", "1536x1024"]}

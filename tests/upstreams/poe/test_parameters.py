@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from proxy.core.chat_request import ChatRequest
 from proxy.core.failures import InvalidRequest
 from proxy.dialects.openai_chat.parse import parse_chat_request
+from proxy.upstreams.poe.parameters import build_parameters
 from proxy.upstreams.poe_account.models import Schemas
-from proxy.upstreams.poe_bot.parameters import build_parameters
 from proxy.upstreams.poe_bot.plan import build_plan
 from proxy.upstreams.poe_bot.query import build_query_body
 
