@@ -7,13 +7,13 @@ Pure. Knows Poe's roles and fields, nothing of OpenAI's.
 """
 
 import io
-import json
 import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal, NamedTuple
 
 import orjson
 
+from proxy.upstreams.poe.json_text import written_json
 from proxy.upstreams.poe_bot.attachments import Attachment, FileToAttach
 
 #: More text than this is encoded in pieces, of so many characters at most: orjson asks for eight times as many bytes,
@@ -88,8 +88,8 @@ def build_query_body(query: Query) -> bytes:
         TypeError: a file is not at Poe yet.
     """
     if sum([len(message.content) for message in query.messages]) <= _LONG_CHARACTERS:
-        return _dumped(_envelope(query, [_message(message) for message in query.messages]))
-    before, _, after = _dumped(_envelope(query, [])).partition(_NO_MESSAGES)
+        return written_json(_envelope(query, [_message(message) for message in query.messages]))
+    before, _, after = written_json(_envelope(query, [])).partition(_NO_MESSAGES)
     body = io.BytesIO()  # its value is no copy
     body.write(before + _NO_MESSAGES[:-1])
     for number, message in enumerate(query.messages):
@@ -103,10 +103,10 @@ def _write(body: io.BytesIO, message: Message) -> None:
     """Adds a message, a long text in pieces: Python's lock is kept for a piece alone."""
     text = message.content
     if len(text) <= _LONG_CHARACTERS:
-        body.write(_dumped(_message(message)))
+        body.write(written_json(_message(message)))
         return
     mark = secrets.token_hex(16)
-    before, _, after = _dumped(_message(message._replace(content=mark))).partition(mark.encode())
+    before, _, after = written_json(_message(message._replace(content=mark))).partition(mark.encode())
     body.write(before)
     body.writelines(
         orjson.dumps(text[at : at + _LONG_CHARACTERS])[1:-1] for at in range(0, len(text), _LONG_CHARACTERS)
@@ -123,13 +123,6 @@ def _envelope(query: Query, messages: list[dict[str, Any]]) -> dict[str, Any]:
         "logit_bias": dict(query.logit_bias),
         "tools": list(query.tools) or None,
     }
-
-
-def _dumped(value: dict[str, Any]) -> bytes:
-    try:
-        return orjson.dumps(value)
-    except orjson.JSONEncodeError:  # an integer of more than 64 bits
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def _message(message: Message) -> dict[str, Any]:
