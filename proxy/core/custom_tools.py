@@ -3,6 +3,7 @@
 The function has one string, and its description has the grammar.
 """
 
+import json
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -30,3 +31,13 @@ def as_description(description: str, text_format: Mapping[str, Any]) -> str:
     if definition := grammar.get("definition"):
         parts.append(_GRAMMAR.format(syntax=grammar.get("syntax") or "", definition=definition))
     return "\n\n".join(filter(None, parts))
+
+
+def as_arguments(said: str) -> str:
+    """The function's arguments for those of an earlier call, which may be the text itself."""
+    try:
+        arguments = json.loads(said)
+    except (ValueError, RecursionError):
+        arguments = None
+    is_one = isinstance(arguments, dict) and arguments.keys() == {INPUT} and isinstance(arguments[INPUT], str)
+    return said if is_one else json.dumps({INPUT: said}, ensure_ascii=False)

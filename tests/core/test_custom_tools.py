@@ -1,10 +1,11 @@
 """Tools that take free text, as functions."""
 
+import json
 from typing import Any
 
 import pytest
 
-from proxy.core.custom_tools import as_description
+from proxy.core.custom_tools import INPUT, as_arguments, as_description
 
 GRAMMAR = {"type": "grammar", "syntax": "lark", "definition": "start: WORD"}
 
@@ -20,3 +21,17 @@ def test_the_description_has_the_grammar_whichever_api_it_came_by(text_format: d
 
 def test_a_tool_without_a_description_and_a_grammar_is_called_with_one_string() -> None:
     assert as_description("", {"type": "text"}).startswith("Call it with one string")
+
+
+@pytest.mark.parametrize(
+    ("said", "text"),
+    [
+        ('{"input": "a\\n"}', "a\n"),
+        ("a", "a"),
+        ('{"input": 1}', '{"input": 1}'),
+        ('{"input": "a", "b": 1}', '{"input": "a", "b": 1}'),
+        ("[" * 5_000, "[" * 5_000),
+    ],
+)
+def test_an_earlier_call_has_the_text_as_its_argument(said: str, text: str) -> None:
+    assert json.loads(as_arguments(said)) == {INPUT: text}

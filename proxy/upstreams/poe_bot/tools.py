@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from proxy.core.chat_request import ChatRequest, ChosenTool, FunctionTool, HostedTool, Tool, ToolCall, ToolResult
 from proxy.core.failures import InvalidRequest, UnsupportedFeature
+from proxy.upstreams.poe.functions import full_parameters
 from proxy.upstreams.poe.tool_results import result_text, without_a_call
 from proxy.upstreams.poe_bot.query import Message, Query
 
@@ -89,11 +90,10 @@ def _definition(tool: Tool) -> dict[str, Any]:
     if not isinstance(tool, FunctionTool):
         kind = tool.type if isinstance(tool, HostedTool) else "custom"
         raise UnsupportedFeature(f"Tools of type '{kind[:40]}' are not supported.", param=tool.path)
-    stated = {name: value for name, value in (tool.parameters or {}).items() if value is not None}
     return {
         "name": tool.name,
         "description": tool.description or tool.name,
-        "parameters": {"type": "object", "properties": {}, **stated},
+        "parameters": full_parameters(tool),
         **tool.more,
     }
 
