@@ -11,6 +11,7 @@ from proxy.core.deltas import Delta
 from proxy.keypool.lease import BotCooldown, Lease, LeaseReply, NoneReady
 from proxy.keypool.verdict import Verdict
 from proxy.request_trace import trace
+from proxy.upstreams.poe.reply import Reply
 from proxy.upstreams.poe_bot.choice_translator import ChoiceTranslator
 from proxy.upstreams.poe_bot.events import Event, Texts
 
@@ -31,7 +32,7 @@ def trace_lease(reply: LeaseReply, *, bot: str, attempt: int, waited_s: float) -
             trace(_log, "the client is at a limit", limit=reply.limit, **facts)
 
 
-def trace_end(reply: ChoiceTranslator, verdict: Verdict, *, key_id: str, took_ms: int, began_at: float) -> None:
+def trace_end(reply: Reply, verdict: Verdict, *, key_id: str, took_ms: int, began_at: float) -> None:
     """What came, and how the attempt ended. ``began_at`` as ``time.monotonic`` has it."""
     facts: dict[str, Any] = {"key_id": key_id, "outcome": verdict.outcome, "took_ms": took_ms}
     if isinstance(reply, CountingTranslator) and reply.first_event_at is not None:

@@ -5,11 +5,11 @@ again. Whole (non-streamed) answers fail over until they are whole.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import Final, NamedTuple
+from typing import Final
 
+from proxy.answer.token_counts import TokenCounter
 from proxy.clients.limits import ClientRefused
 from proxy.core.deltas import Batch
 from proxy.core.failures import (
@@ -26,11 +26,10 @@ from proxy.gateway.attempt_trace import trace_end, trace_lease
 from proxy.gateway.call import AttemptRecord, ChatCall, OnCommit
 from proxy.gateway.evidence import Evidence
 from proxy.gateway.key_source import KeySource, PoolKeySource
-from proxy.gateway.off_loop import OffLoop
 from proxy.gateway.refusals import refusal_of
-from proxy.gateway.uploads import Uploads
+from proxy.gateway.way import Progress, Reading, Way, Ways
 from proxy.keypool.lease import BotCooldown, Lease, LeaseReply, LeaseRequest, NoneReady
-from proxy.keypool.tool_refusals import ToolRefusals
+from proxy.keypool.remembered_refusals import RememberedRefusals
 from proxy.keypool.verdict import (
     ABANDONED,
     ANSWERED,
@@ -38,17 +37,13 @@ from proxy.keypool.verdict import (
 )
 from proxy.request_trace import TRACE
 from proxy.upstreams.poe.answer_stream import Stage
+from proxy.upstreams.poe.asking import Asking
 from proxy.upstreams.poe.doubtful import RefusedWithoutReason
-from proxy.upstreams.poe_bot.choice_translator import ChoiceTranslator
-from proxy.upstreams.poe_bot.client import PoeClient
-from proxy.upstreams.poe_bot.pipeline import Pipeline
-from proxy.upstreams.poe_bot.query import Query, build_query_body
-from proxy.upstreams.poe_bot.tools import without_tools
+from proxy.upstreams.poe.reach import Reach
+from proxy.upstreams.poe_rest.unserved import EndpointRefused
 
 #: What a client is told to wait when keys are ready again already, or nobody knows.
 _SOONEST_RETRY_S = 1.0
-#: What is left of a query that is not asked again.
-_LET_GO: Final = Query(())
 #: Where the pieces of an answer go that is kept until it is whole.
 _NOWHERE: Final = Sink()
 
@@ -70,34 +65,16 @@ class Failover:
     client_wait_s: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Upstream:
-    """Poe, as attempts see it: where they ask, and where files go first; and where large work is done."""
-
-    poe: PoeClient
-    uploads: Uploads
-    off_loop: OffLoop
-
-
-class OptionalTools(NamedTuple):
-    """The tools of a query that are left out for a bot that refuses them, and what the bot was told about them."""
-
-    refusals: ToolRefusals
-    instruction: str
-
-
 class Attempts:
     """The attempts to get one answer, each with another key.
 
     Args:
-        new_reply: what the events of an attempt are fed to.
+        ways: how Poe is asked; None once nothing is asked again.
         streaming: whether text is shown as it comes, or an answer when it is whole.
+        max_bytes: of the answer.
         trusted: whether Poe lists the bot; what another one says of keys is never looked into.
 
     Attributes:
-        query: what is asked.
-        optional_tools: None when the query has no tools, or has to be answered with a call.
-        body: of the query, where it has been built already; b"" once nothing is asked again.
         reply: the answer so far.
         is_spent: whether Poe has taken the prompt: it answered, was cut off or fell silent, or the caller left.
     """
@@ -107,34 +84,37 @@ class Attempts:
         *,
         call: ChatCall,
         choice: int,
-        query: Query,
-        new_reply: Callable[[], ChoiceTranslator],
+        ways: Ways,
         streaming: bool,
+        max_bytes: int,
         key_source: KeySource,
-        upstream: Upstream,
+        reach: Reach,
         failover: Failover,
+        tool_refusals: RememberedRefusals,
         trusted: bool,
     ) -> None:
         self._call = call
         self._choice = choice
-        self.query = query
-        self._new_reply = new_reply
+        self._ways: Ways | None = ways
+        self._way: Way | None = None
         self._streaming = streaming
+        self._max_bytes = max_bytes
         self._key_source = key_source
-        self._upstream = upstream
-        self._reach = upstream.poe.reach
+        self._reach = reach
         self._failover = failover
-        self.optional_tools: OptionalTools | None = None
-        self._without_tools: OptionalTools | None = None
-        self._has_refused_tools = self._asks_anew = False
-        self.body = b""
+        self._tool_refusals = tool_refusals
+        way = ways.way
+        #: Whether the tools may be left out for a model that refuses them, and whether that was found out just now.
+        self._may_do_without_tools = way.has_tools and not way.demands_a_call
+        self._has_tools, self._has_refused_tools = way.has_tools, False
+        self._asks_anew = False
         self._started_at = time.monotonic()
         self._tried: list[str] = []
-        self._evidence = Evidence(upstream.poe.reach, trusted=trusted)
+        self._evidence = Evidence(reach, trusted=trusted)
         self._committed = False
-        self._uploading = False
+        self._progress = Progress()
         self._rpm = 0
-        self.reply = new_reply()
+        self.reply, self._new_pipeline = self._new_reading(way)
         self.is_spent = False
 
     @property
@@ -147,6 +127,10 @@ class Attempts:
         """Whether Poe gave anything."""
         return any(self.reply.said())
 
+    async def count_prompt(self, tokens: TokenCounter) -> int:
+        """The tokens of what is asked. Not once it streams."""
+        return await self._current_ways.way.count_prompt(tokens)
+
     async def run(self, sink: Sink, on_commit: OnCommit) -> None:
         """Writes the deltas of the first attempt that gets anything across; raises what the last one failed with.
 
@@ -157,25 +141,24 @@ class Attempts:
             while failure is None or self._may_try_again(failure):
                 if not self._reach.may_be_asked:  # no key is leased that nothing could be sent with
                     await self._reach.until_up()
-                if self.optional_tools is not None:
-                    self.optional_tools.refusals.look()
+                if self._may_do_without_tools:
+                    self._tool_refusals.look()
                 lease = await self._lease()
                 if not isinstance(lease, Lease):
                     raise await self._no_key(failure, lease)
-                record, started_at = self._begin(lease), time.monotonic()
+                record, started_at = await self._begin(lease), time.monotonic()
                 verdict = ABANDONED
                 try:
                     await self._carry_out(lease, sink, on_commit)
                     verdict, self.is_spent = ANSWERED, True
                 except PoeError as error:
-                    failure, verdict = error, self._evidence.judge(error, lease, uploading=self._uploading)
+                    failure, verdict = error, self._evidence.judge(error, lease, uploading=self._progress.is_uploading)
                     self.is_spent = self._committed or isinstance(error, StreamCut | PoeTimeout)
                     record.outcome = f"{verdict.outcome}: {error.said}" if error.said else verdict.outcome
-                    if isinstance(error, FeatureRefused):
-                        self._note_refusal(lease)
+                    await self._look_for_another_way(error, lease)
                 finally:
                     if verdict is ABANDONED:
-                        self.is_spent = not self._uploading
+                        self.is_spent = not self._progress.is_uploading
                     self._note_end(record, verdict, started_at)
                     await self._key_source.settle(lease, verdict, rpm=self._rpm)
                 if verdict is ANSWERED:
@@ -198,16 +181,17 @@ class Attempts:
             trace_lease(reply, bot=wanted.bot, attempt=len(self._tried) + 1, waited_s=waited_s)
         return reply
 
-    def _begin(self, lease: Lease) -> AttemptRecord:
+    async def _begin(self, lease: Lease) -> AttemptRecord:
         record = AttemptRecord(lease.key.key_id, lease.skipped, choice=self._choice)
         self._call.record.attempts.append(record)
         self._tried.append(lease.key.key_id)
-        if len(self._tried) > 1:
-            self.reply = self._new_reply()
-        self._uploading = self._asks_anew = self._call.is_answering = False
+        self._progress = Progress()
+        self._asks_anew = self._call.is_answering = False
         self._rpm = 0
-        if self.optional_tools is not None and self.optional_tools.refusals.knows(self._call.record.bot):
-            self._leave_out_tools(self.optional_tools)
+        if self._may_do_without_tools and self._tool_refusals.knows(self._call.record.bot):
+            await self._leave_out_tools()
+        if len(self._call.record.attempts) > 1 and self._ways is not None:
+            self.reply, self._new_pipeline = self._new_reading(self._ways.way)
         return record
 
     def _note_end(self, record: AttemptRecord, verdict: Verdict, started_at: float) -> None:
@@ -217,18 +201,30 @@ class Attempts:
         if TRACE.is_on:
             trace_end(self.reply, verdict, key_id=record.key_id, took_ms=record.duration_ms, began_at=started_at)
 
-    def _note_refusal(self, lease: Lease) -> None:
-        """The bot refuses tools: it is asked once more without them, with any key, and beyond ``max_attempts``."""
-        if self.optional_tools is not None:
-            self._has_refused_tools = self._asks_anew = True
-            self._tried.remove(lease.key.key_id)
-            self._leave_out_tools(self.optional_tools)
+    async def _look_for_another_way(self, error: PoeError, lease: Lease) -> None:
+        """A model that refuses tools is asked without them, and one that an endpoint refuses over another.
 
-    def _leave_out_tools(self, tools: OptionalTools) -> None:
-        self.optional_tools, self._without_tools = None, tools
+        With any key, this one too, and beyond ``max_attempts``.
+        """
+        if self._ways is None or self._committed:
+            return
+        if isinstance(error, FeatureRefused) and self._may_do_without_tools:
+            self._has_refused_tools = self._asks_anew = True
+            await self._leave_out_tools()
+        elif isinstance(error, EndpointRefused):
+            self._asks_anew = self._way is not None and await self._ways.change(self._way)
+        if self._asks_anew:
+            self._tried.remove(lease.key.key_id)
+
+    async def _leave_out_tools(self) -> None:
+        self._may_do_without_tools = False
         self._call.record.without_tools = True
-        self.body = b""
-        self.reply = self._new_reply()
+        if self._ways is not None:
+            await self._ways.leave_out_tools()
+            self.reply, self._new_pipeline = self._new_reading(self._ways.way)
+
+    def _new_reading(self, way: Way) -> Reading:
+        return way.new_reply(keep=not self._streaming, max_bytes=self._max_bytes)
 
     async def _clear_the_bot(self) -> None:
         """Where one key failed and another was answered, it was the key."""
@@ -237,17 +233,13 @@ class Attempts:
 
     async def _carry_out(self, lease: Lease, sink: Sink, on_commit: OnCommit) -> None:
         """Has Poe's answer written to ``sink``, as far as it may be shown already; a whole one when it is whole."""
-        async with self._upstream.poe.ask(
-            bot=self._call.record.bot,
-            body=self.body or await self._build_body(lease.key),  # without a name: a failure keeps this frame
-            key=lease.key.secret,
-        ) as answer:
+        key = lease.key.secret
+        async with await self._asking(lease.key) as answer:
             self._call.is_answering = True
             if answer.rate_limits is not None:
                 self._rpm = answer.rate_limits.limit or 0
-            pipeline = Pipeline(
-                self.reply, sink if self._streaming else _NOWHERE, choice=self._choice, key=lease.key.secret
-            )
+            to = sink if self._streaming else _NOWHERE
+            pipeline = self._new_pipeline(to, self._choice, key, answer.content_type)
             answer.deliver_to(pipeline)
             if self._streaming:
                 await answer.until(Stage.COMMITTED)
@@ -262,30 +254,26 @@ class Attempts:
             sink.write(Batch(self._choice, deltas))
             await on_commit(Stage.ENDED)
 
-    async def _build_body(self, key: PoeKey) -> bytes:
-        """The query, when Poe has its files: each account uploads its own."""
-        query = self.query
-        if self._without_tools is not None:
-            change = partial(without_tools, query, self._without_tools.instruction)
-            query = await self._upstream.off_loop.run(change) if self._call.is_large else change()
-        if query.files:
-            self._uploading = True
-            attachments = await self._upstream.uploads.attach(query.files, key)
-            self._uploading = False
-            query = query.with_files(attachments)
-        if self._call.is_large:
-            return await self._upstream.off_loop.run(build_query_body, query)
-        return build_query_body(query)
+    async def _asking(self, key: PoeKey) -> Asking:
+        """The request to Poe, with no name for its body here: a failure keeps the frames it goes through."""
+        way = self._way = self._current_ways.way
+        self._call.record.upstream = way.upstream
+        return way.ask(way.body or await way.body_for(key, self._progress), key.secret)
+
+    @property
+    def _current_ways(self) -> Ways:
+        if self._ways is None:
+            raise RuntimeError("an answer that has begun to stream is not asked for again")
+        return self._ways
 
     def _commit(self, lease: Lease) -> None:
         if not self._committed:
             self._committed = True
-            self.body = b""  # nothing is asked again
-            if self._streaming:  # an answer may take long, and what was asked may be large
-                self.query, self._new_reply = _LET_GO, _refuse
+            if self._streaming:  # nothing is asked again; an answer may take long, and what was asked may be large
+                self._ways = self._way = None
             self._key_source.note_answering(lease)
-            if self._has_refused_tools and self._without_tools is not None:
-                self._without_tools.refusals.note(self._call.record.bot)
+            if self._has_refused_tools:
+                self._tool_refusals.note(self._call.record.bot)
             if self._call.record.first_text_ms is None:
                 self._call.record.first_text_ms = _ms_since(self._started_at)
 
@@ -310,7 +298,7 @@ class Attempts:
         """The last failure as the caller sees it, with the true time to wait where waiting helps."""
         if isinstance(failure, RefusedWithoutReason):  # nobody was answered: it was the request
             failure = RefusedByPolicy(failure.message, said=failure.said, http_status=failure.http_status)
-        if isinstance(failure, FeatureRefused) and self.query.tools and self._without_tools is None:
+        if isinstance(failure, FeatureRefused) and self._has_tools and not self._call.record.without_tools:
             failure = _tools_refused(self._call.record.bot, failure)
         if type(failure) is RateLimited and isinstance(self._key_source, PoolKeySource):
             failure.retry_after_s = await self._key_source.ready_in_s() or _SOONEST_RETRY_S
@@ -327,10 +315,6 @@ def _tools_refused(bot: str, failure: FeatureRefused) -> FeatureRefused:
         said=failure.said,
         http_status=failure.http_status,
     )
-
-
-def _refuse() -> ChoiceTranslator:
-    raise RuntimeError("an answer that has begun to stream is not asked for again")
 
 
 def _ms_since(started_at: float) -> int:

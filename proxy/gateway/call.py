@@ -32,6 +32,7 @@ class RelayRecord:
     """What happened to one client call; filled in as it happens, read by the log and the why-trail.
 
     Attributes:
+        upstream: which of Poe's APIs was asked last; see ``Way``.
         usage: what Poe got and gave, as it counts; of several choices each has the prompt.
         permit: what the call holds among its client's requests, "" when nothing.
         uncounted: requests of a managed client that were let in while Redis was away.
@@ -42,6 +43,7 @@ class RelayRecord:
     skipped: Sequence[tuple[str, str]] = ()
     waited_ms: int = 0
     without_tools: bool = False
+    upstream: str = ""
     first_text_ms: int | None = None
     usage: Usage | None = None
     rate_limits: RateLimitStatus | None = None

@@ -1,9 +1,10 @@
 """Answers that must be JSON: checked when they are whole, and asked for once more when they are not what was wanted."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from proxy.answer.bad_answers import NotTheJsonAskedFor
+from proxy.answer.json_format import JsonFormat, NotAsAsked
 from proxy.core.deltas import (
     Batch,
     ContentDelta,
@@ -14,9 +15,7 @@ from proxy.core.sink import Sink
 from proxy.gateway.attempts import Attempts
 from proxy.gateway.call import OnCommit
 from proxy.upstreams.poe.answer_stream import Stage
-from proxy.upstreams.poe_bot.choice_translator import ChoiceTranslator
-from proxy.upstreams.poe_bot.query import Message, Query
-from proxy.upstreams.poe_bot.structured import JsonFormat, NotAsAsked
+from proxy.upstreams.poe.reply import Reply
 
 
 class CheckedJson:
@@ -24,17 +23,19 @@ class CheckedJson:
 
     Args:
         first: the attempts for the query; they must not stream.
-        correct: makes the attempts for the second one.
+        correct: makes the attempts for the second one, given an answer that was wrong and what to say of it.
     """
 
-    def __init__(self, json_format: JsonFormat, first: Attempts, correct: Callable[[Query], Attempts]) -> None:
+    def __init__(
+        self, json_format: JsonFormat, first: Attempts, correct: Callable[[str, str], Awaitable[Attempts]]
+    ) -> None:
         self._format = json_format
         self._correct = correct
         self._attempts = first
         self.queries = [first]
 
     @property
-    def reply(self) -> ChoiceTranslator:
+    def reply(self) -> Reply:
         """The answer so far."""
         return self._attempts.reply
 
@@ -48,9 +49,7 @@ class CheckedJson:
         try:
             batch = await self._checked()
         except NotAsAsked as problem:
-            wrong = Message("bot", self.reply.said().text)
-            correction = Message("user", self._format.correction(problem))
-            self._attempts = self._correct(self._attempts.query.followed_by(wrong, correction))
+            self._attempts = await self._correct(self.reply.said().text, self._format.correction(problem))
             self.queries.append(self._attempts)
             batch = await self._checked_again()
         sink.write(batch)

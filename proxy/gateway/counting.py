@@ -9,10 +9,9 @@ from proxy.core.sink import Sink
 from proxy.core.usage import Usage
 from proxy.gateway.attempts import Attempts
 from proxy.gateway.checked_json import CheckedJson
+from proxy.gateway.way import Ways
 from proxy.upstreams.poe.answer_stream import Stage
-from proxy.upstreams.poe_bot.choice_translator import ChoiceTranslator
-from proxy.upstreams.poe_bot.plan import Plan
-from proxy.upstreams.poe_bot.query import Query
+from proxy.upstreams.poe.reply import Reply
 
 #: A short answer has so many bytes at most, thoughts and calls included.
 _SHORT_BYTES: Final = 2_000
@@ -30,16 +29,16 @@ class Counting:
     def __init__(
         self,
         tokens: TokenCounter,
-        plan: Plan,
+        ways: Ways,
         choices: Sequence[Attempts | CheckedJson],
         sink: Sink,
         prompt: "asyncio.Future[int] | None",
         on_prompt_gone: Callable[[], None],
     ) -> None:
         self._tokens = tokens
-        #: Until its tokens are counted, or begin to be.
-        self._query: Query | None = plan.query
-        self._visible_tokens, self._all_tokens = plan.visible_tokens, plan.all_tokens
+        #: Until the prompt's tokens are counted, or begin to be.
+        self._ways: Ways | None = ways
+        self._visible_tokens, self._all_tokens = ways.way.visible_tokens, ways.way.all_tokens
         self._choices = choices
         self._sink = sink
         self._prompt = prompt
@@ -53,7 +52,7 @@ class Counting:
         if is_first and is_lone and stage is Stage.ENDED and self._is_counted_at_once(self._choices[0].reply):
             return
         await self._sink.open()
-        if is_first and self._query is not None and self._is_long(self._query):
+        if is_first and self._ways is not None and self._ways.way.is_long(self._tokens):
             counted = self._counted_prompt()
             if is_lone:  # others may still have to ask
                 counted.add_done_callback(lambda _: self._on_prompt_gone())
@@ -64,22 +63,27 @@ class Counting:
         Both have the prompts and answers of corrections. Of several choices clients are told the prompt once, as OpenAI
         does; it counts once for each, since Poe gets it each time.
         """
-        prompt = self._counted_prompt()
-        corrections = sent = completion = reasoning = 0
+        first: list[Usage] = []
+        corrections: list[Usage] = []
         for choice in self._choices:
             for number, query in enumerate(choice.queries):
-                visible, thoughts = await self._said(query)
-                reasoning += thoughts
-                completion += visible + thoughts
-                if not (query.is_spent or visible or thoughts):
-                    continue
-                if number:
-                    corrections += await self._tokens.count_prompt(query.query)
-                else:
-                    sent += 1
-        prompt_tokens = await prompt
-        told = Usage(prompt_tokens + corrections, completion, reasoning)
-        return told, told if sent == 1 else Usage(sent * prompt_tokens + corrections, completion, reasoning)
+                used = await self._used(query, is_first=not number)
+                if used is not None:
+                    (corrections if number else first).append(used)
+        if len(first) == 1 and not corrections:  # as nearly always
+            return first[0], first[0]
+        told = _sum([*first[:1], *map(_without_prompt, first[1:]), *corrections])
+        return told, told if len(first) <= 1 else _sum([*first, *corrections])
+
+    async def _used(self, query: Attempts, *, is_first: bool) -> Usage | None:
+        """What one query used: as Poe reported it, else as counted here; None when Poe took nothing."""
+        if query.reply.usage is not None:
+            return query.reply.usage
+        visible, thoughts = await self._said(query)
+        if not (query.is_spent or visible or thoughts):
+            return None
+        prompt = await (self._counted_prompt() if is_first else query.count_prompt(self._tokens))
+        return Usage(prompt, visible + thoughts, thoughts)
 
     async def _count(self, text: str, gone: int) -> int:
         """The tokens of a text of which so many characters more were not kept: they count like those that were."""
@@ -102,19 +106,17 @@ class Counting:
             return self._within_limits(visible, thoughts)
         return visible, thoughts
 
-    def _is_counted_at_once(self, reply: ChoiceTranslator) -> bool:
+    def _is_counted_at_once(self, reply: Reply) -> bool:
         """Whether no one would wait for the count of this answer, which is whole."""
         return reply.held_bytes <= _SHORT_BYTES and self._counted_prompt().done()
 
-    def _is_long(self, query: Query) -> bool:
-        """Whether a prompt is worth letting go of. Tools and files take far more than their names."""
-        texts = [message.content for message in query.messages]
-        return bool(query.tools or query.files) or not self._tokens.counts_at_once(texts)
-
     def _counted_prompt(self) -> "asyncio.Future[int]":
+        """The count, begun now if it has not been. What was asked is let go of then."""
+        ways, self._ways = self._ways, None
         if self._prompt is None:
-            self._prompt = self._tokens.count_prompt(self._query or Query(()))
-        self._query = None
+            if ways is None:
+                raise RuntimeError("a prompt that is let go of has been counted")
+            self._prompt = ways.way.count_prompt(self._tokens)
         return self._prompt
 
     def _within_limits(self, visible: int, thoughts: int) -> tuple[int, int]:
@@ -122,3 +124,19 @@ class Counting:
         visible = min(visible, self._visible_tokens or visible)
         thoughts = min(thoughts, self._all_tokens or thoughts)
         return min(visible, (self._all_tokens or visible + thoughts) - thoughts), thoughts
+
+
+def _sum(used: Sequence[Usage]) -> Usage:
+    """All of it; exact when each part is."""
+    return Usage(
+        prompt_tokens=sum([one.prompt_tokens for one in used]),
+        completion_tokens=sum([one.completion_tokens for one in used]),
+        reasoning_tokens=sum([one.reasoning_tokens for one in used]),
+        cached_tokens=sum([one.cached_tokens for one in used]),
+        cache_write_tokens=sum([one.cache_write_tokens for one in used]),
+        is_exact=bool(used) and all(one.is_exact for one in used),
+    )
+
+
+def _without_prompt(used: Usage) -> Usage:
+    return used._replace(prompt_tokens=0, cached_tokens=0, cache_write_tokens=0)

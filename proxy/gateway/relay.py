@@ -3,19 +3,18 @@
 Shows deltas and knows nothing of sockets or Redis.
 """
 
-import asyncio
 import secrets
 from typing import Final
 
-from proxy.answer.token_counts import Encoder, TokenCounter
+from proxy.answer.token_counts import TokenCounter
 from proxy.clients.limits import Caller, Demand
 from proxy.clients.tokens import Client
 from proxy.core.chat_request import ChatRequest
 from proxy.core.deltas import Batch, Finish
 from proxy.core.failures import ModelNotFound
 from proxy.core.sink import Sink
-from proxy.gateway.attempt_trace import CountingTranslator
-from proxy.gateway.attempts import Attempts, Failover, OptionalTools, Upstream
+from proxy.gateway.attempts import Attempts, Failover
+from proxy.gateway.bot_way import Upstream, plan_bot_way
 from proxy.gateway.call import ChatCall
 from proxy.gateway.catalogue import Catalogue
 from proxy.gateway.checked_json import CheckedJson
@@ -23,13 +22,10 @@ from proxy.gateway.choices import run_all
 from proxy.gateway.counting import Counting
 from proxy.gateway.key_source import CallerKey, KeySource, PoolKeySource
 from proxy.gateway.usual_output import UsualOutput
+from proxy.gateway.way import Way, Ways, no_other
 from proxy.keypool.pool import KeyPool
-from proxy.keypool.tool_refusals import ToolRefusals
-from proxy.request_trace import TRACE
-from proxy.upstreams.poe_account.models import Schemas
-from proxy.upstreams.poe_bot.choice_translator import ChoiceTranslator
-from proxy.upstreams.poe_bot.plan import Plan, build_plan
-from proxy.upstreams.poe_bot.query import Query, build_query_body
+from proxy.keypool.remembered_refusals import RememberedRefusals
+from proxy.upstreams.poe_bot.plan import build_plan
 
 #: A stream may be so many times as large as an answer that is kept.
 _STREAM_TIMES: Final = 16
@@ -50,7 +46,7 @@ class Relay:
         catalogue: Catalogue,
         tokens: TokenCounter,
         failover: Failover,
-        tool_refusals: ToolRefusals,
+        tool_refusals: RememberedRefusals,
         max_answer_bytes: int,
     ) -> None:
         """Args: ``max_answer_bytes`` of an answer that is kept until it is whole; see ``_max_bytes``."""
@@ -77,25 +73,18 @@ class Relay:
                 it, the answer is incomplete.
         """
         bot = call.record.bot = await self._catalogue.resolve(call.request.model, call.client.models)
-        parameters = self._catalogue.parameters(bot)
-        if call.is_large:
-            plan, body = await self._upstream.off_loop.run(_prepared, call.request, parameters)
-        elif _has_schema(call.request):  # to look at one may take a second
-            plan, body = await asyncio.to_thread(_prepared, call.request, parameters)
-        else:
-            plan, body = _prepared(call.request, parameters)
-        is_counted = plan.visible_tokens is not None or plan.all_tokens is not None
-        encoder = self._tokens.encoder if is_counted else None
-        prompt = self._tokens.count_prompt(plan.query) if _has_token_limit(call) else None
-        key_source = self._key_source(call, plan, await prompt if prompt else 0)
-        choices = [self._choice(call, plan, body, encoder, key_source, choice) for choice in range(plan.choices)]
-        goes_out = call.request.stream and plan.choices == 1 and plan.json_format is None
+        ways = await self._ways(call, bot)
+        way = ways.way
+        prompt = way.count_prompt(self._tokens) if _has_token_limit(call) else None
+        key_source = self._key_source(call, way, await prompt if prompt else 0)
+        choices = [self._choice(call, ways, key_source, choice) for choice in range(way.choices)]
+        goes_out = call.request.stream and way.choices == 1 and way.json_format is None
         if not goes_out or call.is_repeated:
             call.held_bytes = lambda: sum(query.reply.held_bytes for choice in choices for query in choice.queries)
-        counting = Counting(self._tokens, plan, choices, sink, prompt, call.on_prompt_gone)
-        if not body or len(body) > _LONG_BYTES:  # with files there is no body yet
+        counting = Counting(self._tokens, ways, choices, sink, prompt, call.on_prompt_gone)
+        if not way.body or len(way.body) > _LONG_BYTES:  # with files there is no body yet
             call.forget_messages()
-        del plan, body  # choices and counting let go of the prompt when nothing is asked again
+        del ways, way  # choices and counting let go of the prompt when nothing is asked again
         try:
             if len(choices) == 1:
                 await choices[0].run(sink, counting.on_commit)
@@ -129,7 +118,19 @@ class Relay:
         plan = await off_loop.run(build_plan, request, parameters) if is_large else build_plan(request, parameters)
         return await self._tokens.count_prompt(plan.query)
 
-    def _key_source(self, call: ChatCall, plan: Plan, prompt_tokens: int) -> KeySource:
+    async def _ways(self, call: ChatCall, bot: str) -> Ways:
+        """How the call is put to Poe. Raises ProxyError: it cannot be."""
+        way = await plan_bot_way(
+            self._upstream,
+            call.request,
+            bot=bot,
+            parameters=self._catalogue.parameters(bot),
+            encoder=lambda: self._tokens.encoder,
+            is_large=call.is_large,
+        )
+        return Ways(way, no_other)
+
+    def _key_source(self, call: ChatCall, way: Way, prompt_tokens: int) -> KeySource:
         """The caller's own key, or the pool, which a managed client enters with the call's first lease."""
         client = call.client
         if client.own_key is not None:
@@ -137,67 +138,45 @@ class Relay:
         if client.record is None:
             return PoolKeySource(self._pool)
         call.record.permit = secrets.token_hex(8)
-        choices = plan.choices
-        output_tokens = self._usual.of(call.record.bot, plan.all_tokens or plan.visible_tokens) if prompt_tokens else 0
+        choices = way.choices
+        output_tokens = self._usual.of(call.record.bot, way.all_tokens or way.visible_tokens) if prompt_tokens else 0
         demand = Demand(choices, choices, choices * prompt_tokens, choices * output_tokens)
         caller = Caller(client.record.client_id, call.record.permit, client.record.limits, demand)
         return PoolKeySource(self._pool, caller, client_wait_s=self._failover.client_wait_s)
 
-    def _choice(
-        self,
-        call: ChatCall,
-        plan: Plan,
-        body: bytes,
-        encoder: Encoder | None,
-        key_source: KeySource,
-        number: int,
-    ) -> Attempts | CheckedJson:
-        """The attempts to get one of the choices. ``body`` is the plan's query: one for all of them."""
-        streaming = call.request.stream and plan.json_format is None
-        has_choice = bool(plan.query.tools) and not plan.offer.is_demanded
-        optional_tools = OptionalTools(self._tool_refusals, plan.offer.instruction) if has_choice else None
-        max_bytes = self._max_bytes(plan, streaming=streaming and not call.is_repeated)
-        translator = CountingTranslator if TRACE.is_on else ChoiceTranslator
+    def _choice(self, call: ChatCall, ways: Ways, key_source: KeySource, number: int) -> Attempts | CheckedJson:
+        """The attempts to get one of the choices."""
+        way = ways.way
+        streaming = call.request.stream and way.json_format is None
+        max_bytes = self._max_bytes(way, streaming=streaming and not call.is_repeated)
 
-        def new_attempts(query: Query, key_source: KeySource) -> Attempts:
-            attempts = Attempts(
+        def new_attempts(ways: Ways, key_source: KeySource) -> Attempts:
+            return Attempts(
                 call=call,
                 choice=number,
-                query=query,
-                new_reply=lambda: translator(plan, encoder, keep=not streaming, max_bytes=max_bytes),
+                ways=ways,
                 streaming=streaming,
+                max_bytes=max_bytes,
                 key_source=key_source,
-                upstream=self._upstream,
+                reach=self._upstream.poe.reach,
                 failover=self._failover,
+                tool_refusals=self._tool_refusals,
                 trusted=self._catalogue.lists(call.record.bot),
             )
-            attempts.optional_tools = optional_tools
-            if query is plan.query:
-                attempts.body = body
-            return attempts
 
-        first = new_attempts(plan.query, key_source)
-        if plan.json_format is None:
-            return first
-        return CheckedJson(plan.json_format, first, lambda query: new_attempts(query, key_source.for_correction()))
+        async def correct(wrong: str, correction: str) -> Attempts:
+            corrected = Ways(await ways.way.corrected(wrong, correction), no_other)
+            return new_attempts(corrected, key_source.for_correction())
 
-    def _max_bytes(self, plan: Plan, *, streaming: bool) -> int:
+        first = new_attempts(ways, key_source)
+        return first if way.json_format is None else CheckedJson(way.json_format, first, correct)
+
+    def _max_bytes(self, way: Way, *, streaming: bool) -> int:
         """How large each choice may become. What streams is not kept, so it may be larger, but not endless."""
         if streaming:
             return self._max_answer_bytes * _STREAM_TIMES
-        each = self._max_answer_bytes // plan.choices
-        return each if plan.json_format is None else each // _JSON_PART
-
-
-def _prepared(request: ChatRequest, parameters: Schemas) -> tuple[Plan, bytes]:
-    """The plan, and the query's body, which is b"" while Poe does not have its files."""
-    plan = build_plan(request, parameters)
-    return plan, b"" if plan.query.files else build_query_body(plan.query)
-
-
-def _has_schema(request: ChatRequest) -> bool:
-    wanted = request.options.json_answer
-    return wanted is not None and wanted.schema is not None
+        each = self._max_answer_bytes // way.choices
+        return each if way.json_format is None else each // _JSON_PART
 
 
 def _has_token_limit(call: ChatCall) -> bool:

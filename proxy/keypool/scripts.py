@@ -216,8 +216,8 @@ class TakeBackLeases(NamedTuple):
     leases: Sequence[UnheardLease]
 
 
-class ExchangeToolRefusals(NamedTuple):
-    """Of ``tool_refusals.lua``."""
+class ExchangeRefusals(NamedTuple):
+    """Of ``refusals.lua``."""
 
     refusals: Key
     bot: str
@@ -248,5 +248,5 @@ RECORD_PROBE: Final = Script(__package__, "record_probe", RecordProbe)
 RELEASE_PERMIT: Final = Script(__package__, "release_permit", ReleasePermit)
 SETTLE_LEASE: Final = Script(__package__, "settle_lease", SettleLease)
 TAKE_BACK_LEASES: Final = Script(__package__, "take_back_leases", TakeBackLeases)
-TOOL_REFUSALS: Final = Script(__package__, "tool_refusals", ExchangeToolRefusals)
+REFUSALS: Final = Script(__package__, "refusals", ExchangeRefusals)
 WITHDRAW_REQUEST: Final = Script(__package__, "withdraw_request", WithdrawRequest)

@@ -13,7 +13,8 @@ from sanic import Config, Sanic
 from proxy.answer.token_counts import TokenCounter
 from proxy.clients.managed import ManagedClients
 from proxy.clients.tokens import ClientRegistry
-from proxy.gateway.attempts import Failover, Upstream
+from proxy.gateway.attempts import Failover
+from proxy.gateway.bot_way import Upstream
 from proxy.gateway.catalogue import Catalogue
 from proxy.gateway.images import ImageMaker
 from proxy.gateway.off_loop import OffLoop
@@ -24,7 +25,7 @@ from proxy.gateway.uploads import Uploads
 from proxy.keypool.fleet import instance_of
 from proxy.keypool.lease import KeyCount, PoolLimits
 from proxy.keypool.pool import KeyPool
-from proxy.keypool.tool_refusals import ToolRefusals
+from proxy.keypool.remembered_refusals import RememberedRefusals
 from proxy.keypool.verdict import Cooldown
 from proxy.ledger.events import EventLog
 from proxy.ledger.points import PointsLedger
@@ -137,7 +138,7 @@ async def open_worker(
             failover=Failover(
                 settings.max_attempts, settings.failover_budget_s, settings.key_wait_s, settings.client_wait_s
             ),
-            tool_refusals=ToolRefusals(store),
+            tool_refusals=RememberedRefusals(store, store.keys.tool_refusals),
         )
         clients = ClientRegistry(
             settings.access_tokens,

@@ -58,6 +58,11 @@ class KeySpace:
         return self.prefix + "tool_refusals"
 
     @cached_property
+    def endpoint_refusals(self) -> str:
+        """ZSET bot and endpoint → epoch ms until which that endpoint is not asked for it, because it refused it."""
+        return self.prefix + "endpoint_refusals"
+
+    @cached_property
     def workers(self) -> str:
         """ZSET worker → epoch ms until which it counts as alive."""
         return self.prefix + "workers"

@@ -24,7 +24,7 @@ TYPES: Final = {
         ("turn", "probe_claim", "lease", "applied", "recorded", "points_claim", "upload", "catalogue"), "string"
     ),
     **dict.fromkeys(("ring", "resting", "announced", "probes", "leases", "workers"), "zset"),
-    **dict.fromkeys(("client_minute", "client_slots", "points_seen", "tool_refusals"), "zset"),
+    **dict.fromkeys(("client_minute", "client_slots", "points_seen", "tool_refusals", "endpoint_refusals"), "zset"),
     **dict.fromkeys(("clock", "out", "key", "account", "bot", "bot_rests", "client", "client_held"), "hash"),
     **dict.fromkeys(("client_waiting", "client_day", "usage", "points", "account_of"), "hash"),
     **dict.fromkeys(("keyset", "account_keys", "clients", "client_models"), "set"),

@@ -8,7 +8,7 @@ import pytest
 import redis.asyncio
 
 from proxy.credentials import parse_access_tokens
-from proxy.keypool.tool_refusals import ToolRefusals
+from proxy.keypool.remembered_refusals import RememberedRefusals
 from proxy.settings import Settings
 from proxy.store.redis import RedisStore
 from tests.gateway.world import ONE, TWO, World, opened
@@ -175,7 +175,7 @@ async def test_without_redis_a_worker_remembers_by_itself(settings: Settings, po
 async def test_after_a_day_the_bot_is_offered_tools_again(redis_url: str, namespace: str) -> None:
     now = 0.0
     store = RedisStore(redis_url, namespace)
-    refusals = ToolRefusals(store, clock=lambda: now)
+    refusals = RememberedRefusals(store, store.keys.tool_refusals, clock=lambda: now)
     refusals.note("MyBot")
 
     assert refusals.knows("mybot")
@@ -190,7 +190,8 @@ async def test_so_many_bots_are_remembered_and_no_more(redis_url: str, namespace
     """Here and in Redis; those noted longest ago are forgotten first."""
     store = RedisStore(redis_url, namespace)
     client: Any = redis.asyncio.Redis.from_url(redis_url, decode_responses=True)
-    name, refusals, reader = store.keys.tool_refusals, ToolRefusals(store), ToolRefusals(store)
+    name = store.keys.tool_refusals
+    refusals, reader = RememberedRefusals(store, name), RememberedRefusals(store, name)
     in_an_hour_ms = ((await client.time())[0] + 3600) * 1000
     await client.zadd(name, {f"bot-{number}": in_an_hour_ms + number for number in range(1_500)})
 

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from enum import IntEnum, auto
 from typing import Final, Protocol
 
-from proxy.core.failures import StreamCut
 from proxy.core.sink import Sink
 from proxy.upstreams.poe.rate_limits import RateLimits, parse_rate_limits
 from proxy.upstreams.poe.reach import poe_failure_of
@@ -56,6 +55,9 @@ class Receiver(Protocol):
 
     def receive(self, read: bytes = b"") -> None:
         """Takes one step with what was read. Raises nothing."""
+
+    def end(self) -> None:
+        """The body is over. It is for the receiver to know whether the answer is. Raises nothing."""
 
     def fail(self, failure: Exception) -> None:
         """The answer ends here, and not well."""
@@ -148,9 +150,12 @@ class Answer:
 
     def _on_end(self, failure: TransportError | None) -> None:
         """Nothing more will come of an answer that has not ended."""
-        cut = StreamCut(said="the connection closed without a done event")
-        if self._receiver is not None:
-            self._receiver.fail(cut if failure is None else poe_failure_of(failure))
+        if self._receiver is None:
+            return
+        if failure is None:
+            self._receiver.end()
+        else:
+            self._receiver.fail(poe_failure_of(failure))
 
 
 def _ignore() -> None:

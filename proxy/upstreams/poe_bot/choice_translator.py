@@ -16,8 +16,9 @@ from proxy.core.deltas import (
     RefusalDelta,
     ToolCallDelta,
 )
+from proxy.upstreams.poe.reply import Said
 from proxy.upstreams.poe.tool_calls import ToolCallReader
-from proxy.upstreams.poe_bot.event_translator import EventTranslator, Said
+from proxy.upstreams.poe_bot.event_translator import EventTranslator
 from proxy.upstreams.poe_bot.events import Event
 from proxy.upstreams.poe_bot.plan import Plan
 
@@ -35,7 +36,10 @@ class ChoiceTranslator:
     Attributes:
         passing: knows whether plain text may go out without being fed; None where a limit has to look at it.
         ended: a limit is reached, so that nothing of what follows counts.
+        usage: bots report none.
     """
+
+    usage: None = None
 
     __slots__ = ("_answer", "_kept", "_limits", "_new_limits", "ended", "passing")
 

@@ -11,7 +11,7 @@ Tool calls, and thoughts that come in ``json`` events, take no part in replaceme
 
 import sys
 from collections.abc import Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from proxy.answer.bad_answers import AnswerTooLarge
 from proxy.answer.kept import KeptText
@@ -24,6 +24,7 @@ from proxy.core.deltas import (
     RefusalDelta,
 )
 from proxy.upstreams.poe.chunk import PoeChunk, lone_call, read_chunk
+from proxy.upstreams.poe.reply import Said
 from proxy.upstreams.poe.tool_calls import ToolCallReader
 from proxy.upstreams.poe_bot.append_only import AppendOnlyText
 from proxy.upstreams.poe_bot.events import Event, File, Json, Replace, Text, Texts
@@ -39,20 +40,6 @@ _MANY_TEXTS: Final = 500
 _KEPT_CHARACTERS: Final = 600_000
 #: An answer has at most so many files.
 _MAX_FILES: Final = 1_000
-
-
-class Said(NamedTuple):
-    """What a bot said: thoughts, answer with the links to its files, and calls.
-
-    Attributes:
-        reasoning_gone, text_gone: characters of each that were not kept.
-    """
-
-    reasoning: str
-    text: str
-    calls: str
-    reasoning_gone: int = 0
-    text_gone: int = 0
 
 
 class EventTranslator:

@@ -4,37 +4,29 @@ It knows neither the connection that it reads from nor what the sink makes of an
 body, nothing. ``answer_stream.py`` feeds it, and looks after turns of the event loop and back-pressure.
 """
 
-from collections.abc import Callable
-
 from proxy.answer.bad_answers import EmptyAnswer
 from proxy.core.deltas import Batch, ContentDeltas, Delta
+from proxy.core.failures import StreamCut
 from proxy.core.sink import Sink
 from proxy.upstreams.poe.answer_stream import Stage
 from proxy.upstreams.poe.faults import fault_of_event
+from proxy.upstreams.poe.outcome import Outcome
 from proxy.upstreams.poe_bot.choice_translator import ChoiceTranslator
 from proxy.upstreams.poe_bot.event_translator import PASSED_CHARACTERS
 from proxy.upstreams.poe_bot.events import STEP_BYTES, Event, EventDecoder, Failure, Text, Texts
 from proxy.upstreams.poe_bot.text_runs import Form, text_of, texts_of_run
 
 
-class Pipeline:
+class Pipeline(Outcome):
     """One answer of Poe's on its way to a sink.
 
     Args:
         key: the Poe key that asked; kept out of what Poe says of it.
-
-    Attributes:
-        sink: where the answer goes.
-        stage: how far the answer is.
-        has_begun: an event has come.
-        has_committed: something was written.
-        on_change: called when an answer begins, changes its stage, is behind, or fills its sink.
     """
 
     __slots__ = (
         "_choice",
         "_decoder",
-        "_failure",
         "_key",
         "_passed",
         "_passes",
@@ -43,16 +35,11 @@ class Pipeline:
         "_reply",
         "_room",
         "_write_texts",
-        "has_begun",
-        "has_committed",
-        "on_change",
-        "sink",
-        "stage",
     )
 
     def __init__(self, reply: ChoiceTranslator, sink: Sink, *, choice: int = 0, key: str = "") -> None:
+        super().__init__(sink)
         self._reply = reply
-        self.sink = sink
         self._choice = choice
         self._key = key
         self._decoder = EventDecoder()
@@ -65,10 +52,6 @@ class Pipeline:
         #: How many characters may still pass before they are looked at.
         self._room = PASSED_CHARACTERS
         self._write_texts = sink.write_texts if choice == 0 else self._write_texts_of_choice
-        self._failure: Exception | None = None
-        self.stage = Stage.RECEIVING
-        self.has_begun = self.has_committed = False
-        self.on_change: Callable[[], None] = _ignore
 
     @property
     def is_behind(self) -> bool:
@@ -112,20 +95,9 @@ class Pipeline:
         except Exception as error:  # noqa: BLE001 - it is raised where the answer is awaited
             self.fail(error)
 
-    def fail(self, failure: Exception) -> None:
-        """The answer ends here, and not well."""
-        if self.stage < Stage.ENDED:
-            self._failure = failure
-            self._end(Stage.FAILED)
-
-    def raise_failure(self) -> None:
-        """Raises what the answer failed with, if it did; once, since an error knows the frames it went through."""
-        failure, self._failure = self._failure, None
-        try:
-            if failure is not None:
-                raise failure
-        finally:
-            failure = None
+    def end(self) -> None:
+        """The body is over, and no ``done`` event was in it: the answer was cut."""
+        self.fail(StreamCut(said="the connection closed without a done event"))
 
     def _take(self, events: list[Event]) -> None:
         """Translates events, and writes what they come to."""
@@ -141,7 +113,7 @@ class Pipeline:
                 deltas += self._last()
                 if deltas:
                     self._write(deltas)
-                self._end(Stage.ENDED)
+                self.conclude(Stage.ENDED)
                 return
             if deltas:
                 is_news |= not self.has_committed
@@ -166,17 +138,13 @@ class Pipeline:
         return deltas
 
     def _write(self, deltas: list[Delta]) -> None:
-        if not self.has_committed:
-            self.has_committed, self.stage = True, Stage.COMMITTED
+        self._note_written()
         self.sink.write(Batch(self._choice, deltas))
 
     def _write_texts_of_choice(self, texts: list[str]) -> None:
         self.sink.write(Batch(self._choice, (ContentDeltas(texts),)))
 
-    def _end(self, stage: Stage) -> None:
-        self._plain, self.stage = None, stage
-        self.on_change()
-
-
-def _ignore() -> None:
-    """As long as no one listens."""
+    def conclude(self, stage: Stage) -> None:
+        """The answer ends here."""
+        self._plain = None
+        super().conclude(stage)

@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from typing import Final, Literal, NamedTuple
 
+from proxy.answer.json_format import JsonFormat, build_json_format
 from proxy.core import chat_request
 from proxy.core.chat_request import ChatRequest, Options, Part, ToolCall, ToolResult
 from proxy.core.failures import InvalidRequest, UnsupportedFeature
@@ -15,7 +16,6 @@ from proxy.upstreams.poe_bot.attachments import FileToAttach
 from proxy.upstreams.poe_bot.file_links import picture_urls
 from proxy.upstreams.poe_bot.parts import read_parts
 from proxy.upstreams.poe_bot.query import Message, Query
-from proxy.upstreams.poe_bot.structured import JsonFormat, build_json_format
 from proxy.upstreams.poe_bot.thinking import part
 from proxy.upstreams.poe_bot.tools import ResultReader, ToolSet, build_offer, calls_content, results_content
 

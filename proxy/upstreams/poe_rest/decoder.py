@@ -15,12 +15,14 @@ class Decoder(Protocol):
     """Reads one answer of an endpoint, streamed or whole, as deltas. It never gives Finish or Usage as deltas.
 
     Attributes:
+        key: the Poe key that asked; kept out of what the upstream says of failures.
         ended: the upstream has said that the answer is over; nothing of what follows counts.
         finish_reason: why, as far as it has been said; None = it was not.
         stop_sequence: that of the request which ended the answer, or "".
         usage: what the upstream reported last, or None.
     """
 
+    key: str
     ended: bool
     finish_reason: FinishReason | None
     stop_sequence: str

@@ -52,12 +52,12 @@ class MessagesDecoder:
     __slots__ = (
         "_begun_last",
         "_calls",
-        "_key",
         "_names",
         "_open",
         "_tokens",
         "ended",
         "finish_reason",
+        "key",
         "stop_sequence",
         "usage",
     )
@@ -67,7 +67,7 @@ class MessagesDecoder:
         self.finish_reason: FinishReason | None = None
         self.stop_sequence = ""
         self.usage: Usage | None = None
-        self._key = key
+        self.key = key
         self._names = names or {}
         self._tokens = MessagesUsage()
         #: How many calls have begun.
@@ -209,7 +209,7 @@ class MessagesDecoder:
     def _fault(self, said: dict[str, Any]) -> PoeError:
         if "error" not in said:
             return PoeFailed(said="a message without content")
-        return fault_of_error_event(said, key=self._key)
+        return fault_of_error_event(said, key=self.key)
 
 
 def _index(said: dict[str, Any], otherwise: int) -> int:

@@ -211,7 +211,7 @@ async def test_a_large_body_is_parsed_and_planned_beside_the_event_loop(
         return run
 
     monkeypatch.setattr(validation, "read_large_json", watched(read_large_json))
-    monkeypatch.setattr("proxy.gateway.relay._prepared", watched(_prepared()))
+    monkeypatch.setattr("proxy.gateway.bot_way._prepared", watched(_prepared()))
     async with serving(settings) as base_url, http(base_url) as raw:
         answer = await raw.post("/v1/chat/completions", json={**CHAT, "x": "x" * padding})
 
@@ -220,9 +220,9 @@ async def test_a_large_body_is_parsed_and_planned_beside_the_event_loop(
 
 
 def _prepared() -> Callable[..., Any]:
-    from proxy.gateway import relay  # noqa: PLC0415 - before it is patched
+    from proxy.gateway import bot_way  # noqa: PLC0415 - before it is patched
 
-    return relay._prepared  # noqa: SLF001 - the step that is watched
+    return bot_way._prepared  # noqa: SLF001 - the step that is watched
 
 
 async def test_a_long_conversation_reaches_the_bot_as_it_was(client: AsyncOpenAI, poe: ScriptedPoe) -> None:

@@ -9,8 +9,8 @@ import pytest
 from proxy.answer.token_counts import Encoder, load_encoding
 from proxy.core.deltas import ContentDelta, Delta, ReasoningDelta, ToolCallDelta
 from proxy.dialects.openai_chat.parse import parse_chat_request
+from proxy.upstreams.poe.reply import Said
 from proxy.upstreams.poe_bot.choice_translator import ChoiceTranslator
-from proxy.upstreams.poe_bot.event_translator import Said
 from proxy.upstreams.poe_bot.events import Event, File, Json, Replace, Text
 from proxy.upstreams.poe_bot.plan import Plan, build_plan
 from proxy.upstreams.poe_bot.query import Message, Query

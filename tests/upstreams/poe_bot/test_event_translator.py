@@ -23,8 +23,9 @@ from proxy.core.deltas import (
     ReasoningDelta,
     ToolCallDelta,
 )
+from proxy.upstreams.poe.reply import Said
 from proxy.upstreams.poe.tool_calls import ToolCallReader
-from proxy.upstreams.poe_bot.event_translator import EventTranslator, Said
+from proxy.upstreams.poe_bot.event_translator import EventTranslator
 from proxy.upstreams.poe_bot.events import Done, Event, File, Json, Replace, Text, Texts
 from proxy.upstreams.poe_bot.progress import _PROGRESS
 

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proxy.answer.json_format import JsonFormat, NotAsAsked
 from proxy.core.chat_request import JsonAnswer
 from proxy.core.failures import InvalidRequest
 from proxy.dialects.openai_chat.parse import parse_chat_request
 from proxy.upstreams.poe_bot.plan import Plan, build_plan
 from proxy.upstreams.poe_bot.query import Message, build_query_body
-from proxy.upstreams.poe_bot.structured import JsonFormat, NotAsAsked
 
 PERSON: Final = {
     "type": "object",

@@ -1,7 +1,7 @@
--- Tells which bots have refused tools lately, or notes one more. Times in epoch milliseconds.
+-- Tells which bots have refused something lately, or notes one more. Times in epoch milliseconds.
 --
--- KEYS refusals     zset bot, in lower case -> time until which it is asked without tools
--- ARGV bot          that has refused them, or ''
+-- KEYS refusals     zset bot, in lower case -> time until which it is asked without that
+-- ARGV bot          that has refused it, or ''
 --      keep_ms      how long that is remembered
 --      most         bots that are remembered; those noted longest ago are forgotten first
 -- Returns {bot, ms left, bot, ms left, …}, and {} when one was noted

@@ -1,4 +1,4 @@
-"""Which bots refuse tools: found out by one request, remembered by the fleet for a day.
+"""What bots refuse: found out by one request, remembered by the fleet for a day.
 
 A worker reads what the others know at most every few seconds, in the round trip of a lease that it asks for anyway. A
 bot that it has not heard of costs one refused query, which Poe charges nothing for.
@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
-from proxy.keypool.scripts import TOOL_REFUSALS, ExchangeToolRefusals
+from proxy.keypool.scripts import REFUSALS, ExchangeRefusals
 from proxy.store.redis import RedisStore
 from proxy.store.script import Reply
 
@@ -19,15 +19,17 @@ _MOST: Final = 1_000
 _READ_EVERY_S: Final = 5.0
 
 
-class ToolRefusals:
-    """One worker's knowledge. Without Redis it is what this worker found out by itself.
+class RememberedRefusals:
+    """One worker's knowledge of one kind of refusal. Without Redis it is what this worker found out by itself.
 
     Args:
+        key: in Redis.
         clock: monotonic seconds.
     """
 
-    def __init__(self, store: RedisStore, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, store: RedisStore, key: str, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._store = store
+        self._key = key
         self._clock = clock
         self._until: dict[str, float] = {}
         self._read_at = float("-inf")
@@ -39,20 +41,19 @@ class ToolRefusals:
             self._call("").add_done_callback(self._take)
 
     def knows(self, bot: str) -> bool:
-        """Whether the bot has refused tools within a day."""
+        """Whether it was refused by the bot within a day."""
         until = self._until.get(bot.lower())
         return until is not None and self._clock() < until
 
     def note(self, bot: str) -> None:
-        """The bot has refused tools, and answered without them."""
+        """The bot has refused it, and answered without."""
         self._remember(bot.lower(), _KEEP_S)
         self._call(bot.lower()).add_done_callback(_take_outcome)
 
     def _call(self, bot: str) -> Reply:
-        refusals = self._store.keys.tool_refusals
         return self._store.run(
-            TOOL_REFUSALS,
-            ExchangeToolRefusals(refusals=refusals, bot=bot, keep_ms=round(_KEEP_S * 1000), most=_MOST),
+            REFUSALS,
+            ExchangeRefusals(refusals=self._key, bot=bot, keep_ms=round(_KEEP_S * 1000), most=_MOST),
             may_wait=True,
         )
 
