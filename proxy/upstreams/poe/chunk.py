@@ -1,4 +1,6 @@
-"""The OpenAI chunks that a bot's backend wrote into Poe's ``json`` events, read strictly. Pure.
+"""OpenAI's chunks and whole messages as models' backends write them, read strictly. Pure.
+
+Poe's bot protocol has them in ``json`` events, its chat is made of them.
 
 A field that is missing, null or empty says nothing. A text, choice or call of a type that makes no sense is a failure
 of Poe's: what stood in it must not be lost without a word.
@@ -10,8 +12,12 @@ from typing import Any, Final, NamedTuple
 from proxy.core.deltas import FinishReason
 from proxy.core.failures import PoeFailed
 
-#: What backends call an end that was not the model's own, in lower case.
+#: What backends call the end of an answer, in lower case; any other word is one for ``stop``.
 _REASONS: Final[Mapping[str, FinishReason]] = {
+    "tool_calls": "tool_calls",
+    "tool_call": "tool_calls",
+    "tool_use": "tool_calls",
+    "function_call": "tool_calls",
     "length": "length",
     "max_tokens": "length",
     "max_output_tokens": "length",
@@ -25,14 +31,14 @@ _REASONS: Final[Mapping[str, FinishReason]] = {
 #: Which field of a part of ``content`` has its text.
 _FIELD_OF_PART: Final = {"text": "text", "output_text": "text", "refusal": "refusal"}
 #: What a delta says beside calls.
-_SAYING: Final = ("content", "reasoning_content", "reasoning", "refusal")
+_SAYING: Final = ("content", "reasoning_content", "reasoning", "refusal", "images")
 _NOTHING: Final = (None, "")
 #: More parts or calls in one event take long to read, and are no answer.
 _MAX_ENTRIES: Final = 10_000
 
 
 class PoeChunk(NamedTuple):
-    """What a chunk says of its first choice."""
+    """What a chunk says of its first choice; ``finish_reason`` is None as long as there is none."""
 
     content: str
     reasoning: str
@@ -64,14 +70,20 @@ def read_chunk(chunk: Mapping[str, Any]) -> PoeChunk:
     delta = _object(choice.get("delta") or choice.get("message") or {}, "delta")
     thoughts = delta.get("reasoning_content") or delta.get("reasoning")
     content = delta.get("content")
+    more = delta.get("provider_specific_fields")  # LiteLLM's
+    refusal = delta.get("refusal") or (more.get("refusal") if isinstance(more, dict) else None)
     parts = _parts(content) if isinstance(content, list) else [("text", _text(content, "content"))]
     return PoeChunk(
         content="".join([text for field, text in parts if field == "text"]),
         reasoning=thoughts if isinstance(thoughts, str) else "",
-        refusal="".join([text for field, text in parts if field == "refusal"]) + _text(delta.get("refusal"), "refusal"),
+        refusal="".join([text for field, text in parts if field == "refusal"]) + _text(refusal, "refusal"),
         tool_calls=[_object(call, "tool_calls[]") for call in _list(delta.get("tool_calls"), "tool_calls")],
-        finish_reason=_REASONS.get(str(choice.get("finish_reason")).lower()),
+        finish_reason=_reason(choice.get("finish_reason")),
     )
+
+
+def _reason(stated: object) -> FinishReason | None:
+    return None if stated in _NOTHING else _REASONS.get(str(stated).lower(), "stop")
 
 
 def _parts(content: list[Any]) -> list[tuple[str, str]]:
@@ -106,4 +118,4 @@ def _object(value: object, name: str) -> dict[str, Any]:
 
 
 def _malformed(name: str) -> PoeFailed:
-    return PoeFailed(said=f"a json event whose {name} makes no sense")
+    return PoeFailed(said=f"a chunk whose {name} makes no sense")

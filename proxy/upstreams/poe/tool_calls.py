@@ -1,23 +1,26 @@
-"""Tool calls as Poe's ``json`` events carry them, made fit for strict clients. Pure.
+"""Tool calls as OpenAI's chunks carry them, made fit for strict clients. Pure.
 
-Those events are OpenAI chunks that a bot's own backend wrote, and each backend errs in its own way: ids that repeat in
-every turn (``call_0``), several calls with one index, no index, arguments that are no string or missing. A client
-needs ids that are unique in the conversation, indexes that count from 0, and arguments that are JSON.
+The chunks are written by models' own backends, and each backend errs in its own way: ids that repeat in every turn
+(``call_0``), several calls with one index, no index, arguments that are no string or missing. A client needs ids that
+are unique in the conversation, indexes that count from 0, and arguments that are JSON.
 """
 
 import hashlib
 import json
 import re
 import secrets
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 from proxy.answer.bad_answers import AnswerTooLarge
 from proxy.answer.kept import KeptText
 from proxy.core.deltas import ToolCallDelta
+from proxy.core.failures import PoeFailed
 
 #: Ids that are unlikely to come twice are kept: a bot's backend may know its calls by them.
 _LONG_ID: Final = re.compile(r"[A-Za-z0-9_-]{20,64}")
+#: Where LiteLLM puts what OpenAI's API has no field for.
+_MORE: Final = "provider_specific_fields"
 #: An answer has at most so many calls.
 _MAX_CALLS: Final = 1_000
 #: So much of a streamed call's arguments is kept, in characters.
@@ -50,6 +53,7 @@ class ToolCallReader:
         self._lasts: list[str] = []
         self._looks: list[int] = []
         self.names: list[str] = []
+        self._signatures: list[str] = []
         self._call_ids: list[str] = []
 
     @property
@@ -60,6 +64,14 @@ class ToolCallReader:
     def __bool__(self) -> bool:
         """Whether anything was called."""
         return bool(self.names)
+
+    @property
+    def are_whole(self) -> bool:
+        """Whether every call's arguments are whole, as far as they were kept."""
+        return all(
+            _is_json(str(arguments) or "{}") if arguments.is_whole else last.rstrip().endswith("}")
+            for arguments, last in zip(self._arguments, self._lasts, strict=True)
+        )
 
     def feed(self, calls: Sequence[dict[str, Any]]) -> list[ToolCallDelta]:
         """The deltas of one event's ``tool_calls``."""
@@ -75,15 +87,19 @@ class ToolCallReader:
         name, arguments = function.get("name"), function.get("arguments")
         if type(arguments) is not str:
             arguments = _text(arguments)
+        signature = _signature(entry) if "extra_content" in entry or _MORE in entry else ""
         if slot not in self._at or (name and self._is_another(slot, name, _short(entry.get("id")))):
             if not isinstance(name, str) or not name:
                 return None
-            return self._begin(slot, name, _short(entry.get("id")), arguments)
+            return self._begin(slot, name, _short(entry.get("id")), arguments, signature)
         index = self._at[slot]
-        if index < 0 or not arguments:
+        if index < 0 or not (arguments or signature):
             return None
-        self._add(index, arguments)
-        return ToolCallDelta(index, "", "", arguments)
+        if arguments:
+            self._add(index, arguments)
+        if signature:
+            self._signatures[index] = signature
+        return ToolCallDelta(index, "", "", arguments, signature)
 
     def finish(self) -> list[ToolCallDelta]:
         """Calls without arguments get ``{}``: clients parse them."""
@@ -95,7 +111,7 @@ class ToolCallReader:
     def whole(self) -> list[ToolCallDelta]:
         """Every call, whole; all of it was kept."""
         return [
-            ToolCallDelta(index, call_id, self.names[index], str(self._arguments[index]))
+            ToolCallDelta(index, call_id, self.names[index], str(self._arguments[index]), self._signatures[index])
             for index, call_id in enumerate(self._call_ids)
         ]
 
@@ -123,7 +139,7 @@ class ToolCallReader:
         if not arguments.isspace():
             self._lasts[index] = arguments
 
-    def _begin(self, slot: object, name: str, said_id: object, arguments: str) -> ToolCallDelta | None:
+    def _begin(self, slot: object, name: str, said_id: object, arguments: str, signature: str) -> ToolCallDelta | None:
         if len(self._at) >= _MAX_CALLS or len(self.names) >= _MAX_CALLS:
             raise AnswerTooLarge(f"The answer has more than {_MAX_CALLS} tool calls.")
         self._said_id[slot] = said_id
@@ -134,11 +150,12 @@ class ToolCallReader:
         self.names.append(name)
         self._call_ids.append(self._unique(said_id))
         self._arguments.append(KeptText(self._limit))
+        self._signatures.append(signature)
         self._lasts.append("")
         self._looks.append(0)
         if arguments:
             self._add(index, arguments)
-        return ToolCallDelta(index, self._call_ids[index], name, arguments)
+        return ToolCallDelta(index, self._call_ids[index], name, arguments, signature)
 
     def _unique(self, said: object) -> str:
         kept = isinstance(said, str) and _LONG_ID.fullmatch(said) and said not in self._ids
@@ -154,11 +171,23 @@ def _short(said_id: object) -> object:
     return f"#{hashlib.sha256(str(said_id)[:_MAX_LOOKED_AT].encode(errors='replace')).hexdigest()}"
 
 
+def _signature(entry: Mapping[str, Any]) -> str:
+    """That of Gemini's thoughts, as Google's own API has it beside a call, or LiteLLM."""
+    extra = entry.get("extra_content")
+    for place in (extra.get("google") if isinstance(extra, dict) else None, entry.get(_MORE)):
+        if isinstance(place, dict) and isinstance(signature := place.get("thought_signature"), str) and signature:
+            return signature
+    return ""
+
+
 def _text(arguments: object) -> str:
-    """Arguments as the JSON text they should be."""
+    """Arguments as the JSON text they should be. Raises PoeFailed: they are nested too deeply."""
     if arguments is None:
         return ""
-    return arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
+    try:
+        return arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
+    except RecursionError:
+        raise PoeFailed(said="arguments of a call that are nested too deeply") from None
 
 
 def _is_json(text: str) -> bool:

@@ -329,7 +329,8 @@ class EventTranslator:
 
     def _read(self, chunk: PoeChunk) -> list[Delta]:
         """An OpenAI chunk: text, thoughts, a refusal, calls, and why it ended."""
-        self._stated_reason = chunk.finish_reason or self._stated_reason
+        if chunk.finish_reason in ("length", "content_filter"):
+            self._stated_reason = chunk.finish_reason
         deltas: list[Delta] = []
         if chunk.reasoning:
             if self._told_thoughts is None:
