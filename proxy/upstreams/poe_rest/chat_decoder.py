@@ -34,17 +34,17 @@ class ChatDecoder:
     __slots__ = (
         "_calls",
         "_has_text",
-        "_key",
         "_names",
         "_pictures",
         "ended",
         "finish_reason",
+        "key",
         "stop_sequence",
         "usage",
     )
 
     def __init__(self, *, key: str = "", names: Mapping[str, str] | None = None) -> None:
-        self._key = key
+        self.key = key
         self._names = names or {}
         self._calls = ToolCallReader(keep_all=False)
         self._pictures = Pictures()
@@ -70,7 +70,7 @@ class ChatDecoder:
                 call = self._calls.feed_one(said)
                 return [] if call is None else [self._restored(call)]
         if event.name == "error":
-            raise fault_of_error_event(chunk, key=self._key)
+            raise fault_of_error_event(chunk, key=self.key)
         return self._read(chunk)
 
     def read_whole(self, body: dict[str, Any]) -> list[Delta]:
@@ -96,7 +96,7 @@ class ChatDecoder:
 
     def _read(self, chunk: dict[str, Any]) -> list[Delta]:
         if chunk.get("error") or chunk.get("type") == "error":
-            raise fault_of_error_event(chunk, key=self._key)
+            raise fault_of_error_event(chunk, key=self.key)
         if isinstance(counts := chunk.get("usage"), dict):
             self.usage = usage_of(counts) or self.usage
         said = read_chunk(chunk)
