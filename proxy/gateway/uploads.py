@@ -23,9 +23,9 @@ from urllib.parse import urlsplit
 from proxy.core.failures import InvalidRequest, StoreUnavailable
 from proxy.credentials import PoeKey
 from proxy.store.redis import RedisStore
+from proxy.upstreams.poe.embedded import Inspected, inspect_embedded
 from proxy.upstreams.poe.files import EmbeddedFile, RemoteFile
 from proxy.upstreams.poe_bot.attachments import Attachment, FileToAttach
-from proxy.upstreams.poe_bot.embedded import Inspected, inspect_embedded
 from proxy.upstreams.poe_bot.upload import UploadClient
 
 _KEPT_S: Final = 3 * 24 * 3600

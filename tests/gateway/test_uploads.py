@@ -19,9 +19,9 @@ from proxy.credentials import PoeKey
 from proxy.gateway import uploads as uploads_module
 from proxy.gateway.uploads import Uploads
 from proxy.store.redis import RedisStore
+from proxy.upstreams.poe.embedded import Inspected, inspect_embedded
 from proxy.upstreams.poe.files import EmbeddedFile, RemoteFile
 from proxy.upstreams.poe_bot.attachments import Attachment, FileToAttach
-from proxy.upstreams.poe_bot.embedded import Inspected, inspect_embedded
 from proxy.upstreams.poe_bot.upload import UploadClient
 from tests.support.scripted_poe import Asked, Reply, ScriptedPoe, accept_upload, failure
 from tests.support.waiting import wait_until

@@ -16,11 +16,11 @@ from yarl import URL
 
 from proxy.core.failures import InvalidRequest, PoeError, PoeFailed
 from proxy.outbound import DIRECT, Outbound
+from proxy.upstreams.poe.embedded import decoded_slices
 from proxy.upstreams.poe.files import EmbeddedFile, RemoteFile
 from proxy.upstreams.poe.reach import in_poes_terms
 from proxy.upstreams.poe.responses import read_fault, read_object
 from proxy.upstreams.poe_bot.attachments import Attachment
-from proxy.upstreams.poe_bot.embedded import decoded_slices
 from proxy.upstreams.transport.connections import ConnectionPool
 from proxy.upstreams.transport.sessions import Response, Session
 

@@ -35,11 +35,12 @@ from proxy.core.failures import (
     StreamCut,
 )
 from proxy.demo.local_poe import build_local_poe
+from proxy.upstreams.poe import embedded
+from proxy.upstreams.poe.embedded import Inspected, decoded_slices, inspect_embedded
 from proxy.upstreams.poe.files import EmbeddedFile, RemoteFile
 from proxy.upstreams.poe.unreached import PoeUnreachable
-from proxy.upstreams.poe_bot import embedded, upload
+from proxy.upstreams.poe_bot import upload
 from proxy.upstreams.poe_bot.attachments import Attachment
-from proxy.upstreams.poe_bot.embedded import Inspected, decoded_slices, inspect_embedded
 from proxy.upstreams.poe_bot.upload import UploadClient
 from tests.support.scripted_poe import CUT, UPLOAD_PATH, Asked, Reply, ScriptedPoe, failure
 from tests.support.waiting import wait_until
