@@ -87,8 +87,8 @@ class MessagesDecoder:
                 return []
             raise
         delta = said.get("delta")
-        if type(delta) is dict and delta.get("type") == "text_delta":  # as nearly all are
-            return _text(delta)
+        if type(delta) is dict and delta.get("type") == "text_delta" and type(text := delta.get("text")) is str:
+            return [ContentDelta(text)] if text else []  # as nearly all are
         return self._read(said)
 
     def read_whole(self, body: dict[str, Any]) -> list[Delta]:
@@ -167,6 +167,8 @@ class MessagesDecoder:
         """More of a block."""
         delta = _object(said, "delta")
         match delta.get("type"):
+            case "text_delta":
+                return _text(delta)
             case "thinking_delta":
                 return _thoughts(delta)
             case "signature_delta":
