@@ -8,6 +8,7 @@ import orjson
 
 from proxy.core.chat_request import ChatRequest, JsonAnswer, Message, Options, Part, Text, ToolCall, ToolResult
 from proxy.core.failures import InvalidRequest, UnsupportedFeature
+from proxy.core.reminders import as_reminder
 from proxy.dialects.anthropic_messages import request as wire
 from proxy.dialects.anthropic_messages.blocks import TextBlock
 from proxy.dialects.anthropic_messages.caching import cache_time
@@ -116,10 +117,7 @@ def _instructions(parts: Sequence[Part], *, is_first: bool) -> Iterator[Message]
     """A message of the system; in the middle a reminder by the user: bots read instructions at the start alone."""
     if not parts:
         return
-    if is_first:
-        yield Message("system", parts)
-        return
-    yield Message("user", [Text("<system-reminder>"), *parts, Text("</system-reminder>")])
+    yield Message("system", parts) if is_first else Message("user", as_reminder(parts))
 
 
 def _refuse(parts: Sequence[Part], kind: type[Part], words: str, param: str) -> None:
