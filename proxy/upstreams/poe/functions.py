@@ -2,10 +2,16 @@
 
 from typing import Any
 
-from proxy.core.chat_request import FunctionTool
+from proxy.core.chat_request import ChatRequest, FunctionTool, HostedTool
+from proxy.core.tool_names import replaced_names
 
 
 def full_parameters(tool: FunctionTool) -> dict[str, Any]:
     """The schema of a function's arguments, with the type and the properties that clients may leave out."""
     stated = {name: value for name, value in (tool.parameters or {}).items() if value is not None}
     return {"type": "object", "properties": {}, **stated}
+
+
+def names_to_restore(request: ChatRequest) -> dict[str, str]:
+    """The names by which the model knows tools whose own do not fit → those, for the decoder to restore."""
+    return replaced_names(tool.name for tool in request.tools if not isinstance(tool, HostedTool))

@@ -12,11 +12,13 @@ from proxy.core.chat_request import ChatRequest, ChosenTool, CustomTool, Functio
 from proxy.core.custom_tools import PARAMETERS, as_description
 from proxy.core.failures import InvalidRequest, UnsupportedFeature
 from proxy.core.tool_names import fitting_name
+from proxy.upstreams.poe.functions import full_parameters
 from proxy.upstreams.poe_rest.messages_blocks import Block, caching
 
 #: The type of a tool of Anthropic's has its version, such as ``web_search_20250305``.
 _ANTHROPICS: Final = re.compile(r"[a-z_]+_20\d{6}")
 _OBJECT: Final = {"type": "object"}
+_NONE: Final[Block] = {"type": "none"}
 
 
 class Offer(NamedTuple):
@@ -45,20 +47,14 @@ def build_offer(request: ChatRequest, called: Collection[str] = ()) -> Offer:
     if tools or _is_demanded(request):
         return Offer(list(tools.values()), _choice(request, tools))
     if called:
-        return Offer([{"name": name, "input_schema": _OBJECT} for name in called], {"type": "none"})
+        return Offer([definition for name in called for definition in _definitions(FunctionTool(name, ""))], _NONE)
     return Offer([], None)
-
-
-def offered_names(tools: Sequence[Tool]) -> list[str]:
-    """The names of the client's own tools."""
-    return [tool.name for tool in tools if not isinstance(tool, HostedTool)]
 
 
 def _definitions(tool: Tool) -> Iterator[Block]:
     match tool:
         case FunctionTool():
-            schema = {**(tool.parameters or {}), **_OBJECT}
-            yield _definition(tool, tool.description, schema) | caching(tool.cache)
+            yield _definition(tool, tool.description, full_parameters(tool) | _OBJECT) | caching(tool.cache)
         case CustomTool():
             yield _definition(tool, as_description(tool.description or "", tool.format or {}), dict(PARAMETERS))
         case HostedTool():
@@ -85,7 +81,7 @@ def _is_demanded(request: ChatRequest) -> bool:
 def _choice(request: ChatRequest, tools: Collection[str]) -> Block | None:
     wanted = request.tool_choice
     if wanted == "none":
-        return {"type": "none"}
+        return _NONE
     choice: Block = {"type": "auto"}
     if isinstance(wanted, ChosenTool):
         choice = {"type": "tool", "name": _chosen_name(wanted, request.tools, tools)}

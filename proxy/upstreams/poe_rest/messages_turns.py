@@ -12,7 +12,7 @@ from typing import Final, Literal, NamedTuple
 import orjson
 
 from proxy.core.chat_request import Audio, Content, File, Image, Message, Part, Text, Thinking, ToolCall, ToolResult
-from proxy.core.custom_tools import INPUT
+from proxy.core.custom_tools import as_arguments
 from proxy.core.failures import InvalidRequest
 from proxy.core.reminders import as_reminder
 from proxy.core.tool_names import fitting_name
@@ -80,6 +80,7 @@ class _Reader:
         contents = [part for part in message.parts if isinstance(part, Text | Image | Audio | File)]
         if message.role == "assistant":
             self._add("assistant", list(self._said_by_assistant(message.parts)))
+            self._add("user", list(content_blocks(part for part in contents if not isinstance(part, Text))))
         elif message.role == "tool":
             for part in message.parts:
                 if isinstance(part, ToolResult):
@@ -118,7 +119,7 @@ class _Reader:
         self._open |= {block["id"]: None for block in blocks if block["type"] == "tool_use"}
 
     def _said_by_assistant(self, parts: Sequence[Part]) -> Iterator[Block]:
-        """Pictures are left out: Anthropic takes them from the user alone."""
+        """Texts, thoughts and calls. Files have no place but beside the user's words."""
         for part in parts:
             match part:
                 case Text():
@@ -167,13 +168,14 @@ def _input(arguments: str, *, is_custom: bool) -> orjson.Fragment:
     """Arguments as they were written, if they are an object; else, and for a custom tool, they are one text of it."""
     if not arguments.strip() and not is_custom:
         return orjson.Fragment("{}")
+    return orjson.Fragment(as_arguments(arguments) if is_custom or not _is_object(arguments) else arguments)
+
+
+def _is_object(text: str) -> bool:
     try:
-        said = orjson.loads(arguments)
+        return isinstance(orjson.loads(text), dict)
     except orjson.JSONDecodeError:
-        said = None
-    if isinstance(said, dict) and (not is_custom or said.keys() == {INPUT}):
-        return orjson.Fragment(arguments)
-    return orjson.Fragment(orjson.dumps({INPUT: arguments}))
+        return False
 
 
 def _put_in_order(turn: Turn) -> Turn:

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from proxy.core.chat_request import ChatRequest, ChosenTool, CustomTool, FunctionTool, HostedTool, Tool
 from proxy.core.custom_tools import PARAMETERS, as_description
-from proxy.core.tool_names import fitting_name, replaced_names
+from proxy.core.tool_names import fitting_name
 from proxy.upstreams.poe.functions import full_parameters
 
 #: The search of Anthropic's API, whose types have a date, and that of Poe's.
@@ -25,11 +25,6 @@ def build_tools(request: ChatRequest) -> dict[str, Any]:
     if not request.parallel_tool_calls:
         fields["parallel_tool_calls"] = False
     return fields
-
-
-def names_to_restore(request: ChatRequest) -> dict[str, str]:
-    """The names by which the model knows tools whose own do not fit → those, for the decoder to restore."""
-    return replaced_names(tool.name for tool in request.tools if not isinstance(tool, HostedTool))
 
 
 def _definition(tool: Tool) -> dict[str, Any]:

@@ -204,6 +204,14 @@ class TestFiles:
 
         assert raised.value.param == "messages.0.content.0"
 
+    def test_those_of_the_assistant_stand_beside_the_users_words(self) -> None:
+        sent = turns(USER, Message("assistant", [Text("See."), Image("https://x.org/a.png", "")]), said("user", "Ah."))
+
+        assert [(role, [block["type"] for block in blocks]) for role, blocks in sent[1:]] == [
+            ("assistant", ["text"]),
+            ("user", ["image", "text"]),
+        ]
+
     def test_an_empty_text_is_no_document(self) -> None:
         assert turns(Message("user", [Text("Hi"), File("data:text/plain,", "a.txt", "")])) == [("user", [text("Hi")])]
 
@@ -298,7 +306,8 @@ class TestCalls:
     def test_tools_that_were_called_are_named_where_none_are_offered(self) -> None:
         sent = body(USER, said("assistant", ToolCall("c", "files.read", "{}")), result("c"))
 
-        assert sent["tools"] == [{"name": fitting_name("files.read"), "input_schema": {"type": "object"}}]
+        (tool,) = sent["tools"]
+        assert tool == {"name": fitting_name("files.read"), "input_schema": {"type": "object", "properties": {}}}
         assert sent["tool_choice"] == {"type": "none"}
 
 
@@ -342,7 +351,7 @@ class TestTools:
                 "description": "Looks.",
                 "input_schema": {"properties": {"a": {}}, "type": "object"},
             },
-            {"name": "list", "input_schema": {"type": "object"}},
+            {"name": "list", "input_schema": {"type": "object", "properties": {}}},
         ]
 
     def test_a_schema_may_have_numbers_of_any_size(self) -> None:

@@ -29,8 +29,8 @@ from proxy.core.chat_request import (
 from proxy.core.failures import InvalidRequest, UnsupportedFeature
 from proxy.core.tool_names import fitting_name
 from proxy.dialects.openai_responses.parse import parse_responses_request
+from proxy.upstreams.poe.functions import names_to_restore
 from proxy.upstreams.poe_rest.responses_body import build_responses_body
-from proxy.upstreams.poe_rest.responses_tools import names_to_restore
 
 HI = Message("user", [Text("Hi")])
 LOOK = FunctionTool("look", "tools[0]", "Looks.", {"type": "object", "properties": {"at": {"type": "string"}}})
