@@ -172,7 +172,7 @@ class ResponseAnswer:
             case "message":
                 return self._rest_of_texts(item, _texts(said), given)
             case "reasoning":
-                return [*self._rest_of_texts(item, _thoughts(said), given), *self._signature(item, said, given)]
+                return [*self._rest_of_texts(item, _thoughts(said, given), given), *self._signature(item, said, given)]
             case "function_call":
                 return self.calls.end(item, said)
             case "image_generation_call":
@@ -225,9 +225,13 @@ def _texts(said: Said) -> Iterator[tuple[Place, int, str]]:
             yield place, index, text_in(part.get(place.whole_in))
 
 
-def _thoughts(said: Said) -> Iterator[tuple[Place, int, str]]:
-    """The texts of a reasoning item, each with its place."""
-    for place in (SUMMARY, THOUGHT):
+def _thoughts(said: Said, given: Given) -> Iterator[tuple[Place, int, str]]:
+    """The texts of a reasoning item, each with its place.
+
+    LiteLLM streams as the summary what it lists as the content: where one was given, the other is no news.
+    """
+    places = [place for place in (SUMMARY, THOUGHT) if given.has(place.field)] or (SUMMARY, THOUGHT)
+    for place in places:
         for index, part in enumerate(map(object_in, list_in(said.get(place.field)))):
             yield place, index, text_in(part.get(place.whole_in))
 

@@ -35,14 +35,14 @@ class ResponsesDecoder:
         names: the names of tools that the model got in place of longer ones → those.
     """
 
-    __slots__ = ("_answer", "_key", "ended", "finish_reason", "stop_sequence", "usage")
+    __slots__ = ("_answer", "ended", "finish_reason", "key", "stop_sequence", "usage")
 
     def __init__(self, *, key: str = "", names: Mapping[str, str] | None = None) -> None:
         self.ended = False
         self.finish_reason: FinishReason | None = None
         self.stop_sequence = ""
         self.usage: Usage | None = None
-        self._key = key
+        self.key = key
         self._answer = ResponseAnswer(names or {})
 
     def read_event(self, event: Event) -> list[Delta]:
@@ -106,7 +106,7 @@ class ResponsesDecoder:
         return "tool_calls" if self._answer.calls.begun else "stop"
 
     def _fault(self, said: Said) -> PoeError:
-        return fault_of_error_event(said, key=self._key)
+        return fault_of_error_event(said, key=self.key)
 
 
 def _cut_by(details: object) -> FinishReason:

@@ -97,6 +97,10 @@ class Given:
     def __iter__(self) -> Iterator[tuple[str, int]]:
         return iter(self._characters.items())
 
+    def has(self, field: str) -> bool:
+        """Whether something of this field was given."""
+        return self._characters.get(field, 0) > 0
+
     def add(self, field: str, characters: int) -> None:
         """Counts more of them."""
         self._characters[field] = self._characters.get(field, 0) + characters

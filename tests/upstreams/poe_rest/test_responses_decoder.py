@@ -9,6 +9,7 @@ from proxy.core.deltas import ContentDelta, Delta, ReasoningDelta, RefusalDelta,
 from proxy.core.failures import PoeError, PoeFailed, StreamCut
 from proxy.core.usage import Usage
 from proxy.upstreams.poe.sse import Event
+from proxy.upstreams.poe_rest.decoder import Decoder
 from proxy.upstreams.poe_rest.responses_decoder import ResponsesDecoder
 
 Said = dict[str, Any]
@@ -374,6 +375,16 @@ def test_a_failure_shows_no_key() -> None:
     assert "secret-key-of-poe" not in f"{raised.value} {raised.value.said}"
 
 
+def test_it_is_a_decoder() -> None:
+    decoder: Decoder = ResponsesDecoder()
+    decoder.key = "secret-key-of-poe"
+
+    with pytest.raises(PoeError) as raised:
+        decoder.read_whole({"error": {"message": "wrong key: secret-key-of-poe"}})
+
+    assert "secret-key-of-poe" not in f"{raised.value} {raised.value.said}"
+
+
 @pytest.mark.parametrize(
     "data",
     [
@@ -468,6 +479,37 @@ def test_geminis_shapes_are_understood() -> None:
 
     assert whole(*gemini) == [
         ReasoningDelta("Hm."),
+        ToolCallDelta(0, "c1", "look", ""),
+        ToolCallDelta(0, "", "", '{"at":1}'),
+    ]
+
+
+def test_litellms_streams_are_understood() -> None:
+    """It has one index for thoughts and text, ends calls first, and lists as content what it streamed as a summary.
+
+    The end of the message's part has the thoughts instead of the text.
+    """
+    part = {"item_id": "msg_1", "output_index": 0, "content_index": 0}
+    listed = {"type": "reasoning", "id": "rs_-5", "content": [{"type": "output_text", "text": "Hm."}]}
+    gemini = {**call("c1"), "id": "c1"}
+
+    assert read(
+        event("output_item.added", output_index=0, item={"type": "reasoning", "id": "rs_1", "summary": None}),
+        event("reasoning_summary_text.delta", item_id="rs_1", output_index=0, delta="Hm."),
+        event("reasoning_summary_text.done", item_id="rs_1", output_index=0, summary_index=0, text="Hm."),
+        done(thoughts("Hm.")),
+        text_delta("Hello"),
+        added(gemini, 1),
+        event("function_call_arguments.delta", item_id="c1", output_index=1, delta='{"at":1}'),
+        event("function_call_arguments.done", item_id="c1", output_index=1, arguments='{"at":1}'),
+        done(gemini, 1),
+        event("output_text.done", **part, text="Hello"),
+        event("content_part.done", **part, part={"type": "reasoning_text", "reasoning": "Hm."}),
+        done(message("Hello")),
+        completed(listed, message("Hello", item_id="chatcmpl-1"), gemini),
+    ) == [
+        ReasoningDelta("Hm."),
+        ContentDelta("Hello"),
         ToolCallDelta(0, "c1", "look", ""),
         ToolCallDelta(0, "", "", '{"at":1}'),
     ]
