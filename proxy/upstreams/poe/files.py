@@ -38,6 +38,11 @@ class EmbeddedFile(NamedTuple):
     name: str
     param: str
 
+    @property
+    def data_url(self) -> str:
+        """All of it as a URL."""
+        return f"data:{self.content_type};base64,{self.data}"
+
 
 class RemoteFile(NamedTuple):
     """A file that Poe is to fetch; the proxy never does.

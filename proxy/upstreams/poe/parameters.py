@@ -18,7 +18,7 @@ from proxy.upstreams.poe_account.models import Schemas
 #: Fields of OpenAI's that bots may have as parameters under the same name.
 _SAME_NAME: Final = ("temperature", "top_p", "seed", "presence_penalty", "frequency_penalty")
 #: What bots call how much they think: a level, a number of tokens, or whether at all.
-_THINKING: Final = (
+THINKING: Final = (
     "reasoning_effort",
     "output_effort",
     "effort",
@@ -61,7 +61,7 @@ def _effort(options: Options, schemas: Schemas, chosen: Mapping[str, Any]) -> di
     effort = options.reasoning_effort
     if effort is None:
         return {}
-    names = _THINKING[:1] if any(name in chosen for name in _THINKING) else _THINKING
+    names = THINKING[:1] if any(name in chosen for name in THINKING) else THINKING
     efforts = {name: _effort_as(effort, schemas[name]) for name in names if name in schemas}
     return {name: value for name, value in efforts.items() if value is not None}
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from proxy.core.chat_request import ChatRequest, ChosenTool, FunctionTool, HostedTool, Tool, ToolCall, ToolResult
 from proxy.core.failures import InvalidRequest, UnsupportedFeature
-from proxy.upstreams.poe.functions import full_parameters
+from proxy.upstreams.poe.functions import check_choice, full_parameters
 from proxy.upstreams.poe.tool_results import result_text, without_a_call
 from proxy.upstreams.poe_bot.query import Message, Query
 
@@ -56,14 +56,17 @@ def build_offer(request: ChatRequest) -> ToolSet:
     if not request.tools and choice == "auto":
         return _NOTHING
     definitions = _definitions(request.tools)
-    if choice == "required" and not definitions:
-        raise InvalidRequest("'tool_choice' is only allowed when 'tools' are specified.", param="tool_choice")
-    if choice == "none" or (not definitions and not isinstance(choice, ChosenTool)):
+    if isinstance(choice, ChosenTool) and choice.type != "function":
+        raise UnsupportedFeature(
+            f"A tool choice of type '{choice.type[:40]}' is not supported.", param="tool_choice.type"
+        )
+    check_choice(choice, [one["function"]["name"] for one in definitions])
+    if choice == "none" or not definitions:
         return _NOTHING
     which = ""
     one_only = not request.parallel_tool_calls
     if isinstance(choice, ChosenTool):
-        definitions = _only(choice, definitions)
+        definitions = [one for one in definitions if one["function"]["name"] == choice.name]
         which = f"the function {choice.name}"
     elif choice == "required":
         which = f"one {'' if one_only else 'or more '}of the functions you have"
@@ -104,18 +107,6 @@ def _size(definition: dict[str, Any], param: str) -> int:
         return len(json.dumps(definition, allow_nan=False))
     except ValueError:
         raise InvalidRequest(f"Invalid value for '{param}': a number in it is not finite.", param=param) from None
-
-
-def _only(choice: ChosenTool, definitions: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The definition of the function that must be called."""
-    if choice.type != "function":
-        raise UnsupportedFeature(
-            f"A tool choice of type '{choice.type[:40]}' is not supported.", param="tool_choice.type"
-        )
-    chosen = [one for one in definitions if one["function"]["name"] == choice.name]
-    if not chosen:
-        raise InvalidRequest("Invalid value for 'tool_choice': no such function in 'tools'.", param="tool_choice")
-    return chosen
 
 
 def calls_content(calls: Sequence[ToolCall]) -> str:

@@ -134,7 +134,6 @@ def _file(file: EmbeddedFile | RemoteFile, *, is_picture: bool) -> _Item:
         return (
             {"type": "input_image", "image_url": file.url} if is_shown else {"type": "input_file", "file_url": file.url}
         )
-    url = f"data:{file.content_type};base64,{file.data}"
     if file.content_type.startswith("image/"):
-        return {"type": "input_image", "image_url": url}
-    return {"type": "input_file", "filename": file.name, "file_data": url}
+        return {"type": "input_image", "image_url": file.data_url}
+    return {"type": "input_file", "filename": file.name, "file_data": file.data_url}
