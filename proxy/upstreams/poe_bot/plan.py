@@ -11,6 +11,7 @@ from proxy.core.failures import InvalidRequest, UnsupportedFeature
 from proxy.upstreams.poe.files import RemoteFile
 from proxy.upstreams.poe.hosted_tools import without_search
 from proxy.upstreams.poe.parameters import build_parameters
+from proxy.upstreams.poe.refusals import refuse_audio, refuse_log_probabilities
 from proxy.upstreams.poe_account.models import Schemas
 from proxy.upstreams.poe_bot.attachments import FileToAttach
 from proxy.upstreams.poe_bot.file_links import picture_urls
@@ -95,11 +96,8 @@ def build_plan(request: ChatRequest, schemas: Schemas | None = None) -> Plan:
 
 
 def _refuse_unsupported(options: Options) -> None:
-    if options.logprobs or options.top_logprobs:
-        param = "logprobs" if options.logprobs else "top_logprobs"
-        raise UnsupportedFeature("Poe gives no log probabilities.", param=param)
-    if "audio" in options.modalities:
-        raise UnsupportedFeature("Answers in audio are not supported.", param="modalities")
+    refuse_log_probabilities(options)
+    refuse_audio(options)
     if options.choices > MAX_CHOICES:
         raise UnsupportedFeature(f"At most {MAX_CHOICES} choices are supported: 'n' is too large.", param="n")
 

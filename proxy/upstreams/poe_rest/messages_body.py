@@ -10,8 +10,8 @@ from typing import Any, Final
 import orjson
 
 from proxy.core.chat_request import ChatRequest, CustomTool, Options
-from proxy.core.failures import UnsupportedFeature
 from proxy.upstreams.poe.json_text import written_json
+from proxy.upstreams.poe.refusals import refuse_audio, refuse_log_probabilities
 from proxy.upstreams.poe_rest.messages_caching import mark_for_caching
 from proxy.upstreams.poe_rest.messages_thinking import build_thinking
 from proxy.upstreams.poe_rest.messages_tools import build_offer
@@ -41,7 +41,8 @@ def build_messages_body(
         InvalidRequest: something in it makes no sense.
     """
     options = request.options
-    _refuse_unsupported(options)
+    refuse_log_probabilities(options)
+    refuse_audio(options)
     custom_tools = {tool.name for tool in request.tools if isinstance(tool, CustomTool)}
     conversation = read_conversation(request.messages, custom_tools)
     offer = build_offer(request, conversation.called)
@@ -62,14 +63,6 @@ def build_messages_body(
         "stream": stream,
     }
     return orjson.dumps({name: value for name, value in body.items() if value not in ([], None)})
-
-
-def _refuse_unsupported(options: Options) -> None:
-    if options.logprobs or options.top_logprobs:
-        param = "logprobs" if options.logprobs else "top_logprobs"
-        raise UnsupportedFeature("This model gives no log probabilities.", param=param)
-    if "audio" in options.modalities:
-        raise UnsupportedFeature("Answers in audio are not supported.", param="modalities")
 
 
 def _sampling(options: Options, *, is_thinking: bool) -> dict[str, float]:

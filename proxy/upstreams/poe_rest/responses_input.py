@@ -44,6 +44,11 @@ def build_input(request: ChatRequest) -> list[_Item]:
     return [item for message in request.messages for item in reader.items(message)]
 
 
+def instruction(text: str) -> _Item:
+    """An item that tells the model what to do."""
+    return _message("developer", [_text("input_text", Text(text))])
+
+
 class _Conversation:
     """Reads the messages in their order."""
 

@@ -311,12 +311,12 @@ def test_options_that_responses_has_are_kept_and_others_left_out() -> None:
     ) == {"temperature": 0.0, "top_p": 0.5, "text": {"verbosity": "low"}}
 
 
-@pytest.mark.parametrize("fields", [{"logprobs": True}, {"top_logprobs": 3}])
-def test_log_probabilities_are_refused(fields: dict[str, Any]) -> None:
+@pytest.mark.parametrize(("field", "value"), [("logprobs", True), ("top_logprobs", 3), ("modalities", ["audio"])])
+def test_what_the_answer_cannot_have_is_refused_by_its_field(field: str, value: object) -> None:
     with pytest.raises(UnsupportedFeature) as raised:
-        options(**fields)
+        options(**{field: value})
 
-    assert raised.value.param == "logprobs"
+    assert raised.value.param == field
 
 
 def test_thoughts_are_asked_for_in_the_form_in_which_they_can_come_back() -> None:
@@ -324,6 +324,14 @@ def test_thoughts_are_asked_for_in_the_form_in_which_they_can_come_back() -> Non
 
     assert options(reasoning_effort="high") == {"reasoning": {"effort": "high", "summary": "auto"}, "include": include}
     assert options(reasoning_effort="none") == {"reasoning": {"effort": "none", "summary": "auto"}}
+
+
+def test_an_effort_is_the_nearest_that_the_model_has() -> None:
+    request = ChatRequest([HI], options=Options(reasoning_effort="max"))
+
+    sent = orjson.loads(build_responses_body(request, model="m", stream=False, efforts=["low", "high"]))
+
+    assert sent["reasoning"]["effort"] == "high"
 
 
 def test_thoughts_that_came_back_ask_for_more_of_them() -> None:
@@ -349,6 +357,19 @@ def test_json_is_asked_for() -> None:
         "strict": True,
     }
     assert json_format(schema=STRICT)["name"] == "answer"
+
+
+@pytest.mark.parametrize(
+    ("said", "schema", "is_told"),
+    [("Hi", None, True), ("As Json, please.", None, False), ("Hi", STRICT, False)],
+)
+def test_the_word_that_openai_wants_is_said(said: str, schema: Any, is_told: bool) -> None:
+    """It refuses to answer with an object where no message has the word JSON."""
+    request = ChatRequest([Message("user", [Text(said)])], options=Options(json_answer=JsonAnswer("p", schema)))
+    items = body(request)["input"]
+
+    assert [item["role"] for item in items] == ["developer"] * is_told + ["user"]
+    assert not is_told or "JSON" in items[0]["content"][0]["text"]
 
 
 @pytest.mark.parametrize(
