@@ -75,9 +75,9 @@ class Toolsmith(fp.PoeBot):
                 if piece is not arguments[5:]:
                     call |= {"id": f"call_{index}", "type": "function"}
                     call["function"]["name"] = tool.function.name
-                yield _chunk({"tool_calls": [call]}, None)
+                yield chunk_event({"tool_calls": [call]}, None)
         if request.tools:
-            yield _chunk({}, "tool_calls")
+            yield chunk_event({}, "tool_calls")
 
 
 class Painter(fp.PoeBot):
@@ -105,7 +105,7 @@ class Moody(fp.PoeBot):
         yield fp.PartialResponse(text="I am in a good mood today.")
 
 
-def _chunk(delta: dict[str, Any], reason: str | None) -> ServerSentEvent:
+def chunk_event(delta: dict[str, Any], reason: str | None) -> ServerSentEvent:
     """A ``json`` event: a chunk of OpenAI's shape."""
     chunk = {"choices": [{"index": 0, "delta": delta, "finish_reason": reason}]}
     return ServerSentEvent(event="json", data=json.dumps(chunk))

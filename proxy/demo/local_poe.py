@@ -1,4 +1,4 @@
-"""Poe on loopback: fastapi-poe's own server for the bots, and the few other routes the proxy uses.
+"""Poe on loopback: fastapi-poe's own server for the bots, its REST API, and the few other routes the proxy uses.
 
 ``python -m proxy.demo.local_poe --port 8080 --key demo-key-1 --key demo-key-2``
 """
@@ -13,17 +13,37 @@ from fastapi.responses import JSONResponse
 
 from proxy.demo.bots import BOTS, PARAMETERS
 from proxy.demo.files import UPLOAD_PATH, add_file_routes, is_public
+from proxy.demo.rest.bots import ModelBot
+from proxy.demo.rest.errors import new_request_id, wrong_key_of_anthropic
+from proxy.demo.rest.models import MESSAGES, MODELS
+from proxy.demo.rest.routes import AccountOf, add_rest_routes, key_of
 
 _POINTS = 1_000_000
+_LEAST_CACHED_TOKENS = 1024
 
 
-def build_local_poe(keys: Collection[str]) -> FastAPI:
-    """An application that answers like api.poe.com, for these keys."""
+def build_local_poe(
+    keys: Collection[str],
+    *,
+    account_of: AccountOf = lambda key: key,
+    least_cached_tokens: int = _LEAST_CACHED_TOKENS,
+) -> FastAPI:
+    """An application that answers like api.poe.com.
+
+    Args:
+        keys: the keys that it knows.
+        account_of: whose a key is; each account has a cache of prompts of its own.
+        least_cached_tokens: shorter prompts are not cached.
+    """
     app = FastAPI()
 
     @app.middleware("http")
     async def require_key(request: Request, answer: Callable[[Request], Awaitable[Response]]) -> Response:
-        if not _may_pass(request.url.path, request.headers.get("authorization", ""), keys):
+        path = request.url.path
+        if path == MESSAGES and key_of(request) not in keys:
+            refusal = wrong_key_of_anthropic()
+            return JSONResponse(refusal.as_anthropic(new_request_id()), status_code=refusal.status)
+        if path != MESSAGES and not _may_pass(path, request.headers.get("authorization", ""), keys):
             error = {
                 "message": "Incorrect API key provided. You can find your API key at https://poe.com/api_key.",
                 "type": "authentication_error",
@@ -42,14 +62,17 @@ def build_local_poe(keys: Collection[str]) -> FastAPI:
 
     @app.get("/v1/models")
     async def models() -> dict[str, object]:
-        return {"object": "list", "data": [_card(name) for name in BOTS]}
+        return {"object": "list", "data": [*map(_card, BOTS), *(model.as_card() for model in MODELS)]}
 
     @app.get("/paintings/{shape}.svg")
     async def painting(shape: str) -> Response:
         return Response(_paint(shape), media_type="image/svg+xml")
 
     add_file_routes(app)
-    fp.make_app([bot(path=f"/bot/{name}") for name, bot in BOTS.items()], allow_without_key=True, app=app)
+    add_rest_routes(app, account_of, least_cached_tokens)
+    bots = [bot(path=f"/bot/{name}") for name, bot in BOTS.items()]
+    model_bots = [ModelBot(path=f"/bot/{model.name}") for model in MODELS]
+    fp.make_app([*bots, *model_bots], allow_without_key=True, app=app)
     return app
 
 

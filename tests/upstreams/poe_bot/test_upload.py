@@ -2,7 +2,6 @@
 
 import asyncio
 import base64
-import contextlib
 import hashlib
 import itertools
 import json
@@ -17,7 +16,6 @@ from unittest.mock import patch
 import fastapi_poe
 import httpx
 import pytest
-import uvicorn
 from fastapi_poe.client import AttachmentUploadError
 from hypothesis import given
 from hypothesis import strategies as st
@@ -42,6 +40,7 @@ from proxy.upstreams.poe.unreached import PoeUnreachable
 from proxy.upstreams.poe_bot import upload
 from proxy.upstreams.poe_bot.attachments import Attachment
 from proxy.upstreams.poe_bot.upload import UploadClient
+from tests.support.local_poe import running_local_poe
 from tests.support.scripted_poe import CUT, UPLOAD_PATH, Asked, Reply, ScriptedPoe, failure
 from tests.support.waiting import wait_until
 
@@ -447,20 +446,6 @@ async def test_cancelling_closes_the_connection_at_once(client: UploadClient, po
     with pytest.raises(asyncio.CancelledError):
         await sending
     await wait_until(poe.uploads[0].left.is_set, "Poe sees the connection closed", within_s=1)
-
-
-@contextlib.asynccontextmanager
-async def running_local_poe(*keys: str) -> AsyncIterator[str]:
-    """The demo's Poe on a loopback port; its URL."""
-    listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(build_local_poe(keys), log_level="warning", lifespan="off", ws="none"))
-    serving = asyncio.create_task(server.serve(sockets=[listener]))
-    await wait_until(lambda: server.started, "the local Poe serves")
-    try:
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        await serving
 
 
 async def test_the_local_poe_takes_a_file_and_gives_it_back() -> None:
