@@ -166,6 +166,7 @@ async def test_every_row_of_the_page_exists(found: dict[str, tuple[str, bool]]) 
         "client_slots:<public id>",
         "client_waiting:<public id>",
         "endpoint_refusals",
+        "session:<digest>",
     }
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from proxy.clients.limits import Caller, ClientRefused, RateLimitStatus
 from proxy.credentials import PoeKey
@@ -10,18 +10,23 @@ from proxy.credentials import PoeKey
 #: Why a key was passed over that may not be asked for this bot, or its account.
 COOLING_FOR_BOT: Final = "cooling down for this bot"
 
+#: What a lease means to a session: it stays at its account, moves to another, or is new; "" without one.
+SessionOutcome = Literal["", "hit", "moved", "new"]
+
 
 class LeaseRequest(NamedTuple):
     """What a key is wanted for, and which to leave out: those tried for this request, and whole accounts.
 
     Attributes:
         caller: the managed client's request that the lease lets in; None when it is in already, or is nobody's.
+        session: digest of the conversation, which stays at the account that it was at last; "" = none.
     """
 
     bot: str
     tried: Sequence[str] = ()
     left_out: Sequence[str] = ()
     caller: Caller | None = None
+    session: str = ""
 
 
 class Lease(NamedTuple):
@@ -31,6 +36,7 @@ class Lease(NamedTuple):
         skipped: (key id, why) of the keys that stood before it in the ring.
         tries_bot: whether the bot failed before and this request finds out about it; others wait for that.
         rate_limits: what the caller has left; None when it has no limits, or nobody knows.
+        session: what became of the request's session.
     """
 
     lease_id: str
@@ -39,6 +45,7 @@ class Lease(NamedTuple):
     skipped: Sequence[tuple[str, str]] = ()
     tries_bot: bool = False
     rate_limits: RateLimitStatus | None = None
+    session: SessionOutcome = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +98,10 @@ class PoolLimits:
         requests_per_minute: of one account; 0 = no limit.
         in_flight_per_key: leases of one key at once; 0 = no limit.
         lease_s: a lease that is neither settled nor renewed for so long is void.
+        session_s: how long after its last lease a session keeps its account; 0 = sessions count for nothing.
     """
 
     requests_per_minute: int = 0
     in_flight_per_key: int = 0
     lease_s: float = 60.0
+    session_s: float = 3600.0

@@ -5,7 +5,7 @@ runs both side by side on random histories and demands the same answers. Times i
 """
 
 from collections import defaultdict, deque
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -19,7 +19,9 @@ from proxy.keypool.lease import (
     LeaseRequest,
     NoneReady,
     PoolLimits,
+    SessionOutcome,
 )
+from proxy.keypool.sessions import Sessions
 from proxy.keypool.verdict import Cooldown, Verdict
 
 #: An account's requests are counted over this window: a minute, and a second for what the network does to their times.
@@ -32,10 +34,11 @@ _MAX_SKIPPED: Final = 16
 
 @dataclass(slots=True)
 class _Key:
-    """One key: the turn of its last lease, when it is ready, and its leases with their expiry."""
+    """One key: the turns of its last leases in and beside the ring, when it is ready, its leases and their expiry."""
 
     key: PoeKey
     turn: int = 0
+    session_turn: int = 0
     ready_at: int = 0
     strikes: int = 0
     state: str = ""
@@ -85,6 +88,7 @@ class ModelPool:
         self._turn = 0
         self._account_strikes: dict[str, int] = defaultdict(int)
         self._minutes: dict[str, deque[int]] = defaultdict(deque)
+        self._sessions = Sessions(round(limits.session_s * 1000))
         self._bots: dict[str, _Bot] = {}
         self._bot_cooldowns: dict[tuple[str, str], _CooldownForBot] = {}
 
@@ -104,12 +108,13 @@ class ModelPool:
             return BotCooldown(min(1000, breaker.probing_until - now) / 1000)
         skipped: list[tuple[str, str]] = []
         waits: list[int] = []
-        for entry in self._ring(now):
-            if among is not None and entry.key.key_id not in among:
-                continue
+        ring = [entry for entry in self._ring(now) if among is None or entry.key.key_id in among]
+        if at_its_account := self._choose_for_session(ring, wanted, now):
+            return self._leased(lease_id, at_its_account, wanted, [], is_beside=True)
+        for entry in ring:
             why, ready_at = self._hindrance(entry, wanted, now)
             if not why:
-                return self._leased(lease_id, entry, wanted.bot, skipped)
+                return self._leased(lease_id, entry, wanted, skipped)
             skipped.append((entry.key.key_id, why))
             if ready_at:
                 waits.append(ready_at - now)
@@ -190,10 +195,11 @@ class ModelPool:
         for position, key_id in enumerate(ring):
             self._keys[key_id].turn = (position + first_turn) % len(ring) - len(ring)
 
-    def note_lease(self, key_id: str) -> None:
-        """Redis leased this key to us: it counts in our own window too."""
+    def note_lease(self, key: PoeKey, session: str = "") -> None:
+        """Redis leased this key to us: it counts in our own window too, and the session is at its account."""
+        self._keep_session(session, key.account_id)
         if self._whole_limits.requests_per_minute:
-            minute = self._minutes[self._keys[key_id].key.account_id]
+            minute = self._minutes[key.account_id]
             minute.append(self._now_ms())
             while len(minute) > self._whole_limits.requests_per_minute:
                 minute.popleft()
@@ -201,6 +207,28 @@ class ModelPool:
     def _ring(self, now: int) -> list[_Key]:
         ready = [entry for entry in self._keys.values() if not entry.state and entry.ready_at <= now]
         return sorted(ready, key=lambda entry: (entry.turn, entry.key.key_id))
+
+    def _choose_for_session(self, ring: Iterable[_Key], wanted: LeaseRequest, now: int) -> _Key | None:
+        """The key leased longest ago at the account that the session was at last; None when none may be used."""
+        account = self._sessions.account_of(wanted.session, now) if wanted.session and not wanted.tried else None
+        own = [entry for entry in ring if entry.key.account_id == account]
+        for entry in sorted(own, key=lambda entry: (max(entry.turn, entry.session_turn), entry.key.key_id)):
+            why, ready_at = self._hindrance(entry, wanted, now)
+            if not why:
+                return entry
+            if why == "requests a minute":
+                self._cool_account(entry.key.account_id, ready_at)
+        return None
+
+    def _keep_session(self, session: str, account: str) -> SessionOutcome:
+        if not session or not self._limits.session_s:
+            return ""
+        now = self._now_ms()
+        before = self._sessions.account_of(session, now)
+        self._sessions.keep(session, account, now)
+        if before is None:
+            return "new"
+        return "hit" if before == account else "moved"
 
     def _hindrance(self, entry: _Key, wanted: LeaseRequest, now: int) -> tuple[str, int]:
         """(why this key is passed over, when that ends); ("", 0) when it may be used."""
@@ -237,11 +265,23 @@ class ModelPool:
         entry.leases = {lease_id: until for lease_id, until in entry.leases.items() if until > now}
         return len(entry.leases) >= self._limits.in_flight_per_key
 
-    def _leased(self, lease_id: str, entry: _Key, bot: str, skipped: list[tuple[str, str]]) -> Lease:
-        now = self._now_ms()
+    def _leased(
+        self,
+        lease_id: str,
+        entry: _Key,
+        wanted: LeaseRequest,
+        skipped: Sequence[tuple[str, str]],
+        *,
+        is_beside: bool = False,
+    ) -> Lease:
+        """Args: ``is_beside``: the key keeps its place in the ring."""
+        now, bot = self._now_ms(), wanted.bot
         expires_at = now + round(self._limits.lease_s * 1000)
         self._turn += 1
-        entry.turn = self._turn
+        if is_beside:
+            entry.session_turn = self._turn
+        else:
+            entry.turn = self._turn
         entry.leases[lease_id] = expires_at
         if self._limits.requests_per_minute:
             minute = self._minutes[entry.key.account_id]
@@ -252,7 +292,8 @@ class ModelPool:
         tries_bot = bool(breaker and breaker.open_until)
         if breaker and tries_bot:
             breaker.probing_until, breaker.probing_lease = expires_at, lease_id
-        return Lease(lease_id, entry.key, bot, skipped[:_MAX_SKIPPED], tries_bot)
+        session = self._keep_session(wanted.session, entry.key.account_id)
+        return Lease(lease_id, entry.key, bot, skipped[:_MAX_SKIPPED], tries_bot, session=session)
 
     def _none_ready(
         self,

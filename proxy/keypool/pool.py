@@ -272,7 +272,7 @@ class KeyPool:
         self._alone = False
         answer = read_lease_reply(reply, lease_id, wanted, self._keys)
         if isinstance(answer, Lease):
-            self._model.note_lease(answer.key.key_id)
+            self._model.note_lease(answer.key, wanted.session)
             self._note_held(answer, wanted)
         if wanted.caller is not None:
             self._note_client(wanted.caller, answer)

@@ -17,7 +17,7 @@ def read_lease_reply(
         case "leased":
             rate_limits = _rate_limits(reply[5]) if wanted.caller else None
             skipped = _skipped(reply[3]) if reply[3] else ()
-            return Lease(lease_id, keys[reply[1]], wanted.bot, skipped, bool(reply[4]), rate_limits)
+            return Lease(lease_id, keys[reply[1]], wanted.bot, skipped, bool(reply[4]), rate_limits, reply[6])
         case "client":
             ms, limit, used, held, wants, waits, ahead = (int(part) for part in reply[2:9])
             return ClientRefused(reply[1], seconds(ms), limit, used, held, wants, bool(waits), ahead)

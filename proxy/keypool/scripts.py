@@ -117,6 +117,8 @@ class LeaseKey(NamedTuple):
     rpm: int
     window_ms: int
     in_flight: int
+    session: str
+    session_ms: int
     tried: Sequence[str]
     left_out: Sequence[str]
     demand: ClientDemand | None

@@ -105,7 +105,7 @@ class SharedPool:
         self._keys = keys
         self._store = store
         self._limits = limits
-        self._lease_ms = ms(limits.lease_s)
+        self._lease_ms, self._session_ms = ms(limits.lease_s), ms(limits.session_s)
         self._guess_ms = ms(cooldown.base_s), ms(cooldown.cap_s)
         self._keyset = store.keys.keyset(_digest(keys))
         self.worker = secrets.token_hex(6)
@@ -129,6 +129,8 @@ class SharedPool:
                 rpm=limits.requests_per_minute,
                 window_ms=WINDOW_MS,
                 in_flight=limits.in_flight_per_key,
+                session=wanted.session if self._session_ms else "",
+                session_ms=self._session_ms,
                 tried=wanted.tried,
                 left_out=wanted.left_out,
                 demand=_demand_of(wanted.caller) if wanted.caller else None,

@@ -21,7 +21,8 @@ _AT_ONCE: Final = 100
 #: First part of a name → the type that is kept under it; a test holds it to docs/redis.md.
 TYPES: Final = {
     **dict.fromkeys(
-        ("turn", "probe_claim", "lease", "applied", "recorded", "points_claim", "upload", "catalogue"), "string"
+        ("turn", "probe_claim", "lease", "applied", "recorded", "points_claim", "upload", "catalogue", "session"),
+        "string",
     ),
     **dict.fromkeys(("ring", "resting", "announced", "probes", "leases", "workers"), "zset"),
     **dict.fromkeys(("client_minute", "client_slots", "points_seen", "tool_refusals", "endpoint_refusals"), "zset"),

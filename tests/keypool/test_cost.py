@@ -64,6 +64,12 @@ class Rig:
         """One request's two calls."""
         await self.pool.settle(await self.lease(), verdict)
 
+    async def go_on(self) -> None:
+        """The next request of a conversation."""
+        lease = await self.pool.lease(LeaseRequest("Echo", session="walk"))
+        assert isinstance(lease, Lease)
+        await self.pool.settle(lease, ANSWERED)
+
     async def make_client(self, limits: ClientLimits) -> str:
         """A managed client with these limits; its public id."""
         record, _ = await ClientAdmin(self.store).create("laptop", asdict(limits))
@@ -147,6 +153,17 @@ async def test_a_request_costs_the_same_commands_with_any_number_of_keys(rigs: R
         counts.append(await rig.commands_of(rig.use))
 
     assert counts[0]["evalsha"] == 2, "one call to lease, one to settle"
+    assert are_alike(counts)
+
+
+async def test_a_session_costs_the_same_commands_with_any_number_of_keys(rigs: Rigs) -> None:
+    counts = []
+    for size in SIZES:
+        rig = await rigs.rig(size, requests_per_minute=500)
+        await rig.go_on()
+        counts.append(await rig.commands_of(rig.go_on))
+
+    assert counts[0]["evalsha"] == 2
     assert are_alike(counts)
 
 

@@ -34,7 +34,9 @@ KEYS: Final = [
     PoeKey("four", "shared"),
     PoeKey("five", "other"),
 ]
-LIMITS: Final = PoolLimits(requests_per_minute=6, in_flight_per_key=3, lease_s=20)
+LIMITS: Final = PoolLimits(
+    requests_per_minute=6, in_flight_per_key=3, lease_s=20, session_s=10**6
+)  # Redis ends a session by itself, on its own clock
 COOLDOWN: Final = Cooldown(base_s=5, cap_s=60)
 
 VERDICTS: Final[list[Verdict]] = [
@@ -108,11 +110,12 @@ class PoolHistory(RuleBasedStateMachine):
         bot=st.sampled_from(["Echo", "Opus"]),
         tried=st.lists(st.sampled_from(KEYS), max_size=3, unique=True),
         left_out=st.lists(st.sampled_from(["shared", "other"]), max_size=1),
+        session=st.sampled_from(["", "", "walk", "talk", "swim", "rest"]),
         twice=st.booleans(),
     )
-    def lease(self, which: int, bot: str, tried: list[PoeKey], left_out: list[str], twice: bool) -> None:
+    def lease(self, which: int, bot: str, tried: list[PoeKey], left_out: list[str], session: str, twice: bool) -> None:
         """Both give the same key, or the same reason for none; a lease that is asked for twice is the same."""
-        wanted = LeaseRequest(bot, [key.key_id for key in tried], left_out)
+        wanted = LeaseRequest(bot, [key.key_id for key in tried], left_out, session=session)
         name = next(self.names)
         raw: Any = self.instances[which].lease(name, wanted)
         expected = self.model.lease(name, wanted, among=self.key_ids[which])
@@ -160,7 +163,9 @@ def read(name: str, bot: str, reply: list[Any]) -> LeaseReply:
     kind, *rest = reply
     if kind == "leased":
         key = next(key for key in KEYS if key.key_id == rest[0])
-        return Lease(name, key, bot, list(zip(rest[2][::2], rest[2][1::2], strict=True)), bool(rest[3]))
+        return Lease(
+            name, key, bot, list(zip(rest[2][::2], rest[2][1::2], strict=True)), bool(rest[3]), session=rest[5]
+        )
     if kind == "bot":
         return BotCooldown(int(rest[0]) / 1000)
     soonest, anyone, parked, retired, skipped, bot_cooldowns = rest

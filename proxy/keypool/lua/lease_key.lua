@@ -14,6 +14,8 @@
 --      rpm           requests an account may make in a window; 0 = no limit
 --      window_ms
 --      in_flight     leases a key may have at once; 0 = no limit
+--      session       digest of the conversation that the request belongs to; '' = none
+--      session_ms    how long after its last lease a session keeps its account
 --      tried         list of the key ids that were tried for this request
 --      left_out      list of the accounts to leave out
 --      demand        what the request wants of its client's limits; nothing when it is nobody's
@@ -24,11 +26,13 @@
 --        prompt_tokens   of its prompts
 --        output_tokens   that its answers are guessed to have
 --        may_wait        1 if it waits for a place when others of the client have to end first
--- Returns {"leased", key id, turn, skipped, 1 if this request tries a bot that failed before, else 0, room}
+-- Returns {"leased", key id, turn, skipped, 1 if this request tries a bot that failed before, else 0, room, session}
 --                                                 skipped: key id, why, key id, why...
 --                                                 room: of the client: limit, left, ms to reset of its requests (a minute,
 --                                                       or else a day), and the same of its tokens a day; 0 = no limit;
 --                                                       requests left of the day, -1 = no limit
+--                                                 session: 'hit' at the account it was at last, 'moved' to another,
+--                                                       'new', or '' without one
 --      or {"none", ms until a key not tried is ready, ms until any key is ready, parked, retired, skipped, bot cooldowns}
 --                                                 -1 = no such key; parked, retired: how many of this instance's keys;
 --                                                 bot cooldowns: where they are part of the reason, the outcome that began the
@@ -130,6 +134,28 @@ local function hindrance(key_id, account)
   return nil
 end
 
+-- A session goes to the account it was at last, but not with a request that was tried there already. Its keys keep their places in
+-- the ring, so that the others stay even.
+local session_name, session_at, chosen, chosen_account = prefix .. 'session:' .. session, nil, nil, nil
+local is_beside, has_several = false, false
+if session ~= '' then session_at = redis.call('GET', session_name) end
+if session_at and #tried == 0 then
+  -- include: keypool/account_keys
+  local key_ids, ready = keys_of(session_at), {}
+  has_several = #key_ids > 1
+  for _, key_id in ipairs(key_ids) do
+    local turn = redis.call('SISMEMBER', keyset, key_id) == 1 and redis.call('ZSCORE', ring, key_id)
+    local beside = turn and has_several and redis.call('HGET', prefix .. 'key:' .. key_id, 'session_turn')
+    if turn then ready[#ready + 1] = {key_id, math.max(tonumber(turn), number(beside))} end
+  end
+  -- Of several, the one leased longest ago, in the ring or beside it.
+  table.sort(ready, function(a, b) return a[2] < b[2] or a[2] == b[2] and a[1] < b[1] end)
+  for _, one in ipairs(ready) do
+    if not chosen and not hindrance(one[1], session_at) then chosen, chosen_account, is_beside = one[1], session_at, true end
+  end
+  why_bot_cooldowns = nil -- or else of the first in the ring
+end
+
 -- The first key of the ring that may be used, and its account: no account when that is not known, nil when there is no such key.
 local function choose()
   local from, size = 0, FIRST_PAGE
@@ -151,7 +177,7 @@ local function choose()
   return nil, nil
 end
 
-local chosen, chosen_account = choose()
+if not chosen then chosen, chosen_account = choose() end
 if chosen and not chosen_account then return {'unannounced'} end
 
 -- The keys of an account whose window is full leave the ring until it has room, so that nobody walks past them again.
@@ -174,14 +200,33 @@ local function take_turn(key_id)
   return turn
 end
 
+-- A lease beside the ring counts, but only the order among the account's own keys is to know of it.
+local function take_turn_beside(key_id)
+  local turn = redis.call('INCR', turns)
+  if has_several then
+    -- include: keypool/kept
+    redis.call('HSET', prefix .. 'key:' .. key_id, 'session_turn', turn)
+    redis.call('PEXPIRE', prefix .. 'key:' .. key_id, KEY_KEPT_MS)
+  end
+  return turn
+end
+
+-- Has the session stay at this account; what that means for it.
+local function keep_session(account)
+  if session == '' then return '' end
+  redis.call('SET', session_name, account, 'PX', session_ms)
+  return session_at == account and 'hit' or session_at and 'moved' or 'new'
+end
+
 if chosen then
-  local turn, leases = take_turn(chosen), prefix .. 'leases:' .. chosen
+  local turn, leases = is_beside and take_turn_beside(chosen) or take_turn(chosen), prefix .. 'leases:' .. chosen
   if in_flight == 0 then redis.call('ZREMRANGEBYSCORE', leases, '-inf', plain(now)) end -- or else it was done to count them
   redis.call('ZADD', leases, plain(now + lease_ms), lease_id)
   redis.call('PEXPIRE', leases, plain(lease_ms))
   if rpm > 0 then note_request(prefix .. 'minute:' .. chosen_account, rpm, window_ms, now) end
   if tries_bot then redis.call('HSET', bot_hash, 'probing_until_ms', now + lease_ms, 'probing_lease', lease_id) end
-  local leased = {'leased', chosen, turn, skipped, tries_bot and 1 or 0, let_in and let_in() or NO_ROOM}
+  local leased = {'leased', chosen, turn, skipped, tries_bot and 1 or 0, let_in and let_in() or NO_ROOM, ''}
+  leased[7] = keep_session(chosen_account)
   keep_lease(lease_name, leased, #skipped == 0 and not let_in)
   return leased
 end
