@@ -11,6 +11,7 @@ from proxy.core.deltas import (
     FinishReason,
     ReasoningDelta,
     RefusalDelta,
+    ThinkingSignature,
     ToolCallDelta,
 )
 from proxy.core.sink import Sink
@@ -24,6 +25,21 @@ class Call:
     id: str
     name: str
     arguments: str
+    signature: str = ""
+
+
+@dataclass(slots=True)
+class Thoughts:
+    """Thoughts up to the signature that ends them; "" when nobody signed them. Redacted ones have no text."""
+
+    texts: list[str] = field(default_factory=list)
+    signature: str = ""
+    redacted: bool = False
+
+    @property
+    def text(self) -> str:
+        """All of it."""
+        return "".join(self.texts)
 
 
 @dataclass(slots=True)
@@ -31,11 +47,16 @@ class Choice:
     """One whole choice, gathered from its deltas."""
 
     text: list[str] = field(default_factory=list)
-    reasoning: list[str] = field(default_factory=list)
+    thoughts: list[Thoughts] = field(default_factory=list)
     refusal: list[str] = field(default_factory=list)
     calls: dict[int, Call] = field(default_factory=dict)
     reason: FinishReason | None = None
     stop_sequence: str = ""
+
+    @property
+    def reasoning(self) -> str:
+        """The text of all thoughts."""
+        return "".join([thoughts.text for thoughts in self.thoughts])
 
     def add(self, delta: Delta) -> None:
         """Takes in one delta."""
@@ -45,15 +66,27 @@ class Choice:
             case ContentDeltas(texts):
                 self.text += texts
             case ReasoningDelta(text):
-                self.reasoning.append(text)
+                self._open_thoughts().texts.append(text)
+            case ThinkingSignature(signature, True):
+                self.thoughts.append(Thoughts(signature=signature, redacted=True))
+            case ThinkingSignature(signature):
+                self._open_thoughts().signature = signature
             case RefusalDelta(text):
                 self.refusal.append(text)
-            case ToolCallDelta(position, call_id, name, arguments):
-                self.calls.setdefault(position, Call(call_id, name, "")).arguments += arguments
+            case ToolCallDelta(position, call_id, name, arguments, signature):
+                call = self.calls.setdefault(position, Call(call_id, name, ""))
+                call.arguments += arguments
+                call.signature = signature or call.signature
             case Finish(reason, stop_sequence):
                 self.reason, self.stop_sequence = reason, stop_sequence
             case Usage():
                 pass
+
+    def _open_thoughts(self) -> Thoughts:
+        """The thoughts that no signature has ended yet."""
+        if not self.thoughts or self.thoughts[-1].signature or self.thoughts[-1].redacted:
+            self.thoughts.append(Thoughts())
+        return self.thoughts[-1]
 
 
 class Gathered(Sink):

@@ -151,6 +151,14 @@ class ThinkingBlock(TypedDict, total=False):
 
 
 @strict_object
+class RedactedThinkingBlock(TypedDict, total=False):
+    """Thoughts that Anthropic alone can read."""
+
+    type: Required[Literal["redacted_thinking"]]
+    data: Required[str]
+
+
+@strict_object
 class ServerToolUseBlock(_Block, total=False):
     """A call of a tool that Anthropic ran."""
 
@@ -205,9 +213,9 @@ class ToolChangeBlock(_Block, total=False):
 
 @strict_object
 class SilentBlock(_Block, total=False):
-    """What says nothing to a model: thoughts that nobody but Anthropic can read, and notes of its servers."""
+    """What says nothing to a model: notes of Anthropic's servers."""
 
-    type: Required[Literal["redacted_thinking", "fallback", "mcp_tool_listing"]]
+    type: Required[Literal["fallback", "mcp_tool_listing"]]
 
 
 Block = Annotated[
@@ -218,6 +226,7 @@ Block = Annotated[
     | ToolUseBlock
     | ToolResultBlock
     | ThinkingBlock
+    | RedactedThinkingBlock
     | ServerToolUseBlock
     | ServerToolResultBlock
     | CompactionBlock

@@ -20,7 +20,7 @@ from proxy.dialects.anthropic_messages.tools import ToolChanges
 #: What Anthropic's servers add to results for themselves alone.
 _SEALED: Final = ("encrypted_content", "encrypted_stdout", "encrypted_index")
 #: Blocks that say nothing to a model.
-_SILENT: Final = ("redacted_thinking", "fallback", "mcp_tool_listing")
+_SILENT: Final = ("fallback", "mcp_tool_listing")
 
 
 class ContentReader:
@@ -57,6 +57,8 @@ class ContentReader:
         elif block["type"] == "thinking":
             if (signature := block.get("signature") or "") != SIGNATURE:
                 yield Thinking(block["thinking"], signature)
+        elif block["type"] == "redacted_thinking":
+            yield Thinking("", block["data"], redacted=True)
         elif block["type"] == "tool_addition" or block["type"] == "tool_removal":
             self.changes.note(block, path)
         elif block["type"] == "image" or block["type"] == "document" or block["type"] == "search_result":

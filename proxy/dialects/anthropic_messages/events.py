@@ -17,6 +17,7 @@ from proxy.core.deltas import (
     Finish,
     ReasoningDelta,
     RefusalDelta,
+    ThinkingSignature,
     ToolCallDelta,
 )
 from proxy.core.failures import ProxyError
@@ -44,12 +45,15 @@ class _Kind(NamedTuple):
 _TEXT: Final = _Kind(b'{"type":"text","text":""}', b'"text_delta","text":')
 _THINKING: Final = _Kind(b'{"type":"thinking","thinking":"","signature":""}', b'"thinking_delta","thinking":')
 _CALL: Final = _Kind(b'{"type":"tool_use","id":%b,"name":%b,"input":{}}', b'"input_json_delta","partial_json":')
+#: Whole from its beginning: there are no deltas of it.
+_REDACTED: Final = _Kind(b'{"type":"redacted_thinking","data":%b}', b"")
 _AFTER: Final = b"}}\n\n"
 _BLOCK_START: Final = (
     b'event: content_block_start\ndata: {"type":"content_block_start","index":%d,"content_block":%b}\n\n'
 )
 _DELTA: Final = b'event: content_block_delta\ndata: {"type":"content_block_delta","index":%d,"delta":{"type":'
-_SIGNED: Final = _DELTA + b'"signature_delta","signature":"' + SIGNATURE.encode() + b'"' + _AFTER
+_SIGNED: Final = _DELTA + b'"signature_delta","signature":%b' + _AFTER
+_OUR_SIGNATURE: Final = orjson.dumps(SIGNATURE)
 _BLOCK_STOP: Final = b'event: content_block_stop\ndata: {"type":"content_block_stop","index":%d}\n\n'
 
 
@@ -136,6 +140,8 @@ class EventWriter:
         elif isinstance(delta, Finish):
             self._finish = delta
             self._close_all()
+        elif isinstance(delta, ThinkingSignature):
+            self._add_signature(delta)
         elif isinstance(delta, Usage):
             self._end(delta)
 
@@ -159,6 +165,20 @@ class EventWriter:
             self._open(_THINKING, _THINKING.block)
         if self._thoughts == "shown":
             self._out.append(text_events([text], self._before, _AFTER))
+
+    def _add_signature(self, delta: ThinkingSignature) -> None:
+        """Ends the thoughts, or is all that the client sees of them."""
+        if self._thoughts == "left_out":
+            return
+        signature = with_whole_lines(orjson.dumps(delta.signature))
+        if delta.redacted or self._kind is not _THINKING:
+            self._leave()
+            if self._call is not None:
+                self._waiting.append(delta)
+                return
+            kind = _REDACTED if delta.redacted else _THINKING
+            self._open(kind, kind.block % signature if delta.redacted else kind.block)
+        self._close(signature)
 
     def _add_call(self, delta: ToolCallDelta) -> None:
         """The beginning of a call, or more of its arguments."""
@@ -199,13 +219,13 @@ class EventWriter:
         for delta in waiting:
             self._add(delta)
 
-    def _close(self) -> None:
+    def _close(self, signature: bytes = _OUR_SIGNATURE) -> None:
         if self._kind is None:
             return
         if self._call is not None and self._finish.reason != "length" and not is_input(self._call.text):
             raise broken_call(self._call.name)
         if self._kind is _THINKING:
-            self._out.append(_SIGNED % self._index)
+            self._out.append(_SIGNED % (self._index, signature))
         self._kind = self._call = None
         self._out.append(_BLOCK_STOP % self._index)
 

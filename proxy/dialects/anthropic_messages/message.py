@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
+from proxy.core import gathered
 from proxy.core.deltas import Finish, FinishReason
 from proxy.core.gathered import Choice, Gathered
 from proxy.core.usage import Usage
@@ -66,11 +67,12 @@ def stop_json(finish: Finish) -> dict[str, str | None]:
 
 
 def usage_json(usage: Usage) -> dict[str, Any]:
-    """Anthropic's ``usage`` object. Nothing says which part of the input was cached."""
+    """Anthropic's ``usage`` object, whose ``input_tokens`` leave out what the cache read or wrote."""
+    cached, written = usage.cached_tokens, usage.cache_write_tokens
     return {
-        "input_tokens": usage.prompt_tokens,
-        "cache_creation_input_tokens": 0,
-        "cache_read_input_tokens": 0,
+        "input_tokens": max(0, usage.prompt_tokens - cached - written),
+        "cache_creation_input_tokens": written,
+        "cache_read_input_tokens": cached,
         "output_tokens": usage.completion_tokens,
         "output_tokens_details": {"thinking_tokens": usage.reasoning_tokens},
     }
@@ -90,9 +92,8 @@ def _message(head: Head, content: list[dict[str, Any]], stop: dict[str, Any], us
 
 def _content(choice: Choice, thoughts: Thoughts, names: Mapping[str, str]) -> Iterator[dict[str, Any]]:
     """Thoughts stand before the text, and calls behind it."""
-    if choice.reasoning and thoughts != "left_out":
-        thinking = "".join(choice.reasoning) if thoughts == "shown" else ""
-        yield {"type": "thinking", "thinking": thinking, "signature": SIGNATURE}
+    if thoughts != "left_out":
+        yield from (_thinking(one, thoughts) for one in choice.thoughts)
     if text := "".join([*choice.text, *choice.refusal]):
         yield {"type": "text", "text": text}
     for _, call in sorted(choice.calls.items()):
@@ -100,6 +101,13 @@ def _content(choice: Choice, thoughts: Thoughts, names: Mapping[str, str]) -> It
             raise broken_call(call.name)
         name = names.get(call.name, call.name)
         yield {"type": "tool_use", "id": call.id, "name": name, "input": _input(call.arguments)}
+
+
+def _thinking(block: gathered.Thoughts, thoughts: Thoughts) -> dict[str, Any]:
+    if block.redacted:
+        return {"type": "redacted_thinking", "data": block.signature}
+    thinking = block.text if thoughts == "shown" else ""
+    return {"type": "thinking", "thinking": thinking, "signature": block.signature or SIGNATURE}
 
 
 def _input(arguments: str) -> orjson.Fragment:

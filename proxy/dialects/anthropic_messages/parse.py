@@ -78,6 +78,8 @@ def _request(fields: wire.Fields, more: Mapping[str, Any], reader: ContentReader
             temperature=fields.get("temperature"),
             top_p=fields.get("top_p"),
             reasoning_effort=_effort(fields),
+            thinking_tokens=_thinking_tokens(fields.get("thinking")),
+            top_k=fields.get("top_k"),
             json_answer=_json_answer(fields),
             stops=fields.get("stop_sequences") or (),
             more=more,
@@ -145,6 +147,12 @@ def _effort(fields: wire.Fields) -> str | None:
     if budget is None:
         return None
     return next((effort for most, effort in _EFFORTS if budget <= most), "high")
+
+
+def _thinking_tokens(thinking: wire.Thinking | None) -> int | None:
+    if thinking is None:
+        return None
+    return 0 if thinking["type"] == "disabled" else thinking.get("budget_tokens")
 
 
 def _json_answer(fields: wire.Fields) -> JsonAnswer | None:

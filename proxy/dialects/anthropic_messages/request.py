@@ -100,6 +100,7 @@ class Fields(_Conversation, total=False):
     stream: bool | None
     temperature: Annotated[float, Field(ge=0, le=2)] | None
     top_p: Annotated[float, Field(ge=0, le=1)] | None
+    top_k: Annotated[int, Field(ge=0)] | None
     stop_sequences: (
         Annotated[list[Annotated[str, Field(max_length=1_000)]], Field(max_length=64, fail_fast=True)] | None
     )

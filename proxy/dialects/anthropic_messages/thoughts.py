@@ -5,6 +5,6 @@ from typing import Final, Literal
 #: Whether a client sees thoughts: as thinking blocks, as blocks whose text is left out, or not at all.
 Thoughts = Literal["shown", "omitted", "left_out"]
 
-#: Stands where Anthropic's own models sign their thoughts, which clients send back with the conversation. It says
-#: "poe-proxy: not signed" in base64; blocks with it are taken out, since nothing but Anthropic's signature is accepted.
+#: Stands in thoughts that came without a signature; clients want one. It says "poe-proxy: not signed" in base64, and
+#: blocks with it are taken out when they come back: Anthropic accepts no signature but its own.
 SIGNATURE: Final = "cG9lLXByb3h5OiBub3Qgc2lnbmVk"

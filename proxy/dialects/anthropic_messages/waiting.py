@@ -1,9 +1,9 @@
 """What waits in a stream of blocks until the call before it is whole. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
-from proxy.core.deltas import ContentDelta, ContentDeltas, Delta, ReasoningDelta, ToolCallDelta
+from proxy.core.deltas import ContentDelta, ContentDeltas, Delta, ReasoningDelta, ThinkingSignature, ToolCallDelta
 from proxy.dialects.anthropic_messages.call_input import is_input
 
 #: Whether arguments are whole is looked at so often; after that, the call is taken for whole at the end.
@@ -47,7 +47,6 @@ class CallArguments:
 
 def in_order(deltas: Sequence[Delta]) -> list[Delta]:
     """The same deltas, joined: thoughts, then text, then each call."""
-    thoughts = "".join([delta.text for delta in deltas if isinstance(delta, ReasoningDelta)])
     text = "".join([delta.text for delta in deltas if isinstance(delta, ContentDelta | ContentDeltas)])
     calls: dict[int, ToolCallDelta] = {}
     arguments: dict[int, list[str]] = {}
@@ -55,6 +54,21 @@ def in_order(deltas: Sequence[Delta]) -> list[Delta]:
         if isinstance(delta, ToolCallDelta):
             calls.setdefault(delta.position, delta)
             arguments.setdefault(delta.position, []).append(delta.arguments)
-    joined: list[Delta] = [ReasoningDelta(thoughts)] if thoughts else []
+    joined: list[Delta] = [*_thoughts(deltas)]
     joined += [ContentDelta(text)] if text else []
     return [*joined, *(call._replace(arguments="".join(arguments[at])) for at, call in calls.items())]
+
+
+def _thoughts(deltas: Sequence[Delta]) -> Iterator[Delta]:
+    """The thoughts, joined up to each signature."""
+    texts: list[str] = []
+    for delta in deltas:
+        if isinstance(delta, ReasoningDelta):
+            texts.append(delta.text)
+        elif isinstance(delta, ThinkingSignature):
+            if texts:
+                yield ReasoningDelta("".join(texts))
+            texts = []
+            yield delta
+    if texts:
+        yield ReasoningDelta("".join(texts))

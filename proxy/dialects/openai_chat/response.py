@@ -177,7 +177,7 @@ def _message(choice: Choice) -> dict[str, Any]:
         "refusal": "".join(choice.refusal) or None,
     }
     if choice.reasoning:
-        message["reasoning_content"] = "".join(choice.reasoning)
+        message["reasoning_content"] = choice.reasoning
     if choice.calls:
         message["tool_calls"] = [
             {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}

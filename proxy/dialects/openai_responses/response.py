@@ -128,7 +128,7 @@ class ResponseWriter:
     def whole(self, answer: Gathered) -> bytes:
         """The body of a whole answer. Raises PoeFailed: a call cannot be passed on."""
         choice = answer.choices[0]
-        said: list[Delta] = [ReasoningDelta("".join(choice.reasoning)), ContentDelta("".join(choice.text))]
+        said: list[Delta] = [ReasoningDelta(choice.reasoning), ContentDelta("".join(choice.text))]
         said.append(RefusalDelta("".join(choice.refusal)))
         said += [ToolCallDelta(at, call.id, call.name, call.arguments) for at, call in sorted(choice.calls.items())]
         self.write(Batch(0, [*said, Finish(choice.reason or "stop"), answer.usage]))
@@ -255,7 +255,10 @@ def usage_json(usage: Usage) -> dict[str, object]:
     """OpenAI's ``usage`` of a response."""
     return {
         "input_tokens": usage.prompt_tokens,
-        "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
+        "input_tokens_details": {
+            "cached_tokens": usage.cached_tokens,
+            "cache_write_tokens": usage.cache_write_tokens,
+        },
         "output_tokens": usage.completion_tokens,
         "output_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
         "total_tokens": usage.prompt_tokens + usage.completion_tokens,

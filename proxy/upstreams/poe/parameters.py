@@ -16,7 +16,7 @@ from proxy.upstreams.poe.image_shape import build_shape
 from proxy.upstreams.poe_account.models import Schemas
 
 #: Fields of OpenAI's that bots may have as parameters under the same name.
-_SAME_NAME: Final = ("temperature", "top_p", "seed", "presence_penalty", "frequency_penalty")
+_SAME_NAME: Final = ("temperature", "top_p", "top_k", "seed", "presence_penalty", "frequency_penalty")
 #: What bots call how much they think: a level, a number of tokens, or whether at all.
 THINKING: Final = (
     "reasoning_effort",

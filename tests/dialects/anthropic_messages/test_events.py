@@ -17,6 +17,7 @@ from proxy.core.deltas import (
     FinishReason,
     ReasoningDelta,
     RefusalDelta,
+    ThinkingSignature,
     ToolCallDelta,
 )
 from proxy.core.failures import Draining, PoeFailed, StreamCut
@@ -107,6 +108,57 @@ def test_thoughts_are_a_signed_block_before_the_text() -> None:
         *("text", "text_delta", "content_block_stop", "message_delta", "message_stop"),
     ]
     assert accumulated(raw)["content"][0] == {"type": "thinking", "thinking": "Hm. So.", "signature": SIGNATURE}
+
+
+def test_the_provider_signs_its_thoughts_itself() -> None:
+    raw = stream(
+        [ReasoningDelta("Hm."), ThinkingSignature("sig1")],
+        [ThinkingSignature("sealed", redacted=True)],
+        [ThinkingSignature("sig2")],
+        [ReasoningDelta("So.")],
+        [ContentDelta("Yes"), *END],
+    )
+
+    assert accumulated(raw)["content"] == [
+        {"type": "thinking", "thinking": "Hm.", "signature": "sig1"},
+        {"type": "redacted_thinking", "data": "sealed"},
+        {"type": "thinking", "thinking": "", "signature": "sig2"},
+        {"type": "thinking", "thinking": "So.", "signature": SIGNATURE},
+        {"type": "text", "text": "Yes"},
+    ]
+
+
+@pytest.mark.parametrize(("thoughts", "signatures"), [("omitted", ["sig1"]), ("left_out", [])])
+def test_a_signature_is_seen_where_thoughts_are(thoughts: Thoughts, signatures: list[str]) -> None:
+    raw = stream([ReasoningDelta("Hm."), ThinkingSignature("sig1")], [ContentDelta("Yes"), *END], thoughts=thoughts)
+
+    content = accumulated(raw)["content"]
+    assert [block["signature"] for block in content if block["type"] == "thinking"] == signatures
+
+
+def test_signed_thoughts_within_a_call_wait_for_its_end() -> None:
+    thoughts: list[Delta] = [
+        ReasoningDelta("A"),
+        ThinkingSignature("s1"),
+        ThinkingSignature("x", redacted=True),
+        ReasoningDelta("B"),
+    ]
+    raw = stream([call(0, '{"a":', "read")], thoughts, [ThinkingSignature("s2")], [call(0, "1}")], CALLED)
+
+    assert accumulated(raw)["content"][1:] == [
+        {"type": "thinking", "thinking": "A", "signature": "s1"},
+        {"type": "redacted_thinking", "data": "x"},
+        {"type": "thinking", "thinking": "B", "signature": "s2"},
+    ]
+
+
+def test_the_end_of_a_stream_tells_what_was_cached() -> None:
+    usage = events(stream([ContentDelta("a"), Finish("stop"), Usage(9, 4, cached_tokens=5, cache_write_tokens=3)]))[-2][
+        "usage"
+    ]
+
+    read, written = usage["cache_read_input_tokens"], usage["cache_creation_input_tokens"]
+    assert (usage["input_tokens"], read, written) == (1, 5, 3)
 
 
 def test_thoughts_that_the_client_wants_omitted_are_a_block_without_them() -> None:

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from proxy.core.deltas import Batch, ContentDelta, Delta, Finish, ReasoningDelta, ToolCallDelta
+from proxy.core.deltas import Batch, ContentDelta, Delta, Finish, ReasoningDelta, ThinkingSignature, ToolCallDelta
 from proxy.core.failures import PoeFailed
 from proxy.core.gathered import Gathered
 from proxy.core.usage import Usage
@@ -57,6 +57,36 @@ def test_thoughts_are_as_the_client_wants_them(thoughts: Thoughts, first: str | 
     message = json.loads(message_body(Head("msg_1", "req_1", "GPT-5"), ANSWER, thoughts=thoughts))
 
     assert message["content"][0].get("thinking") == first
+
+
+SIGNED = whole(
+    ReasoningDelta("A"),
+    ReasoningDelta("b"),
+    ThinkingSignature("sig1"),
+    ThinkingSignature("sealed", redacted=True),
+    ReasoningDelta("C"),
+    ContentDelta("So"),
+    Finish("stop"),
+    Usage(100, 3, 1, cached_tokens=60, cache_write_tokens=30),
+)
+
+
+def test_each_signature_ends_a_block() -> None:
+    message = json.loads(message_body(Head("msg_1", "req_1", "Claude"), SIGNED, thoughts="shown"))
+
+    assert message["content"] == [
+        {"type": "thinking", "thinking": "Ab", "signature": "sig1"},
+        {"type": "redacted_thinking", "data": "sealed"},
+        {"type": "thinking", "thinking": "C", "signature": SIGNATURE},
+        {"type": "text", "text": "So"},
+    ]
+
+
+def test_input_tokens_leave_out_what_the_cache_read_and_wrote() -> None:
+    usage = json.loads(message_body(Head("msg_1", "req_1", "Claude"), SIGNED, thoughts="shown"))["usage"]
+
+    read, written = usage["cache_read_input_tokens"], usage["cache_creation_input_tokens"]
+    assert (usage["input_tokens"], read, written) == (10, 60, 30)
 
 
 def test_a_stop_sequence_is_named() -> None:

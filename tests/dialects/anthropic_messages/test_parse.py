@@ -161,7 +161,7 @@ def test_our_own_thoughts_are_taken_out_and_others_kept() -> None:
         role="assistant",
     )
 
-    assert told == [Thinking("theirs", "EqQB"), Text("So")]
+    assert told == [Thinking("theirs", "EqQB"), Thinking("", "x", redacted=True), Text("So")]
 
 
 def test_calls_that_anthropic_ran_are_told_in_words() -> None:
@@ -291,7 +291,21 @@ def test_the_session_is_in_the_user_id(user: str, session: str) -> None:
 def test_options_have_their_names() -> None:
     options = parsed(temperature=0.5, top_p=0.9, stop_sequences=["END"], top_k=4).request.options
 
-    assert (options.temperature, options.top_p, options.stops, options.more) == (0.5, 0.9, ["END"], {"top_k": 4})
+    assert (options.temperature, options.top_p, options.stops, options.top_k) == (0.5, 0.9, ["END"], 4)
+    assert not options.more
+
+
+@pytest.mark.parametrize(
+    ("thinking", "tokens"),
+    [
+        ({"type": "enabled", "budget_tokens": 5_000}, 5_000),
+        ({"type": "adaptive"}, None),
+        ({"type": "disabled"}, 0),
+        (None, None),
+    ],
+)
+def test_a_budget_for_thoughts_is_kept(thinking: dict[str, Any] | None, tokens: int | None) -> None:
+    assert parsed(thinking=thinking).request.options.thinking_tokens == tokens
 
 
 def test_long_names_are_shortened_alike_in_each_turn() -> None:

@@ -89,6 +89,13 @@ def test_usage_is_counted_as_openai_counts_it() -> None:
     }
 
 
+def test_usage_tells_what_was_cached() -> None:
+    counts = Usage(9, 3, cached_tokens=5, cache_write_tokens=2)
+    usage = streamed([ContentDelta("a"), STOP, counts])[-1]["response"]["usage"]
+
+    assert usage["input_tokens_details"] == {"cached_tokens": 5, "cache_write_tokens": 2}
+
+
 def test_texts_that_came_together_are_one_event() -> None:
     one = writer()
     one.write(Batch(0, [ContentDelta("a")]))

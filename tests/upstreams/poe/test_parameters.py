@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.core.chat_request import ChatRequest
+from proxy.core.chat_request import ChatRequest, Options
 from proxy.core.failures import InvalidRequest
 from proxy.dialects.openai_chat.parse import parse_chat_request
 from proxy.upstreams.poe.parameters import build_parameters
@@ -52,6 +52,9 @@ class TestSameName:
     )
     def test_a_field_goes_to_the_parameter_of_its_name(self, name: str, schema: dict[str, Any], value: object) -> None:
         assert parameters({name: schema}, **{name: value}) == {name: value}
+
+    def test_an_option_of_anthropics_goes_there_too(self) -> None:
+        assert build_parameters(Options(top_k=4), {"top_k": {"type": "integer"}}) == {"top_k": 4}
 
     def test_a_field_that_is_no_parameter_is_left_out(self) -> None:
         assert parameters({"aspect": {}}, temperature=1, seed=1, style="vivid") == {}
