@@ -26,7 +26,8 @@ poe-proxy serves OpenAI's and Anthropic's APIs at {url} - behind it, a local Poe
 
   token   {token}
   models  Echo, Storyteller (streams slowly), Thinker (thinks aloud first), Toolsmith (calls your tools),
-          Painter (makes images), Moody (fails now and then)
+          Painter (makes images), Moody (fails now and then); Claude-Demo, Claude-Demo-Max, GPT-Demo
+          and Gemini-Demo (say what they are told, and call the tools that it names)
   admin   {url}/admin shows all of it live; its token is {admin_token}
 
 Try it with curl:
