@@ -17,7 +17,6 @@ from proxy.credentials import (
     AccessToken,
     PoeKey,
     UnusableFile,
-    entries,
     fingerprint,
     parse_access_tokens,
     parse_poe_keys,
@@ -32,6 +31,7 @@ from proxy.outbound import (
     parse_fallback_proxy,
     parse_proxy,
 )
+from proxy.setting_models import DEFAULT_ALIASES, Upstream, parse_aliases, parse_globs, parse_model_upstreams
 from proxy.setting_names import misspelt
 from proxy.setting_sources import PROXY_NAMES, SECRET_NAMES, ProxyVariables, SecretFiles
 from proxy.urls import parse_base_url, parse_host, parse_redis_url, parse_upload_url
@@ -61,27 +61,6 @@ class SettingsError(Exception):
         super().__init__("; ".join(problems))
 
 
-def _parse_aliases(value: object) -> dict[str, str]:
-    """``name=Bot,…`` → {lower-case name: bot}."""
-    if isinstance(value, dict):
-        return value
-    aliases: dict[str, str] = {}
-    for position, entry in enumerate(entries(value), start=1):
-        name, equals, bot = (part.strip() for part in entry.partition("="))
-        if not (name and equals and bot):
-            raise ValueError("each entry must look like name=Bot")
-        if name.lower() in aliases:
-            raise ValueError(f"entry {position}: an earlier entry has the same name")
-        aliases[name.lower()] = bot
-    return aliases
-
-
-def _parse_globs(value: object) -> tuple[str, ...]:
-    if isinstance(value, tuple):
-        return value
-    return tuple(glob.lower() for glob in entries(value)) or ("*",)
-
-
 def _parse_redis_url(value: object) -> str:
     if isinstance(value, UnusableFile):
         raise ValueError(value.problem)  # noqa: TRY004 - pydantic turns ValueErrors into problems
@@ -97,12 +76,6 @@ def _parse_namespace(value: object) -> str:
         raise ValueError("must be 1 to 32 of A-Z a-z 0-9 _ . -")
     return str(value)
 
-
-_DEFAULT_ALIASES: Final = (
-    "gpt-3.5-turbo=GPT-5-mini,gpt-4=GPT-5,gpt-4-turbo=GPT-5,"
-    "claude-3-opus-20240229=Claude-Opus-4.6,claude-3-sonnet-20240229=Claude-Sonnet-4.5,"
-    "claude-3-haiku-20240307=Claude-Haiku-4.5"
-)
 
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 
@@ -188,15 +161,30 @@ class Settings(BaseSettings):
         validation_alias=AliasChoices("default_model", "bot"),
         description="Bot used when a request names no model; also read from `BOT`.",
     )
-    model_aliases: Annotated[dict[str, str], *_parsed(_parse_aliases)] = Field(
-        default_factory=lambda: _parse_aliases(_DEFAULT_ALIASES),
+    model_aliases: Annotated[dict[str, str], *_parsed(parse_aliases)] = Field(
+        default_factory=lambda: parse_aliases(DEFAULT_ALIASES),
         description="Other names for bots, comma list of `name=Bot`. Default: a few well-known names.",
     )
     claude_code_aliases: Annotated[Literal["on", "off"], BeforeValidator(_in_lower_case)] = Field(
         default="on", description="Shows Claude Code every bot that calls tools, under names that begin with `claude-`."
     )
-    allowed_models: Annotated[tuple[str, ...], *_parsed(_parse_globs)] = Field(
+    allowed_models: Annotated[tuple[str, ...], *_parsed(parse_globs)] = Field(
         default=("*",), description="Which bots clients may use, comma list of glob patterns, any case."
+    )
+    poe_upstream: Annotated[Literal["auto", "bot"], BeforeValidator(_in_lower_case)] = Field(
+        default="auto",
+        description="How models are asked: `auto` takes that of Poe's REST endpoints which is the model's own, where "
+        "Poe lists one, and the bot protocol for all others; `bot` takes the bot protocol for all.",
+    )
+    model_upstreams: Annotated[tuple[tuple[str, Upstream], ...], *_parsed(parse_model_upstreams)] = Field(
+        default=(),
+        description="Exceptions from `POE_UPSTREAM`, comma list of `glob=upstream`; the first that matches counts. "
+        "`upstream` is `auto`, `bot`, `chat`, `messages` or `responses`.",
+    )
+    prompt_cache: Annotated[Literal["auto", "off"], BeforeValidator(_in_lower_case)] = Field(
+        default="auto",
+        description="Marks what Claude's provider shall cache, for clients that do not: in conversations that are "
+        "going to go on.",
     )
     metrics_port: Annotated[int, Field(ge=0, le=65_535)] = Field(
         default=9091,

@@ -58,6 +58,9 @@ DEFAULTS: Final[dict[str, Any]] = {
         "claude-3-haiku-20240307": "Claude-Haiku-4.5",
     },
     "claude_code_aliases": "on",
+    "poe_upstream": "auto",
+    "model_upstreams": (),
+    "prompt_cache": "auto",
     "allowed_models": ("*",),
     "metrics_port": 9091,
     "log_format": "auto",
@@ -163,6 +166,15 @@ def test_the_room_for_all_bodies_is_four_times_the_largest_unless_more_is_given(
     assert load(MAX_BODY_BYTES="10000", MAX_BODIES_BYTES="90000").bodies_bytes == 90_000
     with pytest.raises(SettingsError, match="MAX_BODIES_BYTES: must be at least 4 x MAX_BODY_BYTES"):
         load(MAX_BODY_BYTES="10000", MAX_BODIES_BYTES="39999")
+
+
+def test_how_single_models_are_asked(load: Load) -> None:
+    settings = load(MODEL_UPSTREAMS=" Claude-* = bot,gpt-5*=Responses ")
+
+    assert settings.model_upstreams == (("claude-*", "bot"), ("gpt-5*", "responses"))
+    for wrong in ("claude", "claude=", "=bot", "claude=telex"):
+        with pytest.raises(SettingsError, match="MODEL_UPSTREAMS: each entry must look like glob=upstream"):
+            load(MODEL_UPSTREAMS=wrong)
 
 
 def test_every_default_is_as_documented(load: Load) -> None:

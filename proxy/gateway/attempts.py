@@ -190,8 +190,10 @@ class Attempts:
         self._rpm = 0
         if self._may_do_without_tools and self._tool_refusals.knows(self._call.record.bot):
             await self._leave_out_tools()
-        if len(self._call.record.attempts) > 1 and self._ways is not None:
-            self.reply, self._new_pipeline = self._new_reading(self._ways.way)
+        if self._ways is not None:
+            record.upstream = self._ways.way.upstream
+            if len(self._call.record.attempts) > 1:
+                self.reply, self._new_pipeline = self._new_reading(self._ways.way)
         return record
 
     def _note_end(self, record: AttemptRecord, verdict: Verdict, started_at: float) -> None:
@@ -257,7 +259,6 @@ class Attempts:
     async def _asking(self, key: PoeKey) -> Asking:
         """The request to Poe, with no name for its body here: a failure keeps the frames it goes through."""
         way = self._way = self._current_ways.way
-        self._call.record.upstream = way.upstream
         return way.ask(way.body or await way.body_for(key, self._progress), key.secret)
 
     @property

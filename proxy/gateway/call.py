@@ -17,7 +17,9 @@ OnCommit = Callable[[Stage], Awaitable[None]]
 class AttemptRecord:
     """One upstream call: the key's public name, which keys stood before it and why, how it ended, how long it took.
 
-    ``choice`` is the one it was made for, of the call's ``n``.
+    Attributes:
+        choice: the one it was made for, of the call's ``n``.
+        upstream: which of Poe's APIs was asked; see ``Way``.
     """
 
     key_id: str
@@ -25,6 +27,7 @@ class AttemptRecord:
     outcome: str = "running"
     duration_ms: int = 0
     choice: int = 0
+    upstream: str = "bot"
 
 
 @dataclass(slots=True)
@@ -32,7 +35,6 @@ class RelayRecord:
     """What happened to one client call; filled in as it happens, read by the log and the why-trail.
 
     Attributes:
-        upstream: which of Poe's APIs was asked last; see ``Way``.
         usage: what Poe got and gave, as it counts; of several choices each has the prompt.
         permit: what the call holds among its client's requests, "" when nothing.
         uncounted: requests of a managed client that were let in while Redis was away.
@@ -43,7 +45,6 @@ class RelayRecord:
     skipped: Sequence[tuple[str, str]] = ()
     waited_ms: int = 0
     without_tools: bool = False
-    upstream: str = ""
     first_text_ms: int | None = None
     usage: Usage | None = None
     rate_limits: RateLimitStatus | None = None
@@ -60,6 +61,7 @@ class ChatCall:
     """One client call, and the record it leaves.
 
     Attributes:
+        dialect: that the client speaks: ``chat``, ``messages``, ``responses`` or ``images``.
         is_large: whether work with the request is for another thread than the event loop's.
         is_repeated: its stream ends with all of the answer once more, so that it is kept like a whole answer.
         held_bytes: how much of its answer is kept so far; None when it is not kept until it is whole.
@@ -70,6 +72,7 @@ class ChatCall:
     client: Client
     request: ChatRequest
     record: RelayRecord = field(default_factory=RelayRecord)
+    dialect: str = "chat"
     is_large: bool = False
     is_repeated: bool = False
     held_bytes: Callable[[], int] | None = field(default=None, repr=False, compare=False)

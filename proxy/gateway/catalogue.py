@@ -121,8 +121,12 @@ class Catalogue:
 
     def parameters(self, bot: str) -> Mapping[str, Mapping[str, Any]]:
         """The parameters that Poe lists for a bot, name → JSON Schema; none for a bot that is not listed."""
-        listed = self._bots.get(bot.lower())
+        listed = self.listed(bot)
         return listed.parameters if listed else {}
+
+    def listed(self, bot: str) -> Bot | None:
+        """What Poe's list says of a bot; None for one that it does not have."""
+        return self._bots.get(bot.lower())
 
     def open(self) -> None:
         """Starts fetching the list, behind the scenes."""

@@ -37,7 +37,7 @@ class ImageMaker:
     async def plan(self, client: Client, request: ChatRequest) -> ChatCall:
         """The chat that a request comes to. Raises ProxyError: there is no such bot."""
         bot = await self._catalogue.resolve(request.model or _DEFAULT_BOT, client.models)
-        return ChatCall(client, replace(request, model=bot))
+        return ChatCall(client, replace(request, model=bot), dialect="images")
 
     async def create(self, call: ChatCall) -> tuple[list[str], Usage]:
         """The URLs of the images, as many as were asked for where the bot made so many; and what was used.

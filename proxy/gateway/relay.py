@@ -14,13 +14,15 @@ from proxy.core.deltas import Batch, Finish
 from proxy.core.failures import ModelNotFound
 from proxy.core.sink import Sink
 from proxy.gateway.attempts import Attempts, Failover
-from proxy.gateway.bot_way import Upstream, plan_bot_way
+from proxy.gateway.bot_way import Upstream
 from proxy.gateway.call import ChatCall
 from proxy.gateway.catalogue import Catalogue
 from proxy.gateway.checked_json import CheckedJson
 from proxy.gateway.choices import run_all
+from proxy.gateway.choosing import UpstreamChooser
 from proxy.gateway.counting import Counting
 from proxy.gateway.key_source import CallerKey, KeySource, PoolKeySource
+from proxy.gateway.planner import Planner
 from proxy.gateway.usual_output import UsualOutput
 from proxy.gateway.way import Way, Ways, no_other
 from proxy.keypool.pool import KeyPool
@@ -42,15 +44,18 @@ class Relay:
         self,
         *,
         upstream: Upstream,
+        chooser: UpstreamChooser,
         pool: KeyPool,
         catalogue: Catalogue,
         tokens: TokenCounter,
         failover: Failover,
         tool_refusals: RememberedRefusals,
         max_answer_bytes: int,
+        caches: bool,
     ) -> None:
-        """Args: ``max_answer_bytes`` of an answer that is kept until it is whole; see ``_max_bytes``."""
+        """Args: ``max_answer_bytes`` of an answer that is kept until it is whole; ``caches`` as ``Planner`` has it."""
         self._upstream = upstream
+        self._planner = Planner(upstream, catalogue, tokens, chooser, caches=caches)
         self._pool = pool
         self._catalogue = catalogue
         self._tokens = tokens
@@ -73,7 +78,7 @@ class Relay:
                 it, the answer is incomplete.
         """
         bot = call.record.bot = await self._catalogue.resolve(call.request.model, call.client.models)
-        ways = await self._ways(call, bot)
+        ways = await self._planner.ways_for(call)
         way = ways.way
         prompt = way.count_prompt(self._tokens) if _has_token_limit(call) else None
         key_source = self._key_source(call, way, await prompt if prompt else 0)
@@ -117,18 +122,6 @@ class Relay:
         off_loop = self._upstream.off_loop
         plan = await off_loop.run(build_plan, request, parameters) if is_large else build_plan(request, parameters)
         return await self._tokens.count_prompt(plan.query)
-
-    async def _ways(self, call: ChatCall, bot: str) -> Ways:
-        """How the call is put to Poe. Raises ProxyError: it cannot be."""
-        way = await plan_bot_way(
-            self._upstream,
-            call.request,
-            bot=bot,
-            parameters=self._catalogue.parameters(bot),
-            encoder=lambda: self._tokens.encoder,
-            is_large=call.is_large,
-        )
-        return Ways(way, no_other)
 
     def _key_source(self, call: ChatCall, way: Way, prompt_tokens: int) -> KeySource:
         """The caller's own key, or the pool, which a managed client enters with the call's first lease."""

@@ -16,6 +16,7 @@ from proxy.clients.tokens import ClientRegistry
 from proxy.gateway.attempts import Failover
 from proxy.gateway.bot_way import Upstream
 from proxy.gateway.catalogue import Catalogue
+from proxy.gateway.choosing import UpstreamChooser
 from proxy.gateway.images import ImageMaker
 from proxy.gateway.off_loop import OffLoop
 from proxy.gateway.points import PointsReader
@@ -138,6 +139,12 @@ async def open_worker(
             failover=Failover(
                 settings.max_attempts, settings.failover_budget_s, settings.key_wait_s, settings.client_wait_s
             ),
+            chooser=UpstreamChooser(
+                settings.poe_upstream,
+                settings.model_upstreams,
+                RememberedRefusals(store, store.keys.endpoint_refusals),
+            ),
+            caches=settings.prompt_cache == "auto",
             tool_refusals=RememberedRefusals(store, store.keys.tool_refusals),
         )
         clients = ClientRegistry(

@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qs
 
+#: Poe's REST endpoints for chats; what they are asked counts as a query, too.
+REST_PATHS: Final = ("/v1/chat/completions", "/v1/messages", "/v1/responses")
 UPLOAD_PATH: Final = "/poe_api/file_upload_3RD_PARTY_POST"
 
 
@@ -172,7 +174,7 @@ class ScriptedPoe:
 
     async def reply_to(self, asked: Asked) -> Reply:
         """Chooses the reply and remembers the question."""
-        if asked.path.startswith("/bot/"):
+        if asked.path.startswith("/bot/") or asked.path in REST_PATHS:
             self.queries.append(asked)
             return await _played(self.script, asked)
         if asked.path == UPLOAD_PATH:

@@ -159,6 +159,7 @@ def why(record: RelayRecord) -> dict[str, Any]:
                 "skipped": dict(attempt.skipped),
                 "outcome": attempt.outcome.partition(":")[0],
                 "ms": attempt.duration_ms,
+                **({"upstream": attempt.upstream} if attempt.upstream != "bot" else {}),
             }
             for attempt in record.attempts
         ],
@@ -186,6 +187,7 @@ def _write_line(ended: Ended) -> None:
         "completion_tokens": usage.completion_tokens if usage else None,
         "reasoning_tokens": usage.reasoning_tokens if usage else None,
         "waited_ms": record.waited_ms,
+        "upstream": record.attempts[-1].upstream if record.attempts else None,
         "attempts": [(attempt.key_id, attempt.outcome, attempt.duration_ms) for attempt in record.attempts],
     }
     _log.handle(FactsRecord(_log.name, ended.path, facts, at=ended.at))

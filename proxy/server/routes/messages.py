@@ -30,7 +30,9 @@ async def create_message(request: Request) -> HTTPResponse | None:
         f"msg_{os.urandom(12).hex()}", request.ctx.request_id, chat.model or "", parsed.input_tokens, parsed.names
     )
     _name_the_bot(request, chat)
-    call = request.ctx.call = ChatCall(client, chat, is_large=is_large, on_prompt_gone=request.ctx.body_share.leave)
+    call = request.ctx.call = ChatCall(
+        client, chat, dialect="messages", is_large=is_large, on_prompt_gone=request.ctx.body_share.leave
+    )
     del chat, parsed  # the call lets go of a long prompt when it has been planned
     with call_span(request, call) as outcome:
         if call.request.stream:

@@ -38,7 +38,12 @@ async def create_response(request: Request) -> HTTPResponse | None:
         with_token=parsed.with_token,
     )
     call = request.ctx.call = ChatCall(
-        client, parsed.request, is_large=is_large, is_repeated=True, on_prompt_gone=request.ctx.body_share.leave
+        client,
+        parsed.request,
+        dialect="responses",
+        is_large=is_large,
+        is_repeated=True,
+        on_prompt_gone=request.ctx.body_share.leave,
     )
     del parsed  # the call lets go of a long prompt when it has been planned
     with call_span(request, call) as outcome:

@@ -155,6 +155,7 @@ function step(attempt, at) {
       h("b", {}, t("trail.attempt", { n: at + 1 })), " ",
       h("code", {}, attempt.key), " ",
       h("span", { class: `badge ${kind}` }, codeWords(attempt.outcome)), " ",
+      attempt.upstream ? [h("code", {}, attempt.upstream), " "] : null,
       h("span", { class: "muted" }, milliseconds(attempt.ms))),
     skipped(attempt.skipped));
 }

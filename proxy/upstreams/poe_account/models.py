@@ -10,6 +10,8 @@ from typing import Any, Final
 #: The parameters of a bot: name → JSON Schema of its value.
 Schemas = Mapping[str, Mapping[str, Any]]
 
+#: The endpoints that answer a chat, as Poe lists them.
+_ENDPOINTS: Final = {"/v1/chat/completions": "chat", "/v1/messages": "messages", "/v1/responses": "responses"}
 _MAX_PARAMETERS: Final = 100
 _MAX_TOKENS: Final = 10**9
 #: The year 9999.
@@ -26,6 +28,8 @@ class Bot:
         parameters: name → JSON Schema of its value.
         takes_tools: whether it calls tools.
         context_tokens, output_tokens: most tokens of prompt and answer together, and of an answer; 0 = not known.
+        endpoints: of Poe's REST API, that list it: ``chat``, ``messages``, ``responses``.
+        is_of_text: whether its answers are texts first of all, and not pictures, sound or films.
     """
 
     name: str
@@ -35,20 +39,32 @@ class Bot:
     takes_tools: bool = False
     context_tokens: int = 0
     output_tokens: int = 0
+    endpoints: frozenset[str] = frozenset()
+    is_of_text: bool = True
 
     def as_json(self) -> list[object]:
         """For a copy in Redis."""
         windows = (self.context_tokens, self.output_tokens)
-        return [self.name, self.created, self.owned_by, self.parameters, self.takes_tools, *windows]
+        rest = (sorted(self.endpoints), self.is_of_text)
+        return [self.name, self.created, self.owned_by, self.parameters, self.takes_tools, *windows, *rest]
 
     @classmethod
     def from_json(cls, copy: Any) -> "Bot":
         """What ``as_json`` made. Raises ValueError or TypeError: it is none."""
-        name, created, owned_by, parameters, takes_tools, *windows = copy
-        if not (_printable(name) and _printable(owned_by) and isinstance(created, int) and len(windows) == 2):
+        name, created, owned_by, parameters, takes_tools, context, output, endpoints, is_of_text = copy
+        if not (_printable(name) and _printable(owned_by) and isinstance(created, int)):
             raise ValueError("not a copy of a bot")
-        context, output = map(_tokens, windows)
-        return cls(name, created, owned_by, _by_name(dict(parameters).items()), takes_tools is True, context, output)
+        return cls(
+            name=name,
+            created=created,
+            owned_by=owned_by,
+            parameters=_by_name(dict(parameters).items()),
+            takes_tools=takes_tools is True,
+            context_tokens=_tokens(context),
+            output_tokens=_tokens(output),
+            endpoints=frozenset(_ENDPOINTS.values()) & set(endpoints),
+            is_of_text=is_of_text is not False,
+        )
 
 
 def parse_bot(entry: Mapping[str, Any]) -> Bot | None:
@@ -71,7 +87,19 @@ def parse_bot(entry: Mapping[str, Any]) -> Bot | None:
         takes_tools=isinstance(features, list) and "tools" in features,
         context_tokens=_tokens(window.get("context_length")),
         output_tokens=_tokens(window.get("max_output_tokens")),
+        endpoints=_endpoints(entry.get("supported_endpoints")),
+        is_of_text=_is_of_text(entry.get("architecture")),
     )
+
+
+def _endpoints(listed: object) -> frozenset[str]:
+    paths = listed if isinstance(listed, list) else []
+    return frozenset(_ENDPOINTS[path] for path in paths if isinstance(path, str) and path in _ENDPOINTS)
+
+
+def _is_of_text(architecture: object) -> bool:
+    outputs = architecture.get("output_modalities") if isinstance(architecture, dict) else None
+    return not outputs or (isinstance(outputs, list) and outputs[0] == "text")
 
 
 def _printable(value: object) -> str | None:

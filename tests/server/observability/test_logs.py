@@ -39,6 +39,7 @@ FIELDS: Final = (
         "completion_tokens",
         "reasoning_tokens",
         "waited_ms",
+        "upstream",
         "attempts",
     ),
 )
@@ -98,6 +99,7 @@ def call(**changes: object) -> logging.LogRecord:
         "completion_tokens": 345,
         "reasoning_tokens": 0,
         "waited_ms": 1,
+        "upstream": "bot",
         "attempts": [["3fa1c09be211", "answered", 3100]],
     }
     record = logging.LogRecord("proxy.request", logging.INFO, "x.py", 1, "%s", ("/v1/chat/completions",), None)
