@@ -90,7 +90,7 @@ class ResponseAnswer:
         """A text that is whole now."""
         item, said = self._item_at(place.kind, event), text_in(whole)
         rest = item.text(place.field, index_in(event.get(place.numbered_by))).rest_of(said)
-        item.has_ended_text, self._where = True, None
+        item.has_ended_text = True
         return self._given(place, rest, is_first=rest == said)
 
     def end_part(self, event: Said) -> list[Delta]:

@@ -157,12 +157,10 @@ class Items:
         It has one of the ids, or the index if it has not ended; else it is the last one that may be meant, since
         nothing is known of it that is said here.
         """
-        at_index = self._at(kind, index)
-        if at_index is not None and not at_index.ids.isdisjoint(ids):
-            return at_index
         for one in ids:
             if (item := self._by_id.get(one)) is not None and item.kind == kind and not _is_over(item, index):
                 return item
+        at_index = self._at(kind, index)
         if at_index is not None and not at_index.has_ended:
             return at_index
         return next((item for item in reversed(self._all) if item.kind == kind and _may_be(item, ids, index)), None)

@@ -515,6 +515,57 @@ def test_litellms_streams_are_understood() -> None:
     ]
 
 
+def anonymous(delta: str, **where: Any) -> Said:
+    return event("output_text.delta", delta=delta, **where)
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        [added(message(item_id="1")), anonymous("a"), added(message(item_id="2"), 1), anonymous("bc")],
+        [anonymous("a"), done(message("a", item_id="1")), anonymous("bc"), done(message("bc", item_id="2"), 1)],
+        [done(message("a"), 0), done(message("bc"), 1)],
+        [done(message("a", item_id="1")), done(message("bc", item_id="2"))],
+        [anonymous("a", item_id="1"), event("output_item.done", item=message("bc", item_id="2"))],
+        [anonymous("a", output_index=0), done(message("bc", item_id=""), 1)],
+    ],
+)
+def test_two_messages_are_told_apart_by_whatever_there_is(events: list[Said]) -> None:
+    """By the events around their texts, or by either an id or an index where the other is missing or the same."""
+    listed = [message("a", item_id="1"), message("bc", item_id="2")]
+
+    assert read(*events) == [ContentDelta("a"), ContentDelta("bc")]
+    assert read(*events, completed(*listed)) == [ContentDelta("a"), ContentDelta("bc")]
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        [added(call("a")), added(call("b")), completed()],
+        [added(call("a")), done(call("b")), completed()],
+        [done(call("a")), completed(call("b"), call("a"))],
+    ],
+)
+def test_two_calls_with_one_index_are_two(events: list[Said]) -> None:
+    assert [delta.id for delta in read(*events) if isinstance(delta, ToolCallDelta) and delta.id] == ["a", "b"]
+
+
+def test_a_call_without_ids_is_known_by_its_index() -> None:
+    nameless = {**call("c1"), "id": None, "call_id": None}
+
+    assert len(read(done(nameless), completed(nameless))) == 2
+
+
+def test_thoughts_may_end_as_parts_of_a_message_do() -> None:
+    part = {"type": "output_text", "text": "Hm."}
+
+    assert read(added(thoughts()), event("content_part.done", item_id="rs_1", part=part)) == [ReasoningDelta("Hm.")]
+
+
+def test_a_call_that_was_cut_before_its_name_is_left_out() -> None:
+    assert read(arguments_delta('{"', "c1", 0), event("incomplete", response=None)) == []
+
+
 def test_messages_with_one_id_are_each_given() -> None:
     assert whole(message("a"), message("b")) == [ContentDelta("a"), ContentDelta("b")]
     assert read(done(message("a"), 0), done(message("b"), 1), completed(message("a"), message("b"))) == [
