@@ -444,6 +444,13 @@ def test_done_within_a_call_is_a_cut() -> None:
         ended(added(call("c1"))).read_event(Event("", b"[DONE]"))
 
 
+def test_the_end_of_the_body_changes_nothing_of_why_it_ended() -> None:
+    decoder = ended(event("incomplete", response=None))
+
+    assert decoder.end_of_body() == []
+    assert decoder.finish_reason == "length"
+
+
 def test_done_after_the_end_changes_nothing() -> None:
     decoder = ended(completed(call("c1")))
 
