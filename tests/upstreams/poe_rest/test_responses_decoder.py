@@ -68,13 +68,22 @@ def completed(*output: Said, **fields: Any) -> Said:
     return event("completed", response={"status": "completed", "output": output, "usage": USAGE, **fields})
 
 
-def read(*events: Said, decoder: ResponsesDecoder | None = None) -> list[Delta]:
+class Deltas(list[Delta]):
+    """Deltas, compared with their kinds too: they are tuples, and those are equal whatever their types."""
+
+    def __eq__(self, other: object) -> bool:
+        return list.__eq__(self, other) and isinstance(other, list) and list(map(type, self)) == list(map(type, other))
+
+    __hash__ = None
+
+
+def read(*events: Said, decoder: ResponsesDecoder | None = None) -> Deltas:
     decoder = decoder or ResponsesDecoder()
-    return [delta for said in events for delta in decoder.read_event(Event("", orjson.dumps(said)))]
+    return Deltas(delta for said in events for delta in decoder.read_event(Event("", orjson.dumps(said))))
 
 
-def whole(*output: Said, **fields: Any) -> list[Delta]:
-    return ResponsesDecoder().read_whole({"status": "completed", "output": list(output), **fields})
+def whole(*output: Said, **fields: Any) -> Deltas:
+    return Deltas(ResponsesDecoder().read_whole({"status": "completed", "output": list(output), **fields}))
 
 
 def ended(*events: Said) -> ResponsesDecoder:
@@ -283,7 +292,7 @@ def test_a_picture_is_given_once() -> None:
 def test_a_type_may_stand_in_the_data_or_beside_it(name: str) -> None:
     data = {"delta": "Hi"} if name else text_delta("Hi")
 
-    assert ResponsesDecoder().read_event(Event(name, orjson.dumps(data))) == [ContentDelta("Hi")]
+    assert Deltas(ResponsesDecoder().read_event(Event(name, orjson.dumps(data)))) == [ContentDelta("Hi")]
 
 
 @pytest.mark.parametrize(
@@ -463,7 +472,7 @@ def test_a_whole_answer() -> None:
     body = {"object": "chat.completion", "status": "completed", "usage": USAGE, "error": None}
     output = [thoughts("Hm.", "So.", encrypted_content="gAAA"), message("Hel", "lo"), call("c1")]
 
-    assert decoder.read_whole({**body, "output": output}) == [
+    assert Deltas(decoder.read_whole({**body, "output": output})) == [
         ReasoningDelta("Hm."),
         ReasoningDelta("\n\nSo."),
         ThinkingSignature("gAAA"),
