@@ -354,6 +354,11 @@ class TestTools:
             {"name": "list", "input_schema": {"type": "object", "properties": {}}},
         ]
 
+    def test_of_tools_with_one_name_the_first_stays(self) -> None:
+        (sent,) = body(tools=[LOOK, FunctionTool("look", "", "Looks elsewhere.")])["tools"]
+
+        assert sent["description"] == "Looks."
+
     def test_a_schema_may_have_numbers_of_any_size(self) -> None:
         schema = {"type": "object", "properties": {"a": {"maximum": 2**70}}}
 
@@ -592,3 +597,18 @@ class TestCaching:
         sent = body(Message("user", [Text(str(at), "5m") for at in range(6)]))
 
         assert [at for at, _ in marks(sent)] == ["2", "3", "4", "5"]
+
+    def test_marks_within_a_result_count(self) -> None:
+        content = [Text(str(at), "5m") for at in range(5)]
+        answer = Message("tool", [ToolResult("toolu_1", content, "", cache="5m")])
+
+        sent = body(USER, said("assistant", CALLED), answer)["messages"][2]["content"][0]
+
+        assert ["cache_control" in block for block in [*sent["content"], sent]] == [
+            False,
+            False,
+            True,
+            True,
+            True,
+            True,
+        ]
