@@ -32,7 +32,7 @@ from proxy.core.tool_names import fitting_name
 from proxy.upstreams.poe_rest.messages_body import build_messages_body
 
 PNG: Final = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(8)).decode()
-PDF: Final = base64.b64encode(b"%PDF-1.7\n").decode()
+PDF: Final = base64.b64encode(b"%PDF-1.7").decode()
 EPHEMERAL: Final = {"type": "ephemeral"}
 CALLED: Final = ToolCall("toolu_1", "look", '{"a": 1}')
 SIGNED: Final = Thinking("Hm.", "Ers")
