@@ -219,6 +219,11 @@ class Settings(BaseSettings):
     max_in_flight_per_key: int = Field(
         default=0, ge=0, le=100_000, description="Requests under way with one key at once; 0 = no limit."
     )
+    session_affinity_s: Annotated[float, Field(ge=0, le=86_400)] = Field(
+        default=3600,
+        description="Seconds after its last request in which a conversation keeps its account, for the provider's "
+        "cache; 0 = not at all.",
+    )
     balance_every_s: Seconds = Field(
         default=600, description="Seconds between two looks at a key's balance. They cost no points."
     )

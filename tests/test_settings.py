@@ -72,6 +72,7 @@ DEFAULTS: Final[dict[str, Any]] = {
     "client_wait_s": 10,
     "rpm_per_account": 500,
     "max_in_flight_per_key": 0,
+    "session_affinity_s": 3600,
     "balance_every_s": 600,
     "points_every_s": 900,
     "commit_hold_s": 10,
@@ -111,6 +112,7 @@ RANGES: Final[dict[str, tuple[float, float]]] = {
     "KEY_WAIT_QUEUE": (0, 100_000),
     "RPM_PER_ACCOUNT": (0, 100_000),
     "MAX_IN_FLIGHT_PER_KEY": (0, 100_000),
+    "SESSION_AFFINITY_S": (0, 86_400),
     **{
         name.upper(): (0.001, 86_400)
         for name in DEFAULTS
@@ -118,7 +120,7 @@ RANGES: Final[dict[str, tuple[float, float]]] = {
         and name
         not in (
             *("key_wait_s", "client_wait_s", "points_every_s", "drain_notice_s", "redis_timeout_s"),
-            "connect_patience_s",
+            *("connect_patience_s", "session_affinity_s"),
         )
     },
 }

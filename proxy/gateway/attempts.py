@@ -172,7 +172,10 @@ class Attempts:
         """A key not tried yet, of no account that had its say; waits for one as long as the request may."""
         asked_at = time.monotonic()
         left_s = self._failover.budget_s - (asked_at - self._started_at)
-        wanted = LeaseRequest(self._call.record.bot, self._tried, self._evidence.left_out)
+        session = self._call.session
+        if session and not self._current_ways.way.caches:
+            session = ""
+        wanted = LeaseRequest(self._call.record.bot, self._tried, self._evidence.left_out, session=session)
         reply = await self._key_source.lease(wanted, wait_s=max(0.0, min(self._failover.key_wait_s, left_s)))
         self._call.record.rate_limits = self._key_source.rate_limits
         waited_s = time.monotonic() - asked_at
@@ -182,7 +185,7 @@ class Attempts:
         return reply
 
     async def _begin(self, lease: Lease) -> AttemptRecord:
-        record = AttemptRecord(lease.key.key_id, lease.skipped, choice=self._choice)
+        record = AttemptRecord(lease.key.key_id, lease.skipped, choice=self._choice, session=lease.session)
         self._call.record.attempts.append(record)
         self._tried.append(lease.key.key_id)
         self._progress = Progress()

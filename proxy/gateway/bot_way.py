@@ -46,6 +46,7 @@ class BotWay:
     """
 
     upstream = UPSTREAM
+    caches = False
 
     def __init__(
         self, poe: Upstream, bot: str, plan: Plan, body: bytes, encoder: Encoder | None, *, is_large: bool

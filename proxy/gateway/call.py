@@ -7,6 +7,7 @@ from proxy.clients.limits import RateLimitStatus
 from proxy.clients.tokens import Client
 from proxy.core.chat_request import ChatRequest
 from proxy.core.usage import Usage
+from proxy.keypool.lease import SessionOutcome
 from proxy.upstreams.poe.answer_stream import Stage
 
 #: Is called when something of an answer was written to its sink for the first time, with how far the answer is by then.
@@ -20,6 +21,7 @@ class AttemptRecord:
     Attributes:
         choice: the one it was made for, of the call's ``n``.
         upstream: which of Poe's APIs was asked; see ``Way``.
+        session: what the lease meant to the call's session.
     """
 
     key_id: str
@@ -28,6 +30,7 @@ class AttemptRecord:
     duration_ms: int = 0
     choice: int = 0
     upstream: str = "bot"
+    session: SessionOutcome = ""
 
 
 @dataclass(slots=True)
@@ -67,6 +70,7 @@ class ChatCall:
         held_bytes: how much of its answer is kept so far; None when it is not kept until it is whole.
         on_prompt_gone: called when a long prompt is not held any more, though the answer goes on.
         is_answering: whether Poe has begun to answer, and has not failed since.
+        session: the pool's name of the conversation that it belongs to; "" = none.
     """
 
     client: Client
@@ -78,6 +82,7 @@ class ChatCall:
     held_bytes: Callable[[], int] | None = field(default=None, repr=False, compare=False)
     on_prompt_gone: Callable[[], None] = _ignore
     is_answering: bool = False
+    session: str = ""
 
     def forget_messages(self) -> None:
         """What was asked is planned, or answered; the call goes on, or is known for a while to log and timers."""

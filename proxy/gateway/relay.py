@@ -23,6 +23,7 @@ from proxy.gateway.choosing import UpstreamChooser
 from proxy.gateway.counting import Counting
 from proxy.gateway.key_source import CallerKey, KeySource, PoolKeySource
 from proxy.gateway.planner import Planner
+from proxy.gateway.sessions import SessionNames
 from proxy.gateway.usual_output import UsualOutput
 from proxy.gateway.way import Way, Ways, no_other
 from proxy.keypool.pool import KeyPool
@@ -52,11 +53,13 @@ class Relay:
         tool_refusals: RememberedRefusals,
         max_answer_bytes: int,
         caches: bool,
+        sessions: SessionNames | None,
     ) -> None:
-        """Args: ``max_answer_bytes`` of an answer that is kept until it is whole; ``caches`` as ``Planner`` has it."""
+        """Args: ``max_answer_bytes`` of an answer that is kept; ``caches`` as in ``Planner``; ``sessions`` or None."""
         self._upstream = upstream
         self._planner = Planner(upstream, catalogue, tokens, chooser, caches=caches)
         self._pool = pool
+        self._sessions = sessions
         self._catalogue = catalogue
         self._tokens = tokens
         self._failover = failover
@@ -80,6 +83,8 @@ class Relay:
         bot = call.record.bot = await self._catalogue.resolve(call.request.model, call.client.models)
         ways = await self._planner.ways_for(call)
         way = ways.way
+        if way.caches and self._sessions is not None:
+            call.session = self._sessions.name_of(call.client, bot, call.request)
         prompt = way.count_prompt(self._tokens) if _has_token_limit(call) else None
         key_source = self._key_source(call, way, await prompt if prompt else 0)
         choices = [self._choice(call, ways, key_source, choice) for choice in range(way.choices)]

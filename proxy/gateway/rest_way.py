@@ -52,6 +52,7 @@ class RestWay:
 
     visible_tokens: int | None = None
     all_tokens: int | None = None
+    caches = True
 
     def __init__(self, question: RestQuestion, body: bytes, json_format: JsonFormat | None) -> None:
         request = question.request

@@ -44,6 +44,7 @@ class Way(Protocol):
         body: what is sent; b"" where that differs from key to key.
         demands_a_call: whether the answer has to be a call of a tool.
         has_tools: whether tools are offered.
+        caches: whether the provider may have the prompt's beginning cached, for the account that asked last.
     """
 
     upstream: str
@@ -54,6 +55,7 @@ class Way(Protocol):
     body: bytes
     has_tools: bool
     demands_a_call: bool
+    caches: bool
 
     async def body_for(self, key: PoeKey, progress: Progress) -> bytes:
         """The body where it differs from key to key, and how far that is. Raises ProxyError."""

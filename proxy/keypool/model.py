@@ -197,7 +197,8 @@ class ModelPool:
 
     def note_lease(self, key: PoeKey, session: str = "") -> None:
         """Redis leased this key to us: it counts in our own window too, and the session is at its account."""
-        self._keep_session(session, key.account_id)
+        if session:
+            self._keep_session(session, key.account_id)
         if self._whole_limits.requests_per_minute:
             minute = self._minutes[key.account_id]
             minute.append(self._now_ms())

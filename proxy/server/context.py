@@ -22,6 +22,7 @@ from proxy.gateway.off_loop import OffLoop
 from proxy.gateway.points import PointsReader
 from proxy.gateway.probes import Prober
 from proxy.gateway.relay import Relay
+from proxy.gateway.sessions import SessionNames
 from proxy.gateway.uploads import Uploads
 from proxy.keypool.fleet import instance_of
 from proxy.keypool.lease import KeyCount, PoolLimits
@@ -108,7 +109,9 @@ async def open_worker(
         pool = KeyPool(
             settings.poe_api_keys,
             store,
-            limits=PoolLimits(settings.rpm_per_account, settings.max_in_flight_per_key),
+            limits=PoolLimits(
+                settings.rpm_per_account, settings.max_in_flight_per_key, session_s=settings.session_affinity_s
+            ),
             cooldown=Cooldown(settings.cooldown_base_s, settings.cooldown_cap_s),
             queue_length=settings.key_wait_queue,
             instance=instance_of(settings.workers),
@@ -145,6 +148,9 @@ async def open_worker(
                 RememberedRefusals(store, store.keys.endpoint_refusals),
             ),
             caches=settings.prompt_cache == "auto",
+            sessions=SessionNames(settings.poe_api_keys, settings.redis_namespace)
+            if settings.session_affinity_s
+            else None,
             tool_refusals=RememberedRefusals(store, store.keys.tool_refusals),
         )
         clients = ClientRegistry(

@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 
 from proxy.core.failures import ClientLimited, ProxyError
 from proxy.dialects.openai.errors import status_of
-from proxy.gateway.call import ChatCall, RelayRecord
+from proxy.gateway.call import AttemptRecord, ChatCall, RelayRecord
 from proxy.gateway.catalogue import Catalogue
 from proxy.ledger.entry import Entry
 from proxy.ledger.recorder import Recorder
@@ -159,13 +159,18 @@ def why(record: RelayRecord) -> dict[str, Any]:
                 "skipped": dict(attempt.skipped),
                 "outcome": attempt.outcome.partition(":")[0],
                 "ms": attempt.duration_ms,
-                **({"upstream": attempt.upstream} if attempt.upstream != "bot" else {}),
+                **(_beside_the_bot_protocol(attempt) if attempt.upstream != "bot" else {}),
             }
             for attempt in record.attempts
         ],
         "skipped": dict(record.skipped),
         **({"without": ["tools"]} if record.without_tools else {}),
     }
+
+
+def _beside_the_bot_protocol(attempt: AttemptRecord) -> dict[str, str]:
+    session = {"session": attempt.session} if attempt.session else {}
+    return {"upstream": attempt.upstream, **session}
 
 
 def _write_line(ended: Ended) -> None:

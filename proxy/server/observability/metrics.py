@@ -112,6 +112,14 @@ class Metrics:
             ["reason"],
             registry=registry,
         )
+        self._sessions = Counter(
+            "poe_proxy_sessions",
+            "Attempts for conversations that keep their account, by what became of that.",
+            ["outcome"],
+            registry=registry,
+        )
+        for outcome in ("new", "hit", "moved"):  # 0 is worth seeing
+            self._sessions.labels(outcome)
         self._upstream_errors = Counter(
             "poe_proxy_upstream_errors", "Attempts that Poe failed.", ["code", "model"], registry=registry
         )
@@ -192,6 +200,8 @@ class Metrics:
             calls.completion_tokens += record.usage.completion_tokens
             calls.reasoning_tokens += record.usage.reasoning_tokens
         attempts = record.attempts
+        if attempts and attempts[0].session:
+            self._record_sessions(attempts)
         if len(attempts) == 1 and attempts[0].outcome == "answered":
             calls.answered_at_once += 1
         else:
@@ -253,6 +263,11 @@ class Metrics:
             tallies.count(self._tokens, "reasoning", model, by=calls.reasoning_tokens)
         if calls.answered_at_once:
             tallies.count(self._attempts, "answered", by=calls.answered_at_once)
+
+    def _record_sessions(self, attempts: Iterable[AttemptRecord]) -> None:
+        for attempt in attempts:
+            if attempt.session:
+                self._tallies.count(self._sessions, attempt.session)
 
     def _record_attempts(self, attempts: Iterable[AttemptRecord], model: str) -> None:
         failed: dict[int, str] = {}

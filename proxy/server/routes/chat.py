@@ -12,6 +12,7 @@ from proxy.server.context import Worker
 from proxy.server.http.answering import gather, stream
 from proxy.server.http.auth import authenticate
 from proxy.server.http.intake import take_in
+from proxy.server.http.session_headers import note_session
 from proxy.server.observability.call_span import call_span
 from proxy.server.routes import add_api_route
 
@@ -23,6 +24,7 @@ async def create_chat_completion(request: Request) -> HTTPResponse | None:
     client = await authenticate(request)
     worker: Worker = request.app.ctx.worker
     (chat, include_usage), is_large = await take_in(request, client, parse_chat_request)
+    note_session(request, chat)
     call = request.ctx.call = ChatCall(client, chat, is_large=is_large, on_prompt_gone=request.ctx.body_share.leave)
     del chat  # the call lets go of a long prompt when it has been planned
     completion_id, created = f"chatcmpl-{os.urandom(14).hex()}", int(time.time())

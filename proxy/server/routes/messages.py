@@ -14,6 +14,7 @@ from proxy.server.context import Worker
 from proxy.server.http.answering import gather, stream
 from proxy.server.http.auth import authenticate
 from proxy.server.http.intake import take_in
+from proxy.server.http.session_headers import note_session
 from proxy.server.http.sse import Heartbeat, comment
 from proxy.server.observability.call_span import call_span
 from proxy.server.routes import add_api_route
@@ -30,6 +31,7 @@ async def create_message(request: Request) -> HTTPResponse | None:
         f"msg_{os.urandom(12).hex()}", request.ctx.request_id, chat.model or "", parsed.input_tokens, parsed.names
     )
     _name_the_bot(request, chat)
+    note_session(request, chat)
     call = request.ctx.call = ChatCall(
         client, chat, dialect="messages", is_large=is_large, on_prompt_gone=request.ctx.body_share.leave
     )

@@ -15,6 +15,7 @@ from proxy.server.context import Worker
 from proxy.server.http.answering import gather, stream
 from proxy.server.http.auth import authenticate
 from proxy.server.http.intake import take_in
+from proxy.server.http.session_headers import note_session
 from proxy.server.observability.call_span import call_span
 from proxy.server.routes import add_api_route
 
@@ -29,6 +30,7 @@ async def create_response(request: Request) -> HTTPResponse | None:
     client = await authenticate(request)
     worker: Worker = request.app.ctx.worker
     parsed, is_large = await take_in(request, client, parse_responses_request)
+    note_session(request, parsed.request)
     writer = ResponseWriter(
         response_id=f"resp_{os.urandom(24).hex()}",
         created=int(time.time()),

@@ -15,6 +15,7 @@ from sanic import Sanic
 
 from proxy.core.usage import Usage
 from proxy.gateway.call import AttemptRecord, RelayRecord
+from proxy.keypool.lease import SessionOutcome
 from proxy.server.app import APP_NAME
 from proxy.server.observability.metrics import Metrics
 from proxy.settings import Settings
@@ -201,6 +202,25 @@ def test_what_is_recorded_is_counted_once_however_often_it_is_written() -> None:
     assert [seen.value("tokens_total", kind=kind) for kind in ("prompt", "completion", "reasoning")] == [14, 10, 4]
     assert seen.value("attempts_total", outcome="answered") == 2
     assert seen.value("redis_exchange_seconds_count") == 2
+
+
+def test_each_attempt_for_a_session_is_counted_by_what_became_of_it() -> None:
+    metrics = Metrics()
+    calls: list[list[SessionOutcome]] = [["new"], ["hit", "moved"], ["hit"], [""]]
+    for sessions in calls:
+        attempts = [AttemptRecord("k", outcome="answered", session=session) for session in sessions]
+        metrics.record_call(
+            RelayRecord(attempts=attempts), route="/x", status=200, model="Echo", stream=True, duration_s=1, chunks=1
+        )
+    metrics.write()
+    seen = Page(generate_latest(metrics.registry).decode())
+
+    assert {name: seen.value("sessions_total", outcome=name) for name in ("new", "hit", "moved", "")} == {
+        "new": 1,
+        "hit": 2,
+        "moved": 1,
+        "": 0,
+    }
 
 
 def test_what_never_happened_has_no_series() -> None:
