@@ -37,6 +37,7 @@ ProxyError                internal_error          nobody        no
    ├─ PromptTooLong       context_length_exceeded caller        no
    ├─ RefusedByPolicy     content_policy_violation caller       no
    ├─ RefusedByBot        invalid_value           caller        no
+   │  └─ ThoughtsRefused  invalid_value           caller        no
    ├─ FeatureRefused      unsupported_feature     caller        no
    ├─ EndpointRefused     unsupported_endpoint    nobody        no
    └─ PoeFailed           upstream_error          upstream      yes

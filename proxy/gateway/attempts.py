@@ -40,6 +40,7 @@ from proxy.upstreams.poe.answer_stream import Stage
 from proxy.upstreams.poe.asking import Asking
 from proxy.upstreams.poe.doubtful import RefusedWithoutReason
 from proxy.upstreams.poe.reach import Reach
+from proxy.upstreams.poe_rest.refused_thoughts import ThoughtsRefused
 from proxy.upstreams.poe_rest.unserved import EndpointRefused
 
 #: What a client is told to wait when keys are ready again already, or nobody knows.
@@ -207,7 +208,7 @@ class Attempts:
             trace_end(self.reply, verdict, key_id=record.key_id, took_ms=record.duration_ms, began_at=started_at)
 
     async def _look_for_another_way(self, error: PoeError, lease: Lease) -> None:
-        """A model that refuses tools is asked without them, and one that an endpoint refuses over another.
+        """A model that refuses tools or thoughts is asked without them, one that an endpoint refuses over another.
 
         With any key, this one too, and beyond ``max_attempts``.
         """
@@ -216,6 +217,8 @@ class Attempts:
         if isinstance(error, FeatureRefused) and self._may_do_without_tools:
             self._has_refused_tools = self._asks_anew = True
             await self._leave_out_tools()
+        elif isinstance(error, ThoughtsRefused):
+            self._asks_anew = await self._ways.leave_out_thoughts()
         elif isinstance(error, EndpointRefused):
             self._asks_anew = self._way is not None and await self._ways.change(self._way)
         if self._asks_anew:

@@ -92,6 +92,9 @@ class BotWay:
         query = await self._beside_the_loop(without_tools, self._plan.query, self._plan.offer.instruction)
         return self._with_query(query)
 
+    async def without_thoughts(self) -> None:
+        """Bots are sent none."""
+
     async def corrected(self, wrong: str, correction: str) -> "BotWay":
         return self._with_query(self._plan.query.followed_by(Message("bot", wrong), Message("user", correction)))
 

@@ -1,10 +1,12 @@
 """Plans how a call is put to Poe: over the first API that suits its model and can carry what the client asks for."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from proxy.answer.token_counts import TokenCounter
 from proxy.core.chat_request import ChatRequest
 from proxy.core.failures import UnsupportedFeature
+from proxy.core.signed_ids import without_signed_ids
 from proxy.gateway.bot_way import BotWay, Upstream, plan_bot_way
 from proxy.gateway.call import ChatCall
 from proxy.gateway.catalogue import Catalogue
@@ -32,11 +34,13 @@ class Planner:
 
     async def ways_for(self, call: ChatCall) -> Ways:
         """How a call is put to Poe, whose bot is known. Raises ProxyError: it cannot be."""
-        name = call.record.bot
-        upstreams = self._chooser.upstreams_for(name, self._catalogue.listed(name), call.request, call.dialect)
+        name, request = call.record.bot, call.request
+        if (messages := without_signed_ids(request.messages)) is not request.messages:
+            request = replace(request, messages=messages)
+        upstreams = self._chooser.upstreams_for(name, self._catalogue.listed(name), request, call.dialect)
         if upstreams[0] == BOT:
-            return Ways(await self.over_the_bot_protocol(name, call.request, is_large=call.is_large), no_other)
-        plan = _Plan(self, name, call.request, upstreams, is_large=call.is_large)
+            return Ways(await self.over_the_bot_protocol(name, request, is_large=call.is_large), no_other)
+        plan = _Plan(self, name, request, upstreams, is_large=call.is_large)
         return Ways(await plan.next_way(), plan.instead)
 
     async def over_the_bot_protocol(self, name: str, request: ChatRequest, *, is_large: bool) -> BotWay:

@@ -1,22 +1,23 @@
 """A call over one of Poe's REST endpoints."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Final, NamedTuple
 
 from proxy.answer.json_format import JsonFormat, build_json_format
 from proxy.answer.token_counts import TokenCounter
-from proxy.core.chat_request import ChatRequest, Message, Text, ToolCall
+from proxy.core.chat_request import ChatRequest, Message, Part, Text, Thinking, ToolCall
 from proxy.core.sink import Sink
 from proxy.credentials import PoeKey
 from proxy.gateway.off_loop import OffLoop
 from proxy.gateway.way import Progress, Reading, Way
 from proxy.upstreams.poe.asking import Asking
+from proxy.upstreams.poe.functions import names_to_restore
 from proxy.upstreams.poe.reply import Pipeline
 from proxy.upstreams.poe.streams import PoeStreams
 from proxy.upstreams.poe_account.models import Bot
-from proxy.upstreams.poe_rest.endpoints import ENDPOINTS, names_of_tools
+from proxy.upstreams.poe_rest.endpoints import ENDPOINTS
 from proxy.upstreams.poe_rest.pipeline import StreamPipeline, WholePipeline
 from proxy.upstreams.poe_rest.reply import RestReply
 
@@ -64,7 +65,7 @@ class RestWay:
         self.body = body
         self._question = question
         self._endpoint = ENDPOINTS[question.upstream]
-        self._names = names_of_tools(request)
+        self._names = names_to_restore(request)
         self._call_ids = frozenset(
             part.id for message in request.messages for part in message.parts if isinstance(part, ToolCall)
         )
@@ -107,6 +108,14 @@ class RestWay:
         """Over the bot protocol: there earlier calls can be told in words."""
         return await (await self._question.with_bot()).without_tools()
 
+    async def without_thoughts(self) -> "RestWay | None":
+        request = self._question.request
+        messages = [replace(message, parts=_without_thoughts(message.parts)) for message in request.messages]
+        if messages == list(request.messages):
+            return None
+        question = self._question._replace(request=replace(request, messages=[one for one in messages if one.parts]))
+        return await _with_body(question, self.json_format)
+
     async def corrected(self, wrong: str, correction: str) -> "RestWay":
         more = (Message("assistant", [Text(wrong)]), Message("user", [Text(correction)]))
         request = replace(self._question.request, messages=[*self._question.request.messages, *more])
@@ -127,6 +136,10 @@ async def _with_body(question: RestQuestion, json_format: JsonFormat | None) -> 
     arguments = (question.request, question.bot, question.cache)
     body = await question.off_loop.run(build, *arguments) if question.is_large else build(*arguments)
     return RestWay(question, body, json_format)
+
+
+def _without_thoughts(parts: Sequence[Part]) -> Sequence[Part]:
+    return [part for part in parts if not isinstance(part, Thinking)]
 
 
 def _instructed(request: ChatRequest, instruction: str) -> ChatRequest:

@@ -80,6 +80,9 @@ class Way(Protocol):
     async def without_tools(self) -> "Way":
         """The same without tools, for a model that refuses them."""
 
+    async def without_thoughts(self) -> "Way | None":
+        """The same without thoughts of earlier answers; None where there are none."""
+
     async def corrected(self, wrong: str, correction: str) -> "Way":
         """The same conversation, followed by an answer that was wrong and what the user says of it."""
 
@@ -102,6 +105,13 @@ class Ways:
         """The model refuses tools."""
         if self.way.has_tools:
             self.way = await self.way.without_tools()
+
+    async def leave_out_thoughts(self) -> bool:
+        """The model does not take thoughts of earlier answers back; False when there are none."""
+        other = await self.way.without_thoughts()
+        if other is not None:
+            self.way = other
+        return other is not None
 
     async def change(self, refused: Way) -> bool:
         """Takes another way than the one that was refused; False when there is none."""

@@ -4,7 +4,6 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Final, NamedTuple
 
 from proxy.core.chat_request import ChatRequest
-from proxy.core.tool_names import replaced_names
 from proxy.upstreams.poe.asking import Asking
 from proxy.upstreams.poe.streams import PoeStreams
 from proxy.upstreams.poe_account.models import Bot
@@ -98,8 +97,3 @@ ENDPOINTS: Final[Mapping[str, Endpoint]] = {
         decoder_of=lambda names: ResponsesDecoder(names=names),
     ),
 }
-
-
-def names_of_tools(request: ChatRequest) -> Mapping[str, str]:
-    """The tools' own names by those that the model knows, where they differ."""
-    return replaced_names([tool.name for tool in request.tools if hasattr(tool, "name")])

@@ -39,6 +39,7 @@ from proxy.upstreams.poe.faults import (
 from proxy.upstreams.poe.rate_limits import parse_rate_limits
 from proxy.upstreams.poe.responses import fault_of
 from proxy.upstreams.poe.wording import message_of, quotes
+from proxy.upstreams.poe_rest.refused_thoughts import ThoughtsRefused
 from proxy.upstreams.poe_rest.unserved import EndpointRefused
 
 #: How an endpoint says that it does not serve the model. These words must begin the message: further on they may be
@@ -52,6 +53,14 @@ _DOES_NOT_SERVE: Final = re.compile(
     re.IGNORECASE,
 )
 _REFUSALS: Final = (400, 404, 405)
+
+#: How Anthropic and OpenAI say that they did not sign the thoughts of an earlier answer, or miss them.
+_REFUSES_THOUGHTS: Final = re.compile(
+    r"invalid `(signature|data)` in `(redacted_)?thinking`|expected `thinking` or `redacted_thinking`"
+    r"|encrypted[ _]content .{0,200}(could not be|cannot be|failed to be) (verified|decrypted|parsed)",
+    re.IGNORECASE | re.DOTALL,
+)
+_ENCRYPTED: Final = "invalid_encrypted_content"
 
 #: What LiteLLM puts before a provider's words.
 _PREFIX: Final = re.compile(r"litellm\.\w+: (?:\w+Error: )?(?:\w+Exception - )?|\w+Exception - ")
@@ -160,6 +169,8 @@ def _kind(error: _Unwrapped, status: int, *, is_poes_limit: bool) -> type[PoeErr
     words, is_providers = error
     if _refuses_the_model(words, status):
         return EndpointRefused
+    if status == 400 and (_ENCRYPTED in words.types or _REFUSES_THOUGHTS.search(words.text)):
+        return ThoughtsRefused
     kind = kind_of(words.types, words.text, status=status)
     if kind is RateLimited and (is_poes_limit or (says_poes_limit(words.text) and not is_providers)):
         return RateLimited

@@ -16,6 +16,7 @@ from proxy.core.deltas import (
     RefusalDelta,
     ToolCallDelta,
 )
+from proxy.core.signed_ids import signed_id
 from proxy.core.usage import Usage
 from proxy.upstreams.poe.reply import Said
 from proxy.upstreams.poe.sse import Event
@@ -172,7 +173,7 @@ class RestReply:
         position = self._calls[delta.position] = len(self._calls)
         call_id = f"call_{secrets.token_hex(12)}" if delta.id in self._taken else delta.id
         self._taken.add(call_id)
-        return delta._replace(position=position, id=call_id)
+        return delta._replace(position=position, id=signed_id(call_id, delta.signature))
 
     def _keep_count(self, delta: Delta) -> None:
         match delta:
