@@ -23,6 +23,7 @@ from proxy.store.redis import RedisStore
 from proxy.upstreams.poe.files import RemoteFile
 from proxy.upstreams.poe_bot.upload import UploadClient
 from tests.support.leaks import ROWS
+from tests.support.rest_answers import STEPS, listed, rest_answer
 from tests.support.scripted_poe import Asked, Reply, ScriptedPoe, echo, error_event, failure
 from tests.support.serving import TOKEN, http, serving
 from tests.support.waiting import wait_until
@@ -54,6 +55,8 @@ def row_of(name: str) -> tuple[str, str] | None:
 
 def one_of_each(asked: Asked) -> Reply:
     """Bots that fail in every way that leaves something in Redis."""
+    if asked.path in STEPS:
+        return rest_answer(asked.path, "Hello")
     bot = asked.path.removeprefix("/bot/")
     replies = {
         "Limited": failure(429, retry_after="60"),
@@ -81,6 +84,7 @@ async def upload_a_file(settings: Settings) -> None:
 async def found(settings: Settings, poe: ScriptedPoe) -> dict[str, tuple[str, bool]]:
     """name without prefix → (type, whether it is kept for ever), after traffic."""
     poe.script = one_of_each
+    poe.models = [listed("GPT-X", "OpenAI", "chat/completions")]
     cost = {"creation_time": round(time.time() * 1e6), "bot_name": "Echo", "query_id": "q1", "cost_points": 5}
     poe.spent = [{**cost, "usage_type": "API"}]
     keys = parse_poe_keys(",".join(f"me:key-{number}" if number < 2 else f"key-{number}" for number in range(30)))
@@ -106,11 +110,14 @@ async def found(settings: Settings, poe: ScriptedPoe) -> dict[str, tuple[str, bo
         async with http(base_url) as raw:
             plain = {"model": "Plain", "messages": [{"role": "user", "content": "hi"}], "tools": [tool]}
             assert (await raw.post("/v1/chat/completions", json=plain)).status_code == 200
+            await wait_until(lambda: exist(client, prefix + "catalogue"), "the models are known")
+            session = {"model": "GPT-X", "messages": [{"role": "user", "content": "hi"}], "prompt_cache_key": "walk"}
+            assert (await raw.post("/v1/chat/completions", json=session)).status_code == 200
         await upload_a_file(many)
 
         async def is_settled() -> bool:
             has_all = await exist(client, *(prefix + name for name in ("catalogue", "workers", "trail")))
-            return has_all and await client.xlen(prefix + "trail") == 2 * 6 + 1
+            return has_all and await client.xlen(prefix + "trail") == 2 * 6 + 2
 
         await wait_until(is_settled, "all has been written")
         names = await client.keys(f"{settings.redis_namespace}:*")
@@ -166,7 +173,6 @@ async def test_every_row_of_the_page_exists(found: dict[str, tuple[str, bool]]) 
         "client_slots:<public id>",
         "client_waiting:<public id>",
         "endpoint_refusals",
-        "session:<digest>",
     }
 
 

@@ -16,8 +16,8 @@ from proxy.credentials import PoeKey
 
 #: Characters from which on a prompt counts as long.
 _LONG: Final = 4096
-#: So many characters of the system messages count, and of the user's first one: the digest costs 50 us at most.
-_MOST: Final = 16_384
+#: So many characters of the system messages count, and of the user's first one: a name costs 0.1 ms at most.
+_MOST: Final = 8_192
 #: So many tools count, by their names.
 _MOST_TOOLS: Final = 256
 _DIGEST_BYTES: Final = 12
