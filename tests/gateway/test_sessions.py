@@ -181,6 +181,20 @@ async def test_nothing_is_cached_over_the_bot_protocol_and_so_nothing_kept(
     assert (names, [one.get("session") for one in attempts]) == ([], [None, None])
 
 
+async def test_a_request_that_goes_on_over_the_bot_protocol_takes_its_turn(
+    settings: Settings, poe: ScriptedPoe
+) -> None:
+    """An endpoint that refuses the model says nothing of the key, which may be asked again: but by the ring."""
+    refusal = {"type": "api_error", "message": "Internal server error"}
+    poe.script = lambda asked: failure(404, refusal) if asked.path == "/v1/messages" else answer("from the bot")
+    async with opened(settings, poe) as world:
+        await ready(world)
+        await said(world, chat("hi", model="Claude-X"), **SESSION)
+
+    assert [asked.path for asked in poe.queries] == ["/v1/messages", "/bot/Claude-X"]
+    assert poe.queries[0].key != poe.queries[1].key
+
+
 async def test_affinity_can_be_switched_off(settings: Settings, poe: ScriptedPoe) -> None:
     async with opened(settings.model_copy(update={"session_affinity_s": 0}), poe) as world:
         await ready(world)
