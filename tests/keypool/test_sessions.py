@@ -207,6 +207,21 @@ async def test_without_redis_a_worker_keeps_its_sessions_where_they_are(bench: B
     assert len({account(lease) for lease in new}) == 1
 
 
+async def test_sessions_keep_their_accounts_in_a_worker_that_never_saw_redis(namespace: str) -> None:
+    store = RedisStore("unix:///nonexistent/redis.sock", namespace)
+    pool = KeyPool(
+        [PoeKey(f"secret-{number}") for number in range(6)], store, limits=PoolLimits(), cooldown=Cooldown(5, 300)
+    )
+
+    talks = [[await turn(pool, f"session-{number}") for _ in range(4)] for number in range(12)]
+    others = [await turn(pool) for _ in range(12)]
+    await store.close()
+
+    assert all(len(set(map(account, talk))) == 1 for talk in talks)
+    assert set(Counter(account(talk[0]) for talk in talks).values()) == {2}
+    assert set(Counter(map(account, others)).values()) == {2}
+
+
 def test_a_worker_forgets_sessions_after_their_time_and_beyond_a_number() -> None:
     sessions = Sessions(1000)
     sessions.keep("walk", "one", 0)
