@@ -15,6 +15,8 @@ from proxy.core.chat_request import Message, Part, ToolCall, ToolResult
 
 #: Stands between the two; of characters that every client takes in an id.
 _MARK: Final = "__signed__"
+#: Whose messages have calls, and whose their results.
+_WITH_IDS: Final = ("assistant", "tool")
 _SIGNATURE: Final = re.compile(r"[A-Za-z0-9+/_=-]{1,100000}")
 
 
@@ -38,15 +40,16 @@ def parts_of_id(signed: str) -> tuple[str, str]:
 
 def without_signed_ids(messages: Sequence[Message]) -> Sequence[Message]:
     """The conversation with signatures where they belong: at their calls."""
-    if not any(_is_signed(part) for message in messages for part in message.parts):
-        return messages
-    return [replace(message, parts=[_own(part) for part in message.parts]) for message in messages]
+    for message in messages:  # not with ``any``: a request pays for each step of it
+        if message.role in _WITH_IDS and any(_MARK in _id_of(part) for part in message.parts):
+            return [replace(message, parts=[_own(part) for part in message.parts]) for message in messages]
+    return messages
 
 
-def _is_signed(part: Part) -> bool:
+def _id_of(part: Part) -> str:
     if isinstance(part, ToolCall):
-        return _MARK in part.id
-    return isinstance(part, ToolResult) and _MARK in part.call_id
+        return part.id
+    return part.call_id if isinstance(part, ToolResult) else ""
 
 
 def _own(part: Part) -> Part:

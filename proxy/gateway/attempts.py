@@ -45,6 +45,7 @@ from proxy.upstreams.poe_rest.unserved import EndpointRefused
 
 #: What a client is told to wait when keys are ready again already, or nobody knows.
 _SOONEST_RETRY_S = 1.0
+_ASKED_ANEW: Final = "an answer that has begun to stream is not asked for again"
 #: Where the pieces of an answer go that is kept until it is whole.
 _NOWHERE: Final = Sink()
 
@@ -113,6 +114,8 @@ class Attempts:
         self._tried: list[str] = []
         self._evidence = Evidence(reach, trusted=trusted)
         self._committed = False
+        #: Of the attempt under way, or of the last one.
+        self._record: AttemptRecord | None = None
         self._progress = Progress()
         self._rpm = 0
         self.reply, self._new_pipeline = self._new_reading(way)
@@ -147,9 +150,11 @@ class Attempts:
                 lease = await self._lease()
                 if not isinstance(lease, Lease):
                     raise await self._no_key(failure, lease)
-                record, started_at = await self._begin(lease), time.monotonic()
+                record, started_at = self._begin(lease), time.monotonic()
                 verdict = ABANDONED
                 try:
+                    if self._may_do_without_tools and self._tool_refusals.knows(self._call.record.bot):
+                        await self._leave_out_tools()
                     await self._carry_out(lease, sink, on_commit)
                     verdict, self.is_spent = ANSWERED, True
                 except PoeError as error:
@@ -185,19 +190,16 @@ class Attempts:
             trace_lease(reply, bot=wanted.bot, attempt=len(self._tried) + 1, waited_s=waited_s)
         return reply
 
-    async def _begin(self, lease: Lease) -> AttemptRecord:
+    def _begin(self, lease: Lease) -> AttemptRecord:
         record = AttemptRecord(lease.key.key_id, lease.skipped, choice=self._choice, session=lease.session)
         self._call.record.attempts.append(record)
         self._tried.append(lease.key.key_id)
-        self._progress = Progress()
         self._asks_anew = self._call.is_answering = False
         self._rpm = 0
-        if self._may_do_without_tools and self._tool_refusals.knows(self._call.record.bot):
-            await self._leave_out_tools()
-        if self._ways is not None:
-            record.upstream = self._ways.way.upstream
-            if len(self._call.record.attempts) > 1:
-                self.reply, self._new_pipeline = self._new_reading(self._ways.way)
+        if self._record is not None and self._ways is not None:
+            self._progress = Progress()
+            self.reply, self._new_pipeline = self._new_reading(self._ways.way)
+        self._record = record
         return record
 
     def _note_end(self, record: AttemptRecord, verdict: Verdict, started_at: float) -> None:
@@ -264,13 +266,17 @@ class Attempts:
 
     async def _asking(self, key: PoeKey) -> Asking:
         """The request to Poe, with no name for its body here: a failure keeps the frames it goes through."""
-        way = self._way = self._current_ways.way
+        if (ways := self._ways) is None:
+            raise RuntimeError(_ASKED_ANEW)
+        way = self._way = ways.way
+        if self._record is not None:
+            self._record.upstream = way.upstream
         return way.ask(way.body or await way.body_for(key, self._progress), key.secret)
 
     @property
     def _current_ways(self) -> Ways:
         if self._ways is None:
-            raise RuntimeError("an answer that has begun to stream is not asked for again")
+            raise RuntimeError(_ASKED_ANEW)
         return self._ways
 
     def _commit(self, lease: Lease) -> None:

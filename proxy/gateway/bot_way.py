@@ -51,9 +51,8 @@ class BotWay:
     def __init__(
         self, poe: Upstream, bot: str, plan: Plan, body: bytes, encoder: Encoder | None, *, is_large: bool
     ) -> None:
-        self.choices, self.json_format = plan.choices, plan.json_format
-        self.visible_tokens, self.all_tokens = plan.visible_tokens, plan.all_tokens
-        self.has_tools, self.demands_a_call = bool(plan.query.tools), plan.offer.is_demanded
+        query, offer, _, self.json_format, _, self.visible_tokens, self.all_tokens, self.choices = plan
+        self.has_tools, self.demands_a_call = bool(query.tools), offer.is_demanded
         self.body = body
         self._poe = poe
         self._bot = bot
@@ -111,13 +110,7 @@ class BotWay:
 
 
 async def plan_bot_way(
-    poe: Upstream,
-    request: ChatRequest,
-    *,
-    bot: str,
-    parameters: Schemas,
-    encoder: Callable[[], Encoder],
-    is_large: bool,
+    poe: Upstream, request: ChatRequest, bot: str, parameters: Schemas, tokens: TokenCounter, *, is_large: bool
 ) -> BotWay:
     """Plans a request to a bot with these parameters. Raises ProxyError: it cannot be carried over."""
     if is_large:
@@ -127,7 +120,7 @@ async def plan_bot_way(
     else:
         plan, body = _prepared(request, parameters)
     is_counted = plan.visible_tokens is not None or plan.all_tokens is not None
-    return BotWay(poe, bot, plan, body, encoder() if is_counted else None, is_large=is_large)
+    return BotWay(poe, bot, plan, body, tokens.encoder if is_counted else None, is_large=is_large)
 
 
 def _prepared(request: ChatRequest, parameters: Schemas) -> tuple[Plan, bytes]:

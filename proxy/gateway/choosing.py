@@ -26,6 +26,8 @@ from proxy.upstreams.poe_account.models import Bot
 
 #: The bot protocol's name among the upstreams.
 BOT: Final = "bot"
+#: How every model can be asked, and most are.
+ONLY_BOT: Final[Sequence[str]] = (BOT,)
 _CHAT, _MESSAGES, _RESPONSES, _IMAGES = "chat", "messages", "responses", "images"
 
 
@@ -43,7 +45,7 @@ class UpstreamChooser:
         self._by_model = by_model
         self._refusals = refusals
 
-    def upstreams_for(self, name: str, bot: Bot | None, request: ChatRequest, dialect: str) -> list[str]:
+    def upstreams_for(self, name: str, bot: Bot | None, request: ChatRequest, dialect: str) -> Sequence[str]:
         """What to ask a model by, best first; the last is the bot protocol.
 
         Args:
@@ -52,11 +54,11 @@ class UpstreamChooser:
             request: the client's.
             dialect: that the client speaks.
         """
-        setting = self._setting(name)
+        setting = self._setting(name) if self._by_model else self._default
         if setting not in ("auto", BOT):
             return [setting, BOT]
         if setting == BOT or bot is None or not (bot.endpoints and bot.is_of_text) or dialect == _IMAGES:
-            return [BOT]
+            return ONLY_BOT
         self._refusals.look()
         wanted = _endpoints(bot, request, dialect)
         return [*(one for one in wanted if not self._refusals.knows(_refusal(name, one))), BOT]

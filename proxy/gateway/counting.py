@@ -63,6 +63,9 @@ class Counting:
         Both have the prompts and answers of corrections. Of several choices clients are told the prompt once, as OpenAI
         does; it counts once for each, since Poe gets it each time.
         """
+        if len(self._choices) == 1 and len(queries := self._choices[0].queries) == 1:  # as nearly always
+            lone = await self._used(queries[0], is_first=True) or Usage(0, 0)
+            return lone, lone
         first: list[Usage] = []
         corrections: list[Usage] = []
         for choice in self._choices:
@@ -70,8 +73,6 @@ class Counting:
                 used = await self._used(query, is_first=not number)
                 if used is not None:
                     (corrections if number else first).append(used)
-        if len(first) == 1 and not corrections:  # as nearly always
-            return first[0], first[0]
         told = _sum([*first[:1], *map(_without_prompt, first[1:]), *corrections])
         return told, told if len(first) <= 1 else _sum([*first, *corrections])
 

@@ -10,7 +10,7 @@ from proxy.core.signed_ids import without_signed_ids
 from proxy.gateway.bot_way import BotWay, Upstream, plan_bot_way
 from proxy.gateway.call import ChatCall
 from proxy.gateway.catalogue import Catalogue
-from proxy.gateway.choosing import BOT, UpstreamChooser
+from proxy.gateway.choosing import BOT, ONLY_BOT, UpstreamChooser
 from proxy.gateway.rest_way import RestQuestion, plan_rest_way
 from proxy.gateway.way import Way, Ways, no_other
 from proxy.upstreams.poe_account.models import Bot
@@ -37,22 +37,19 @@ class Planner:
         name, request = call.record.bot, call.request
         if (messages := without_signed_ids(request.messages)) is not request.messages:
             request = replace(request, messages=messages)
-        upstreams = self._chooser.upstreams_for(name, self._catalogue.listed(name), request, call.dialect)
-        if upstreams[0] == BOT:
-            return Ways(await self.over_the_bot_protocol(name, request, is_large=call.is_large), no_other)
+        bot = self._catalogue.listed(name)
+        upstreams = self._chooser.upstreams_for(name, bot, request, call.dialect)
+        if upstreams is ONLY_BOT:
+            parameters = bot.parameters if bot else {}
+            way = await plan_bot_way(self._poe, request, name, parameters, self._tokens, is_large=call.is_large)
+            return Ways(way, no_other)
         plan = _Plan(self, name, request, upstreams, is_large=call.is_large)
         return Ways(await plan.next_way(), plan.instead)
 
     async def over_the_bot_protocol(self, name: str, request: ChatRequest, *, is_large: bool) -> BotWay:
         """The way that every model can be asked. Raises ProxyError."""
-        return await plan_bot_way(
-            self._poe,
-            request,
-            bot=name,
-            parameters=self._catalogue.parameters(name),
-            encoder=lambda: self._tokens.encoder,
-            is_large=is_large,
-        )
+        parameters = self._catalogue.parameters(name)
+        return await plan_bot_way(self._poe, request, name, parameters, self._tokens, is_large=is_large)
 
     def question(self, upstream: str, name: str, request: ChatRequest, *, is_large: bool) -> RestQuestion:
         """What is asked over a REST endpoint."""

@@ -23,7 +23,7 @@ from typing import Final
 import uvloop
 
 from tests.speed.counting import Count, Counter
-from tests.speed.talking import Conversation, ThreadedPoe, threaded_poe
+from tests.speed.talking import BOT, CHAT, MESSAGES, Api, Conversation, ThreadedPoe, threaded_poe
 from tests.support.redis_servers import BINARY, GIVEN_URL, running_redis
 from tests.support.serving import make_settings, serving
 
@@ -67,8 +67,6 @@ async def _measure(redis_url: str, namespace: str, poe: ThreadedPoe) -> Counts:
 
 
 def _talk(port: int, poe: ThreadedPoe, settled: Callable[[], Count]) -> Counts:
-    conversation = Conversation(port, poe)
-
     def least(say: Callable[[], None]) -> Count:
         for _ in range(_WARM_UP):
             say()
@@ -79,17 +77,26 @@ def _talk(port: int, poe: ThreadedPoe, settled: Callable[[], Count]) -> Counts:
             counts.append(settled() - before)
         return Count(*map(min, zip(*counts, strict=True)))
 
-    try:
-        few, many = (least(partial(conversation.burst, events)) for events in (_FEW, _MANY))
-        return {
-            "streamed request": least(partial(conversation.burst, 1)),
-            "event in a burst": (many - few).each_of(_MANY - _FEW),
-            "lone event": _usual([settled() for _ in conversation.lone(_LONE)]),
+    def measured(api: Api, over: str) -> Counts:
+        with contextlib.closing(Conversation(port, poe, api)) as conversation:
+            few, many = (least(partial(conversation.burst, events)) for events in (_FEW, _MANY))
+            return {
+                f"streamed request{over}": least(partial(conversation.burst, 1)),
+                f"event in a burst{over}": (many - few).each_of(_MANY - _FEW),
+                f"lone event{over}": _usual([settled() for _ in conversation.lone(_LONE)]),
+            }
+
+    with contextlib.closing(Conversation(port, poe)) as conversation:
+        besides = {
             "lone thought": _usual([settled() for _ in conversation.lone(_LONE, first=_THOUGHTS)]),
             "whole answer": least(partial(conversation.whole, 1)),
         }
-    finally:
-        conversation.close()
+    return {
+        **measured(BOT, ""),
+        **besides,
+        **measured(CHAT, " over chat"),
+        **measured(MESSAGES, " over messages"),
+    }
 
 
 def _usual(readings: Sequence[Count]) -> Count:

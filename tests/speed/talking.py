@@ -10,9 +10,10 @@ import queue
 import socket
 import socketserver
 import threading
-from collections.abc import Iterator
-from typing import Any, Final
+from collections.abc import Callable, Iterator
+from typing import Any, Final, NamedTuple
 
+from tests.support.rest_answers import STEPS, listed
 from tests.support.scripted_poe import DONE, text
 from tests.support.serving import TOKEN
 
@@ -28,6 +29,25 @@ _STREAM_HEAD: Final = (
 )
 
 
+class Api(NamedTuple):
+    """One of Poe's APIs: a model that is asked by it, and how an answer begins there, goes on with a text, and ends."""
+
+    model: str
+    begin: bytes
+    text: Callable[[str], bytes]
+    end: bytes
+
+
+def _rest(model: str, path: str) -> Api:
+    steps = [step for step in STEPS[path](_WORDS) if isinstance(step, bytes)]
+    at = next(number for number, step in enumerate(steps) if _MARK in step)
+
+    def text_of(words: str) -> bytes:
+        return steps[at].replace(_MARK, words.encode())
+
+    return Api(model, b"".join(map(_framed, steps[:at])), text_of, b"".join(map(_framed, steps[at + 1 :])))
+
+
 class _Connection(socketserver.StreamRequestHandler):
     """A connection to Poe, in a thread of its own. Queries are answered by whoever takes them from ``asked``."""
 
@@ -38,7 +58,7 @@ class _Connection(socketserver.StreamRequestHandler):
             while line := self.rfile.readline():
                 path = line.split()[1]
                 self.rfile.read(self._length_of_body())
-                if path.startswith(b"/bot/"):
+                if path.startswith(b"/bot/") or path.decode() in STEPS:
                     self.server.asked.put(self.connection)
                 else:
                     self.wfile.write(_plain_answer(path))
@@ -62,7 +82,7 @@ class _Poe(socketserver.ThreadingTCPServer):
 
 def _plain_answer(path: bytes) -> bytes:
     known: dict[bytes, dict[str, Any]] = {
-        b"/v1/models": {"object": "list", "data": []},
+        b"/v1/models": {"object": "list", "data": _MODELS},
         b"/usage/current_balance": {"current_point_balance": 1_000_000},
     }
     body = json.dumps(known.get(path, {})).encode()
@@ -98,8 +118,9 @@ def threaded_poe() -> Iterator[ThreadedPoe]:
 class Conversation:
     """A client with one connection that it keeps, and the Poe behind the proxy. Blocks; use it in a thread."""
 
-    def __init__(self, port: int, poe: ThreadedPoe) -> None:
+    def __init__(self, port: int, poe: ThreadedPoe, api: "Api | None" = None) -> None:
         self._poe = poe
+        self._api = api or BOT
         self._client = socket.create_connection(("127.0.0.1", port), _TIMEOUT_S)
 
     def close(self) -> None:
@@ -109,31 +130,39 @@ class Conversation:
     def burst(self, events: int) -> None:
         """A streamed answer of so many events, all in one write."""
         self._ask(stream=True)
-        self._poe.next_query().sendall(_STREAM_HEAD + _event() * events + _framed(DONE) + _BODY_END)
+        self._poe.next_query().sendall(self._answer(events))
         self._read(_STREAM_END, marks=events)
 
     def lone(self, events: int, *, first: str = _WORDS) -> Iterator[None]:
         """A streamed answer of so many events after the first; yields when one has arrived, before the next leaves."""
         self._ask(stream=True)
         answer = self._poe.next_query()
-        answer.sendall(_STREAM_HEAD + _framed(_with_crlf(text(first))))
+        line_ends = _with_crlf if self._api is BOT else _as_it_is
+        answer.sendall(_STREAM_HEAD + self._api.begin + _framed(line_ends(self._api.text(first))))
         self._read(_MARK, marks=1)
         yield
         for _ in range(events):
-            answer.sendall(_framed(_with_crlf(text(_WORDS))))
+            answer.sendall(_framed(line_ends(self._api.text(_WORDS))))
             self._read(_MARK, marks=1)
             yield
-        answer.sendall(_framed(DONE) + _BODY_END)
+        answer.sendall(self._api.end + _BODY_END)
         self._read(_STREAM_END, marks=0)
 
     def whole(self, events: int) -> None:
         """An answer in one piece, of so many events in one write."""
         self._ask(stream=False)
-        self._poe.next_query().sendall(_STREAM_HEAD + _event() * events + _framed(DONE) + _BODY_END)
+        self._poe.next_query().sendall(self._answer(events))
         self._read(b'"prompt_tokens_details"', marks=events)
 
+    def _answer(self, events: int) -> bytes:
+        return _STREAM_HEAD + self._api.begin + _framed(self._api.text(_WORDS)) * events + self._api.end + _BODY_END
+
     def _ask(self, *, stream: bool) -> None:
-        asked = {"model": "Echo", "stream": stream, "messages": [{"role": "user", "content": "Say it again. " * 70}]}
+        asked = {
+            "model": self._api.model,
+            "stream": stream,
+            "messages": [{"role": "user", "content": "Say it again. " * 70}],
+        }
         body = json.dumps(asked).encode()
         self._client.sendall(
             f"POST /v1/chat/completions HTTP/1.1\r\nhost: proxy\r\nauthorization: Bearer {TOKEN}\r\n"
@@ -152,15 +181,24 @@ class Conversation:
         assert read.count(_MARK) == marks, read[-300:]
 
 
-def _with_crlf(event: bytes) -> bytes:
-    """As Poe's own server library ends lines."""
-    return event.replace(b"\n", b"\r\n")
-
-
-def _event() -> bytes:
-    return _framed(text(_WORDS))
-
-
 def _framed(event: bytes) -> bytes:
     """As Poe's servers frame it: an HTTP chunk of its own."""
     return b"%x\r\n%b\r\n" % (len(event), event)
+
+
+def _with_crlf(event: bytes) -> bytes:
+    """As the server library of Poe's bots ends lines."""
+    return event.replace(b"\n", b"\r\n")
+
+
+def _as_it_is(event: bytes) -> bytes:
+    return event
+
+
+BOT: Final = Api("Echo", b"", text, _framed(DONE))
+CHAT: Final = _rest("Chat", "/v1/chat/completions")
+MESSAGES: Final = _rest("Messages", "/v1/messages")
+_MODELS: Final = [
+    listed(CHAT.model, "Google", "chat/completions"),
+    listed(MESSAGES.model, "Anthropic", "messages"),
+]
