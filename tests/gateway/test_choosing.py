@@ -40,7 +40,7 @@ def upstreams(
 ) -> Any:
     chooser = UpstreamChooser(default, by_model, NoRefusals())
     asked = ChatRequest([Message("user", [Text("hi")])], **request)
-    return chooser.upstreams_for(bot.name if bot else "Unlisted", bot, asked, dialect)
+    return list(chooser.upstreams_for(bot.name if bot else "Unlisted", bot, asked, dialect))
 
 
 @pytest.mark.parametrize(
