@@ -34,10 +34,10 @@ BUDGETS: Final[Counts] = {
     "whole answer": Count(10_000, 420, 19_000, 890),  # 8771.0 or 9344.0, 385.0, 15042.0, 693.0
     "streamed request over chat": Count(13_000, 540, 22_000, 1_000),  # 11910.0, 494.0, 17128.0, 778.0
     "event in a burst over chat": Count(450, 16, 470, 19),  # 342.6, 12.2, 357.6, 14.2
-    "lone event over chat": Count(800, 25, 830, 27),  # 616.0, 18.0, 631.0, 20.0
+    "lone event over chat": Count(640, 20, 660, 23),  # 494.0, 15.0, 509.0, 17.0
     "streamed request over messages": Count(13_500, 520, 22_500, 1_000),  # 12078.0, 460.0, 17345.0, 748.0
     "event in a burst over messages": Count(510, 15, 540, 18),  # 390.7, 11.2, 406.4, 13.3
-    "lone event over messages": Count(860, 24, 880, 26),  # 661.0, 17.0, 676.0, 19.0
+    "lone event over messages": Count(630, 19, 650, 22),  # 483.0, 14.0, 498.0, 16.0
 }
 
 

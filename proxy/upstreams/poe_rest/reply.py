@@ -148,8 +148,11 @@ class RestReply:
 
     def _let_through(self, deltas: list[Delta]) -> list[Delta]:
         if len(deltas) == 1 and self._limits is None and type(delta := deltas[0]) is ContentDelta:  # as nearly always
-            self._count(delta.text)
-            self._joined.add_text(delta.text)
+            text = delta.text
+            self.held_bytes += len(text) if text.isascii() else len(text.encode())
+            if self.held_bytes > self._max_bytes:
+                raise AnswerTooLarge
+            self._joined.add_text(text)
             return deltas
         if any(isinstance(delta, ToolCallDelta) for delta in deltas):
             deltas = [mine for delta in deltas if (mine := self._own(delta)) is not None]

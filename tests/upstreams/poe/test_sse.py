@@ -55,6 +55,32 @@ def test_how_it_is_split_changes_nothing(sent: list[tuple[str, str]], line_end: 
     assert events_of(*reads) == [Event(name, text.encode()) for name, text in sent]
 
 
+@given(
+    st.lists(
+        st.sampled_from([b"data: ", b"event: ", b"x", b"\n", b"\n\n", b"\r", b"\r\n", b":", b"\xef\xbb\xbf"]),
+        max_size=12,
+    )
+)
+def test_a_read_that_is_one_event_is_the_same_as_when_it_is_fed(pieces: list[bytes]) -> None:
+    read = b"".join(pieces)
+    fed, splitter = EventSplitter(), EventSplitter()
+    for one in (fed, splitter):
+        one.feed(b"data: first\n\n")
+    lone = splitter.lone(read)
+
+    assert lone is None or [lone] == fed.feed(read)
+
+
+@pytest.mark.parametrize("read", [b"data: {}\n\n", b"event: a\ndata: {}\n\n"])
+def test_most_reads_are_one_event(read: bytes) -> None:
+    splitter = EventSplitter()
+    first = splitter.feed(read)
+
+    assert splitter.lone(read) == first[0]
+    assert splitter.feed(b"data") == []
+    assert splitter.lone(read) is None, "something has begun before it"
+
+
 def test_an_event_without_an_end_is_given_up() -> None:
     splitter = EventSplitter(max_event_bytes=100)
     splitter.feed(b"data: " + 50 * b"a")
