@@ -6,7 +6,9 @@ from proxy.core.chat_request import Audio, ChatRequest, Content, File, Image, Me
 from proxy.core.failures import InvalidRequest, UnsupportedFeature
 from proxy.dialects.bodies.validation import needed
 from proxy.dialects.openai.chat_options import build_request, includes_usage
+from proxy.dialects.openai_chat.call_signatures import signature_of
 from proxy.dialects.openai_chat.request import CHAT_BODY, ChatMessage, ContentPart
+from proxy.dialects.openai_chat.request import ToolCall as WireCall
 
 
 class ParsedChat(NamedTuple):
@@ -44,8 +46,13 @@ def _message(message: ChatMessage, at: int) -> Message:
             raise InvalidRequest(f"Invalid value for '{param}': must not be null.", param=param)
     parts: list[Part] = [Text(content)] if isinstance(content, str) else [*_contents(content, at)]
     if calls:
-        parts += [ToolCall(call["id"], call["function"]["name"], call["function"]["arguments"]) for call in calls]
+        parts += map(_call, calls)
     return Message(role, parts, message.get("name") or "")
+
+
+def _call(call: WireCall) -> ToolCall:
+    function = call["function"]
+    return ToolCall(call["id"], function["name"], function["arguments"], signature_of(call))
 
 
 def _result(message: ChatMessage, at: int) -> ToolResult:

@@ -4,7 +4,7 @@ Refuses to know what an upstream can do with a field. Field names and ranges:
 https://platform.openai.com/docs/api-reference/chat/create
 """
 
-from typing import Annotated, Final, Literal, Required
+from typing import Annotated, Any, Final, Literal, Required
 
 from pydantic import Field
 from typing_extensions import TypedDict
@@ -52,11 +52,12 @@ class CalledFunction(TypedDict):
 
 
 @strict_object
-class ToolCall(TypedDict):
+class ToolCall(TypedDict, total=False):
     """A call that an earlier answer made."""
 
-    id: CallId
-    function: CalledFunction
+    id: Required[CallId]
+    function: Required[CalledFunction]
+    extra_content: Any
 
 
 @strict_object

@@ -26,6 +26,7 @@ from proxy.core.gathered import Choice, Gathered
 from proxy.core.usage import Usage
 from proxy.dialects.openai.stream_end import DONE, error_event
 from proxy.dialects.openai.usage import usage_json
+from proxy.dialects.openai_chat.call_signatures import signed
 from proxy.dialects.streams.lines import short, with_whole_lines
 from proxy.dialects.streams.texts import text_events
 
@@ -133,7 +134,7 @@ def _besides_text(delta: ReasoningDelta | RefusalDelta | ToolCallDelta) -> bytes
         return b'{"reasoning_content":%b}' % orjson.dumps(delta.text)
     if isinstance(delta, RefusalDelta):
         return b'{"refusal":%b}' % orjson.dumps(delta.text)
-    if not delta.id:  # nearly all of them
+    if not delta.id and not delta.signature:  # nearly all of them
         return b'{"tool_calls":[{"index":%d,"function":{"arguments":%b}}]}' % (
             delta.position,
             orjson.dumps(delta.arguments),
@@ -180,7 +181,12 @@ def _message(choice: Choice) -> dict[str, Any]:
         message["reasoning_content"] = choice.reasoning
     if choice.calls:
         message["tool_calls"] = [
-            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+            {
+                "id": call.id,
+                "type": "function",
+                "function": {"name": call.name, "arguments": call.arguments},
+                **signed(call.signature),
+            }
             for _, call in sorted(choice.calls.items())
         ]
     return message
@@ -189,6 +195,6 @@ def _message(choice: Choice) -> dict[str, Any]:
 def _call_json(call: ToolCallDelta) -> dict[str, Any]:
     """An entry of a chunk's ``tool_calls``."""
     if not call.id:
-        return {"index": call.position, "function": {"arguments": call.arguments}}
+        return {"index": call.position, "function": {"arguments": call.arguments}, **signed(call.signature)}
     function = {"name": call.name, "arguments": call.arguments}
-    return {"index": call.position, "id": call.id, "type": "function", "function": function}
+    return {"index": call.position, "id": call.id, "type": "function", "function": function, **signed(call.signature)}
