@@ -90,10 +90,15 @@ class Choice:
 
 
 class Gathered(Sink):
-    """A whole answer, gathered from the batches that a stream would carry."""
+    """A whole answer, gathered from the batches that a stream would carry.
+
+    Attributes:
+        passed: all of it as it came, in the client's own form; b"" where it has to be put into that.
+    """
 
     def __init__(self) -> None:
         self.choices: dict[int, Choice] = {}
+        self.passed = b""
         self._usage: Usage | None = None
 
     @property
@@ -110,6 +115,10 @@ class Gathered(Sink):
             choice.add(delta)
             if isinstance(delta, Usage):
                 self._usage = delta
+
+    def write_passed(self, passed: bytes) -> None:
+        """Keeps it."""
+        self.passed += passed
 
     def in_order(self) -> list[tuple[int, Choice]]:
         """The choices with their indexes."""

@@ -22,6 +22,9 @@ class Sink:
         """More text of the first choice, of which something was written before."""
         self.write(Batch(0, (ContentDeltas(texts),)))
 
+    def write_passed(self, passed: bytes) -> None:
+        """More of the first choice in the form that it came in, which is the client's: whole events, or a body."""
+
     async def open(self) -> None:
         """The answer is certain to go on from here: what was written so far may go out."""
 

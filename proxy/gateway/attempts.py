@@ -17,6 +17,7 @@ from proxy.core.failures import (
     PoeError,
     PoeTimeout,
     RateLimited,
+    RefusedByBot,
     RefusedByPolicy,
     StreamCut,
 )
@@ -212,6 +213,8 @@ class Attempts:
     async def _look_for_another_way(self, error: PoeError, lease: Lease) -> None:
         """A model that refuses tools or thoughts is asked without them, one that an endpoint refuses over another.
 
+        One that refuses a request which is passed through is asked in our words.
+
         With any key, this one too, and beyond ``max_attempts``.
         """
         if self._ways is None or self._committed:
@@ -223,6 +226,8 @@ class Attempts:
             self._asks_anew = await self._ways.leave_out_thoughts()
         elif isinstance(error, EndpointRefused):
             self._asks_anew = self._way is not None and await self._ways.change(self._way)
+        elif isinstance(error, RefusedByBot):  # perhaps for a field that a translation does not have
+            self._asks_anew = await self._ways.translate()
         if self._asks_anew:
             self._tried.remove(lease.key.key_id)
 
@@ -271,6 +276,7 @@ class Attempts:
         way = self._way = ways.way
         if self._record is not None:
             self._record.upstream = way.upstream
+            self._record.passed = self._call.passes = way.passes
         return way.ask(way.body or await way.body_for(key, self._progress), key.secret)
 
     @property

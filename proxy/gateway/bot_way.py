@@ -47,6 +47,7 @@ class BotWay:
 
     upstream = UPSTREAM
     caches = False
+    passes = False
 
     def __init__(
         self, poe: Upstream, bot: str, plan: Plan, body: bytes, encoder: Encoder | None, *, is_large: bool
@@ -90,6 +91,9 @@ class BotWay:
     async def without_tools(self) -> "BotWay":
         query = await self._beside_the_loop(without_tools, self._plan.query, self._plan.offer.instruction)
         return self._with_query(query)
+
+    async def translated(self) -> None:
+        return None
 
     async def without_thoughts(self) -> None:
         """Bots are sent none."""

@@ -9,6 +9,7 @@ from proxy.core.chat_request import ChatRequest
 from proxy.core.usage import Usage
 from proxy.keypool.lease import SessionOutcome
 from proxy.upstreams.poe.answer_stream import Stage
+from proxy.upstreams.poe_rest.passage import Passage
 
 #: Is called when something of an answer was written to its sink for the first time, with how far the answer is by then.
 OnCommit = Callable[[Stage], Awaitable[None]]
@@ -21,6 +22,7 @@ class AttemptRecord:
     Attributes:
         choice: the one it was made for, of the call's ``n``.
         upstream: which of Poe's APIs was asked; see ``Way``.
+        passed: whether request and answer were passed through.
         session: what the lease meant to the call's session.
     """
 
@@ -30,6 +32,7 @@ class AttemptRecord:
     duration_ms: int = 0
     choice: int = 0
     upstream: str = "bot"
+    passed: bool = False
     session: SessionOutcome = ""
 
 
@@ -69,6 +72,8 @@ class ChatCall:
         is_repeated: its stream ends with all of the answer once more, so that it is kept like a whole answer.
         held_bytes: how much of its answer is kept so far; None when it is not kept until it is whole.
         on_prompt_gone: called when a long prompt is not held any more, though the answer goes on.
+        passage: what the client sent, where it may be passed through; None once the call is planned.
+        passes: whether it is being passed through.
         is_answering: whether Poe has begun to answer, and has not failed since.
         session: the pool's name of the conversation that it belongs to; "" = none.
     """
@@ -81,6 +86,8 @@ class ChatCall:
     is_repeated: bool = False
     held_bytes: Callable[[], int] | None = field(default=None, repr=False, compare=False)
     on_prompt_gone: Callable[[], None] = _ignore
+    passage: Passage | None = field(default=None, repr=False, compare=False)
+    passes: bool = False
     is_answering: bool = False
     session: str = ""
 

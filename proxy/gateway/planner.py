@@ -11,9 +11,11 @@ from proxy.gateway.bot_way import BotWay, Upstream, plan_bot_way
 from proxy.gateway.call import ChatCall
 from proxy.gateway.catalogue import Catalogue
 from proxy.gateway.choosing import BOT, ONLY_BOT, UpstreamChooser
+from proxy.gateway.passing_way import plan_passing_way
 from proxy.gateway.rest_way import RestQuestion, plan_rest_way
 from proxy.gateway.way import Way, Ways, no_other
 from proxy.upstreams.poe_account.models import Bot
+from proxy.upstreams.poe_rest.passage import Passage
 
 
 class Planner:
@@ -35,6 +37,7 @@ class Planner:
     async def ways_for(self, call: ChatCall) -> Ways:
         """How a call is put to Poe, whose bot is known. Raises ProxyError: it cannot be."""
         name, request = call.record.bot, call.request
+        passage, call.passage = call.passage, None
         if (messages := without_signed_ids(request.messages)) is not request.messages:
             request = replace(request, messages=messages)
         bot = self._catalogue.listed(name)
@@ -43,8 +46,11 @@ class Planner:
             parameters = bot.parameters if bot else {}
             way = await plan_bot_way(self._poe, request, name, parameters, self._tokens, is_large=call.is_large)
             return Ways(way, no_other)
-        plan = _Plan(self, name, request, upstreams, is_large=call.is_large)
-        return Ways(await plan.next_way(), plan.instead)
+        passage = passage if upstreams[0] == call.dialect and request is call.request else None
+        plan = _Plan(self, name, request, upstreams, passage, is_large=call.is_large)
+        first = await plan.next_way()
+        call.passes = first.passes
+        return Ways(first, plan.instead)
 
     async def over_the_bot_protocol(self, name: str, request: ChatRequest, *, is_large: bool) -> BotWay:
         """The way that every model can be asked. Raises ProxyError."""
@@ -73,12 +79,21 @@ class _Plan:
     """The APIs that one call may be put to, one after the other."""
 
     def __init__(
-        self, planner: Planner, name: str, request: ChatRequest, upstreams: Sequence[str], *, is_large: bool
+        self,
+        planner: Planner,
+        name: str,
+        request: ChatRequest,
+        upstreams: Sequence[str],
+        passage: Passage | None,
+        *,
+        is_large: bool,
     ) -> None:
         self._planner = planner
         self._name = name
         self._request = request
         self._left = list(upstreams)
+        #: For the first of them.
+        self._passage = passage
         self._is_large = is_large
 
     async def next_way(self) -> Way:
@@ -100,7 +115,9 @@ class _Plan:
         if upstream == BOT:
             return await self._planner.over_the_bot_protocol(self._name, self._request, is_large=self._is_large)
         question = self._planner.question(upstream, self._name, self._request, is_large=self._is_large)
-        return await plan_rest_way(question)
+        passage, self._passage = self._passage, None
+        passing = await plan_passing_way(question, passage) if passage is not None else None
+        return passing or await plan_rest_way(question)
 
 
 def _goes_on(request: ChatRequest) -> bool:

@@ -114,6 +114,9 @@ class Relay:
             used, call.record.uncounted = call.record.usage, key_source.uncounted
             await key_source.release(used.prompt_tokens + used.completion_tokens if used else 0)
         for number, choice in enumerate(choices):
+            if passed := choice.reply.passed:
+                sink.write_passed(passed)
+                continue
             finish = Finish(choice.reply.finish_reason, choice.reply.stop_sequence)
             sink.write(Batch(number, [finish, usage] if choice is choices[-1] else [finish]))
 

@@ -54,6 +54,7 @@ class RestWay:
     visible_tokens: int | None = None
     all_tokens: int | None = None
     caches = True
+    passes = False
 
     def __init__(self, question: RestQuestion, body: bytes, json_format: JsonFormat | None) -> None:
         request = question.request
@@ -89,10 +90,14 @@ class RestWay:
         )
 
         def new_pipeline(sink: Sink, choice: int, key: str, content_type: str) -> Pipeline:
-            reply.note_key(key)
-            return (WholePipeline if content_type == _JSON else StreamPipeline)(reply, sink, choice=choice)
+            return self._translated(reply, sink, choice, key, content_type)
 
         return Reading(reply, new_pipeline)
+
+    @staticmethod
+    def _translated(reply: RestReply, sink: Sink, choice: int, key: str, content_type: str) -> Pipeline:
+        reply.note_key(key)
+        return (WholePipeline if content_type == _JSON else StreamPipeline)(reply, sink, choice=choice)
 
     def count_prompt(self, tokens: TokenCounter) -> "asyncio.Future[int]":  # noqa: ARG002 - Poe counts them
         """An estimate, for what has to be reserved, or is never reported."""
@@ -115,6 +120,9 @@ class RestWay:
             return None
         question = self._question._replace(request=replace(request, messages=[one for one in messages if one.parts]))
         return await _with_body(question, self.json_format)
+
+    async def translated(self) -> "RestWay | None":
+        return None
 
     async def corrected(self, wrong: str, correction: str) -> "RestWay":
         more = (Message("assistant", [Text(wrong)]), Message("user", [Text(correction)]))

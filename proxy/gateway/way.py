@@ -44,6 +44,7 @@ class Way(Protocol):
         body: what is sent; b"" where that differs from key to key.
         demands_a_call: whether the answer has to be a call of a tool.
         has_tools: whether tools are offered.
+        passes: whether the client's own words are asked with, and the answer goes to it in the upstream's.
         caches: whether the provider may have the prompt's beginning cached, for the account that asked last.
     """
 
@@ -56,6 +57,7 @@ class Way(Protocol):
     has_tools: bool
     demands_a_call: bool
     caches: bool
+    passes: bool
 
     async def body_for(self, key: PoeKey, progress: Progress) -> bytes:
         """The body where it differs from key to key, and how far that is. Raises ProxyError."""
@@ -83,6 +85,9 @@ class Way(Protocol):
     async def without_thoughts(self) -> "Way | None":
         """The same without thoughts of earlier answers; None where there are none."""
 
+    async def translated(self) -> "Way | None":
+        """The same in our words, where the client's were not taken; None where they are ours, or cannot be."""
+
     async def corrected(self, wrong: str, correction: str) -> "Way":
         """The same conversation, followed by an answer that was wrong and what the user says of it."""
 
@@ -109,6 +114,13 @@ class Ways:
     async def leave_out_thoughts(self) -> bool:
         """The model does not take thoughts of earlier answers back; False when there are none."""
         other = await self.way.without_thoughts()
+        if other is not None:
+            self.way = other
+        return other is not None
+
+    async def translate(self) -> bool:
+        """The upstream does not take the client's own words; False when they were not passed on."""
+        other = await self.way.translated()
         if other is not None:
             self.way = other
         return other is not None

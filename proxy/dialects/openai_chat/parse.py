@@ -12,10 +12,18 @@ from proxy.dialects.openai_chat.request import ToolCall as WireCall
 
 
 class ParsedChat(NamedTuple):
-    """A request, and whether the last chunk of its stream has the token counts."""
+    """A request, and what passing it through takes.
+
+    Attributes:
+        include_usage: whether the last chunk of its stream has the token counts.
+        given: names of the body's fields that have a value.
+        nulls: names of those that are null.
+    """
 
     request: ChatRequest
     include_usage: bool
+    given: frozenset[str]
+    nulls: frozenset[str]
 
 
 def parse_chat_request(body: bytes, *, large: bool | None = None) -> ParsedChat:
@@ -29,7 +37,8 @@ def parse_chat_request(body: bytes, *, large: bool | None = None) -> ParsedChat:
     messages = [_message(message, at) for at, message in enumerate(fields["messages"])]
     request = build_request(fields, messages, CHAT_BODY.unknown(fields))
     request.options.logprobs = bool(fields.get("logprobs"))
-    return ParsedChat(request, includes_usage(fields))
+    given = frozenset([name for name, value in fields.items() if value is not None])
+    return ParsedChat(request, includes_usage(fields), given, frozenset(fields.keys() - given))
 
 
 def _message(message: ChatMessage, at: int) -> Message:

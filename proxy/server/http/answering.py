@@ -46,7 +46,13 @@ async def stream(
     worker: Worker = request.app.ctx.worker
     settings = worker.settings
     hold_s, heartbeat_s = settings.commit_hold_s, settings.heartbeat_s
-    with EventStream(request, writer, hold_s=hold_s, heartbeat_s=heartbeat_s, heartbeat=heartbeat) as events:
+
+    def opening() -> bytes:
+        return comment() if call.passes else writer.opening()  # the upstream's own has to be the first
+
+    with EventStream(
+        request, writer, hold_s=hold_s, heartbeat_s=heartbeat_s, heartbeat=heartbeat, opening=opening
+    ) as events:
         try:
             with worker.drain.call(call):
                 await worker.relay.answer(call, events)

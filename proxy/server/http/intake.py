@@ -50,6 +50,15 @@ async def take_in(request: Request, client: Client, parse: Callable[..., _Parsed
     return await worker.off_loop.run(partial(parse, body, large=True)), True
 
 
+def with_body(parse: Callable[..., _Parsed]) -> Callable[..., tuple[_Parsed, bytes]]:
+    """Parses as ``parse`` does, and gives the body, too: it may be passed through."""
+
+    def parse_and_keep(body: bytes, *, large: bool) -> tuple[_Parsed, bytes]:
+        return parse(body, large=large), body
+
+    return parse_and_keep
+
+
 def with_room(handler: _Handler) -> _Handler:
     """The handler of a route; what its body took is free again when it ends."""
 

@@ -17,7 +17,7 @@ from proxy.core.deltas import Batch, ContentDeltas
 from proxy.core.failures import ProxyError
 from proxy.core.sink import Sink
 from proxy.dialects.streams.batches import parts_of, pieces_of_small
-from proxy.dialects.streams.lines import PING
+from proxy.dialects.streams.lines import PING, with_whole_lines
 from proxy.server.http.headers import let_go_if_draining
 from proxy.server.http.http1 import StrictHttp
 from proxy.server.sanic_internals import clean_header_value
@@ -72,6 +72,7 @@ class EventStream(Sink):
         hold_s: seconds to wait for the first visible text before opening the response without it.
         heartbeat_s: seconds of silence after which a heartbeat is sent.
         heartbeat: writes one; a comment, unless something else is given.
+        opening: writes what opens the response before anything of the answer is known; else the writer does.
 
     Attributes:
         chunks: how many pieces of the answer were sent.
@@ -97,19 +98,28 @@ class EventStream(Sink):
         "_transport",
         "_unsent",
         "_waiting",
+        "_write_opening",
         "_writer",
         "chunks",
         "is_full",
     )
 
     def __init__(
-        self, request: Request, writer: Writer, *, hold_s: float, heartbeat_s: float, heartbeat: Heartbeat = comment
+        self,
+        request: Request,
+        writer: Writer,
+        *,
+        hold_s: float,
+        heartbeat_s: float,
+        heartbeat: Heartbeat = comment,
+        opening: Heartbeat | None = None,
     ) -> None:
         self._request = request
         self._writer = writer
         self._encode_texts = writer.write_texts
         self._heartbeat_s = heartbeat_s
         self._heartbeat = heartbeat
+        self._write_opening = opening or writer.opening
         self._loop = asyncio.get_running_loop()
         self._time = self._loop.time
         self._response: HTTPResponse | None = None
@@ -120,8 +130,8 @@ class EventStream(Sink):
         self._is_chunked = request.version != "1.0"
         self._connection: Any = None
         self._has_room = True
-        #: Batches and parts that could not be sent yet.
-        self._waiting: deque[Batch] = deque()
+        #: Batches, parts and passed events that could not be sent yet.
+        self._waiting: deque[Batch | bytes] = deque()
         self._go_on: list[Callable[[], None]] = []
         #: Why the writer could not put what waited into bytes: a call of a tool that cannot be passed on.
         self._failure: ProxyError | None = None
@@ -180,6 +190,18 @@ class EventStream(Sink):
             transport.write(b"%x\r\n%b\r\n" % (len(data), data) if self._is_chunked else data)
         self._sent_at = self._time()
         self.chunks += len(texts)
+
+    def write_passed(self, passed: bytes) -> None:
+        """The same for events that are bytes already."""
+        passed = with_whole_lines(passed)
+        transport, waiting = self._transport, self._waiting
+        if transport is not None and not waiting:
+            self._send_now(transport, passed)
+        else:
+            waiting.append(passed)
+            if len(waiting) > _MOST_WAITING:
+                self.is_full = True
+        self.chunks += 1
 
     async def open(self) -> None:
         """Sends the head, and what was written so far, unless that is done already or under way."""
@@ -249,8 +271,10 @@ class EventStream(Sink):
                 data += self._encoded(waiting.popleft())
         return data
 
-    def _encoded(self, batch: Batch) -> bytes:
+    def _encoded(self, batch: Batch | bytes) -> bytes:
         """A batch as bytes; of a large one the first part, and the others wait in its place."""
+        if isinstance(batch, bytes):
+            return batch
         pieces = pieces_of_small(batch)
         if not pieces:
             batch, *others = parts_of(batch)
@@ -313,7 +337,7 @@ class EventStream(Sink):
             if self._transport is not None:
                 self._send_now(self._transport, self._heartbeat())
             elif not self._is_opening:
-                self._opening = self._loop.create_task(self._open(self._writer.opening()))
+                self._opening = self._loop.create_task(self._open(self._write_opening()))
         self._timer = self._loop.call_at(max(self._sent_at + self._heartbeat_s, now + 0.01), self._on_silence)
 
 

@@ -168,9 +168,10 @@ def why(record: RelayRecord) -> dict[str, Any]:
     }
 
 
-def _beside_the_bot_protocol(attempt: AttemptRecord) -> dict[str, str]:
+def _beside_the_bot_protocol(attempt: AttemptRecord) -> dict[str, str | bool]:
     session = {"session": attempt.session} if attempt.session else {}
-    return {"upstream": attempt.upstream, **session}
+    passed = {"passed": True} if attempt.passed else {}
+    return {"upstream": attempt.upstream, **passed, **session}
 
 
 def _write_line(ended: Ended) -> None:

@@ -40,6 +40,10 @@ class Reply(Protocol):
     def usage(self) -> Usage | None:
         """What the upstream reported; None when it did not, or has not yet."""
 
+    @property
+    def passed(self) -> bytes:
+        """What of an answer that is whole goes to the client as it came, instead of its Finish and its Usage."""
+
     def whole(self) -> list[Delta]:
         """The whole answer for a caller that did not stream, joined."""
 

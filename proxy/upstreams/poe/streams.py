@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Collection
+from dataclasses import replace
 from typing import Final
 
 from yarl import URL
@@ -27,6 +28,7 @@ class PoeStreams:
 
     def __init__(self, base_url: str, timeouts: Timeouts, outbound: Outbound = DIRECT) -> None:
         self._timeouts = timeouts
+        self._whole_timeouts = replace(timeouts, first_event_s=timeouts.total_s, idle_s=timeouts.total_s)
         self._pool = ConnectionPool(
             base_url, connect_s=timeouts.connect_s, patience_s=timeouts.patience_s, outbound=outbound
         )
@@ -50,6 +52,7 @@ class PoeStreams:
         header_lines: str = "",
         types: Collection[str] = EVENT_STREAM,
         fault_of: FaultReader = fault_of,
+        is_whole: bool = False,
     ) -> Asking:
         """Sends one request when it is entered; the context is its answer. Leaving closes the connection at once.
 
@@ -60,6 +63,7 @@ class PoeStreams:
             header_lines: more of them, each with its line end.
             types: an answer may have.
             fault_of: reads an answer of another type, or with another status than 200.
+            is_whole: the answer does not stream: nothing of it comes before all of it has been made.
 
         Raises:
             PoeError: whatever Poe or the network did, named by its meaning. An answer that ends without its end
@@ -71,7 +75,8 @@ class PoeStreams:
             f"POST {self._target}{path} HTTP/1.1\r\n{self._head}{header_lines}"
             f"Authorization: Bearer {key}\r\nContent-Length: {len(body)}\r\n\r\n"
         ).encode("ascii")
-        return Asking(self._pool, (head, body), key, self._timeouts, types=types, fault_of=fault_of)
+        timeouts = self._whole_timeouts if is_whole else self._timeouts
+        return Asking(self._pool, (head, body), key, timeouts, types=types, fault_of=fault_of)
 
 
 def _headers(url: URL) -> dict[str, str]:

@@ -73,6 +73,11 @@ class ChoiceTranslator:
         return self._answer.finish_reason if reached in (None, "stop") else reached
 
     @property
+    def passed(self) -> bytes:
+        """Nothing: no client speaks the bot protocol."""
+        return b""
+
+    @property
     def stop_sequence(self) -> str:
         """The stop sequence that ended the answer, or ""; a call stands above it."""
         return self._limits.stop_sequence if self._limits and self.finish_reason == "stop" else ""

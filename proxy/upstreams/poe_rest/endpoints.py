@@ -43,10 +43,16 @@ class Endpoint(NamedTuple):
     body_of: "Callable[[ChatRequest, Bot, bool], bytes]"
     decoder_of: "Callable[[Mapping[str, str]], Decoder]"
 
-    def ask(self, streams: PoeStreams, body: bytes, key: str) -> Asking:
-        """One request, to be entered."""
+    def ask(self, streams: PoeStreams, body: bytes, key: str, *, is_whole: bool = False) -> Asking:
+        """One request, to be entered; ``is_whole``: for an answer that does not stream."""
         return streams.post(
-            self.path, body, key, header_lines=self.header_lines, types=_TYPES, fault_of=fault_of_answer
+            self.path,
+            body,
+            key,
+            header_lines=self.header_lines,
+            types=_TYPES,
+            fault_of=fault_of_answer,
+            is_whole=is_whole,
         )
 
 

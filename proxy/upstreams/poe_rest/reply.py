@@ -83,6 +83,11 @@ class RestReply:
         return self._decoder.usage
 
     @property
+    def passed(self) -> bytes:
+        """Nothing: it is put into the client's form."""
+        return b""
+
+    @property
     def has_heard_end(self) -> bool:
         """Whether Poe has said that the answer is over."""
         return self._decoder.ended

@@ -183,7 +183,7 @@ def test_a_fault_in_what_is_the_clients_own_is_none(depth: int) -> None:
         deep = {"name": 7, "messages": [deep]}
 
     tool = {"type": "function", "function": {"name": "f", "x": deep}}
-    request, _ = parse_chat_request(json.dumps({"messages": HELLO, "own": deep, "tools": [tool]}).encode())
+    request, *_ = parse_chat_request(json.dumps({"messages": HELLO, "own": deep, "tools": [tool]}).encode())
 
     assert request.options.more == {"own": deep}
 

@@ -250,7 +250,7 @@ def test_much_text_is_written_in_pieces_wherever_it_is(monkeypatch: pytest.Monke
     calls = [{"id": f"c{at}", "function": {"name": "f", "arguments": text}} for at in range(4)]
     results = [{"role": "tool", "tool_call_id": f"c{at}", "content": text} for at in range(4)]
     said = [{"role": "user", "content": text}] * 4 + [{"role": "user", "content": text * 2, "seed": 10**30}]
-    asked, _ = parse_chat_request(
+    asked, *_ = parse_chat_request(
         json.dumps({"messages": [*said, {"role": "assistant", "tool_calls": calls}, *results]}).encode()
     )
     monkeypatch.setattr("proxy.upstreams.poe_bot.query._LONG_CHARACTERS", 10**9)

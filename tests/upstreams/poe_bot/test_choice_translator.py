@@ -196,7 +196,7 @@ def test_a_stop_sequence_after_a_call_does_not_hide_the_call() -> None:
     """A client that reads ``stop`` would not answer the call, and the conversation would end there."""
     call = {"index": 0, "id": "x", "function": {"name": "f", "arguments": "{}"}}
     events: list[Event] = [Json({"choices": [{"delta": {"tool_calls": [call]}}]}), Text("one END two")]
-    request, _ = parse_chat_request(
+    request, *_ = parse_chat_request(
         b'{"messages": [{"role": "user", "content": "hi"}], "stop": "END",'
         b' "tools": [{"type": "function", "function": {"name": "f"}}]}'
     )

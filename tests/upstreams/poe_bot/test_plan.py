@@ -359,7 +359,7 @@ def said_by(*names: str | None) -> list[dict[str, Any]]:
     for name in names:
         turns.append({"role": "user", "content": "Hi", **({"name": name} if name is not None else {})})
         turns.append({"role": "assistant", "content": "Yes?", "name": "bot-name"})
-    asked, _ = parse_chat_request(json.dumps({"messages": turns[:-1]}).encode())
+    asked, *_ = parse_chat_request(json.dumps({"messages": turns[:-1]}).encode())
     query: list[dict[str, Any]] = json.loads(build_query_body(build_plan(asked).query))["query"]
     return [message for message in query if message["role"] == "user"]
 

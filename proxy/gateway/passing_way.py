@@ -1,0 +1,68 @@
+"""A call that is passed through: over the endpoint whose dialect its client speaks, in the client's own words."""
+
+from typing import Final
+
+from proxy.core.failures import UnsupportedFeature
+from proxy.core.sink import Sink
+from proxy.gateway.rest_way import RestQuestion, RestWay, plan_rest_way
+from proxy.gateway.way import Reading
+from proxy.upstreams.poe.asking import Asking
+from proxy.upstreams.poe.reply import Pipeline
+from proxy.upstreams.poe_rest.chat_passage import build_passed_chat, passes_as_chat
+from proxy.upstreams.poe_rest.passage import Passage
+from proxy.upstreams.poe_rest.passing import ChatEnd, PassedReply, PassingBody, PassingPipeline
+
+_JSON: Final = "application/json"
+_CHAT: Final = "chat"
+#: Whose models answer in the dialect as it is meant to be; what others do oddly is made right on the way.
+_OWNER: Final = "openai"
+
+
+class PassingWay(RestWay):
+    """One call that is passed through; see ``Way``. What an endpoint refuses of it is planned anew, and translated."""
+
+    passes = True
+
+    def __init__(self, question: RestQuestion, body: bytes, passage: Passage) -> None:
+        super().__init__(question, body, None)
+        self._streams_events = question.request.stream
+        self._name = passage.model
+        self._end = ChatEnd(includes_usage=passage.includes_usage)
+
+    def ask(self, body: bytes, key: str) -> Asking:
+        return self._endpoint.ask(self._question.streams, body, key, is_whole=not self._streams_events)
+
+    def new_reply(self, *, keep: bool, max_bytes: int) -> Reading:
+        decoder = self._endpoint.decoder_of({})
+        reply = PassedReply(decoder, keep=keep, max_bytes=max_bytes, name=self._name, end=self._end)
+
+        def new_pipeline(sink: Sink, choice: int, key: str, content_type: str) -> Pipeline:
+            if (content_type == _JSON) is self._streams_events:  # not what was asked for
+                return self._translated(reply, sink, choice, key, content_type)
+            reply.note_key(key)
+            return (PassingPipeline if self._streams_events else PassingBody)(reply, sink)
+
+        return Reading(reply, new_pipeline)
+
+    async def translated(self) -> RestWay | None:
+        try:
+            return await plan_rest_way(self._question)
+        except UnsupportedFeature:
+            return None
+
+
+async def plan_passing_way(question: RestQuestion, passage: Passage) -> PassingWay | None:
+    """Plans a request in the dialect of its upstream; None where it, or its answer, needs more than to be passed on.
+
+    Raises:
+        InvalidRequest: a tool must be called that there is not.
+    """
+    request, bot = question.request, question.bot
+    if question.upstream != _CHAT or bot.owned_by.lower() != _OWNER:
+        return None
+
+    def build() -> bytes | None:
+        return build_passed_chat(passage, bot, stream=request.stream) if passes_as_chat(request, passage, bot) else None
+
+    body = await question.off_loop.run(build) if question.is_large else build()
+    return None if body is None else PassingWay(question, body, passage)
