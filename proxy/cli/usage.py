@@ -124,6 +124,7 @@ def _cells(row: UsageRow) -> dict[str, str]:
         "refused": f"{row.refused:,}" if row.refused else "",
         "left": f"{row.left:,}" if row.left else "",
         "tokens in": f"{row.prompt_tokens:,}",
+        "cached": f"{row.cached_tokens:,}" if row.cached_tokens else "",
         "tokens out": f"{row.completion_tokens:,}",
         "thoughts": f"{row.reasoning_tokens:,}" if row.reasoning_tokens else "",
         "points": _points(row),

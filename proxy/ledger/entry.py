@@ -18,6 +18,8 @@ class Entry(NamedTuple):
         is_listed: whether Poe lists the bot, so that its name is no invention of the caller's.
         key_ids: of each attempt, in order; the last one's answered, if any did.
         status, outcome: as the client saw them; outcome ``answered``, ``client_left`` or an error's code.
+        cached_tokens, cache_write_tokens: of the prompt, read from the provider's cache and written to it.
+        is_exact: whether the tokens are as Poe reported them; else they are estimates.
         first_text_ms, duration_ms: since the call began; None when no text came.
         why: the why-trail.
         failed_over: the keys of the attempts that failed and were followed by another.
@@ -40,6 +42,9 @@ class Entry(NamedTuple):
     prompt_tokens: int
     completion_tokens: int
     reasoning_tokens: int
+    cached_tokens: int = 0
+    cache_write_tokens: int = 0
+    is_exact: bool = False
     why: Mapping[str, Any] = {}
     failed_over: Sequence[str] = ()
     has_own_key: bool = False

@@ -30,6 +30,8 @@ class UsageRow:
         requests: answered, failed and left.
         errors: requests that failed or were refused; ``error_counts`` says with which code.
         left: requests whose client left before the end.
+        cached_tokens, cache_write_tokens: of ``prompt_tokens``, read from a provider's cache and written to it.
+        exact: requests whose tokens Poe reported; those of the others are estimates.
         failovers: attempts that failed unseen, because another followed.
         points: that Poe took, as Poe says: for models, accounts and everybody.
         points_estimated: that Poe took, in proportion to tokens: for clients and keys.
@@ -44,6 +46,9 @@ class UsageRow:
     prompt_tokens: int = 0
     completion_tokens: int = 0
     reasoning_tokens: int = 0
+    cached_tokens: int = 0
+    cache_write_tokens: int = 0
+    exact: int = 0
     error_counts: Mapping[str, int] = field(default_factory=dict)
     first_text: Spread = field(default_factory=Spread)
     duration: Spread = field(default_factory=Spread)
@@ -93,6 +98,9 @@ def row_of(
         prompt_tokens=count("prompt_tokens"),
         completion_tokens=count("completion_tokens"),
         reasoning_tokens=count("reasoning_tokens"),
+        cached_tokens=count("cached_tokens"),
+        cache_write_tokens=count("cache_write_tokens"),
+        exact=count("exact"),
         error_counts={
             metric.removeprefix(_ERROR): many for metric, many in sorted(counts.items()) if metric.startswith(_ERROR)
         },

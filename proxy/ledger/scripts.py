@@ -78,6 +78,9 @@ class FinishedRequest(NamedTuple):
     prompt_tokens: int
     completion_tokens: int
     reasoning_tokens: int
+    cached_tokens: int
+    cache_write_tokens: int
+    exact: int
     why: str
     counted_client: str
     counted_model: str

@@ -24,7 +24,10 @@ Dimension = Literal["all", "client", "model", "key", "account"]
 _AHEAD: Final = timedelta(minutes=5)
 
 #: What is kept of a client on a model.
-_COUNTED: Final = ("requests", "errors", "left", "prompt_tokens", "completion_tokens", "reasoning_tokens")
+_COUNTED: Final = (
+    *("requests", "errors", "left", "prompt_tokens", "completion_tokens", "reasoning_tokens"),
+    *("cached_tokens", "cache_write_tokens", "exact"),
+)
 #: Dimensions for which it has to be known whose account a key is of.
 _OF_ACCOUNTS: Final = ("key", "account")
 #: Periods, and models of a client, that are read together.

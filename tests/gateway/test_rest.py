@@ -9,9 +9,10 @@ import pytest
 from proxy.credentials import parse_access_tokens
 from proxy.settings import Settings
 from tests.gateway.world import ONE, TWO, World, opened
-from tests.support.rest_answers import COMPLETION, PROMPT, STEPS, listed, rest_answer
+from tests.support.rest_answers import CACHED, COMPLETION, PROMPT, STEPS, listed, rest_answer
 from tests.support.scripted_poe import CUT, Asked, Reply, ScriptedPoe, answer, failure
 from tests.support.streams import post
+from tests.support.waiting import wait_until
 
 ALL: Final = ("messages", "responses", "chat/completions")
 MODELS: Final = [
@@ -241,3 +242,24 @@ async def test_a_client_that_leaves_closes_the_connection(settings: Settings, po
         await asyncio.wait_for(asked_now[0].left.wait(), 10)
 
     assert len(poe.queries) == 1
+
+
+async def test_the_books_have_what_poe_reported_to_the_token(settings: Settings, poe: ScriptedPoe) -> None:
+    async with opened(settings, poe) as world:
+        await ready(world)
+        for model in ("Claude-X", "GPT-X", "Codex-X", "Old"):
+            await world.chat(bot=model, stream=True)
+
+        async def used() -> dict[str, Any]:
+            counts: dict[str, Any] = (await world.clients[0].get("/v1/usage")).json()["today"]
+            return counts
+
+        async def is_recorded() -> bool:
+            return bool((await used())["requests"] == 4)
+
+        await wait_until(is_recorded, "all four are in the books")
+        total = await used()
+
+    assert (total["exact"], total["cached_tokens"]) == (3, 3 * CACHED)
+    estimated = total["prompt_tokens"] - 3 * PROMPT
+    assert 0 < estimated < 20, "of the bot's prompt"

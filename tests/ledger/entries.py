@@ -52,6 +52,9 @@ ENTRIES: Final = st.builds(
     prompt_tokens=st.integers(0, 10**9),
     completion_tokens=st.integers(0, 10**6),
     reasoning_tokens=st.integers(0, 10**6),
+    cached_tokens=st.integers(0, 10**6),
+    cache_write_tokens=st.sampled_from([0, 0, 7]),
+    is_exact=st.booleans(),
     has_own_key=st.booleans(),
 )
 
@@ -74,7 +77,8 @@ def expected(entries: Iterable[tuple[Entry, datetime]]) -> Hashes:
             hashes[f"{period}:model"].update(_named(model, counts))
             hashes[f"{period}:key"].update(_named(key, counts) if key else {})
             hashes[f"{period}:key"].update(f"{failed}|failovers" for failed in entry.failed_over)
-            of_pairs = {name for name in counts if name in ("requests", "errors", "left") or name.endswith("_tokens")}
+            own = ("requests", "errors", "left", "exact")
+            of_pairs = {name for name in counts if name in own or name.endswith("_tokens")}
             hashes[f"{period}:client_model"].update(
                 _named(f"{client}|{model}", Counter({name: counts[name] for name in of_pairs}))
             )
@@ -91,6 +95,9 @@ def _counts(entry: Entry) -> Counter[str]:
         prompt_tokens=entry.prompt_tokens,
         completion_tokens=entry.completion_tokens,
         reasoning_tokens=entry.reasoning_tokens,
+        cached_tokens=entry.cached_tokens,
+        cache_write_tokens=entry.cache_write_tokens,
+        exact=int(entry.is_exact),
         left=int(entry.outcome == "client_left"),
     )
     counts[f"duration_le:{_bucket(entry.duration_ms)}"] += 1

@@ -103,11 +103,15 @@ def test_a_row_says_all_that_is_counted() -> None:
         "left": 1,
         "prompt_tokens": 7,
         "completion_tokens": 5,
+        "cached_tokens": 4,
+        "cache_write_tokens": 2,
+        "exact": 3,
     }
     row = row_of("alice", "", {**counts, "duration_ms": 900, "duration_le:250": 5})
 
     assert (row.answered, row.tokens, row.error_counts) == (3, 12, {"upstream_error": 1})
     assert (row.duration.count, row.duration.mean_ms, row.duration.p50_ms) == (5, 180, 175)
+    assert (row.cached_tokens, row.cache_write_tokens, row.exact) == (4, 2, 3)
     assert row.first_text.p50_ms is None
     assert row.as_json()["answered"] == 3
 

@@ -17,11 +17,12 @@ DAYS: Final = 31
 _DAY_S: Final = 86_400
 _METRICS: Final = (
     *("requests", "errors", "left", "prompt_tokens", "completion_tokens", "reasoning_tokens"),
+    *("cached_tokens", "cache_write_tokens", "exact"),
     *("duration_ms", "first_texts", "first_text_ms", "error:upstream_error", "error:rate_limit_exceeded"),
     *(f"duration_le:{bound}" for bound in BOUNDS_MS),
     *(f"first_text_le:{bound}" for bound in BOUNDS_MS),
 )
-_OF_A_CLIENTS_MODEL: Final = _METRICS[:6]
+_OF_A_CLIENTS_MODEL: Final = _METRICS[:9]
 
 
 def client_name(number: int) -> str:

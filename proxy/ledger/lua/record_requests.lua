@@ -19,6 +19,8 @@
 --                     status, outcome
 --                     first_text_ms     -1 = no text came
 --                     duration_ms, prompt_tokens, completion_tokens, reasoning_tokens
+--                     cached_tokens, cache_write_tokens    of the prompt
+--                     exact             1 = the tokens are as Poe reported them
 --                     why               JSON
 --                     counted_client, counted_model, counted_key    names to count it under; the key's may be ''
 --                     failed_over       ids of the keys that failed before, with blanks between them
@@ -76,12 +78,14 @@ local function append(stream, length, entry)
 end
 
 for sequence, age_ms, request_id, client, client_id, permit, uncounted, model, key_id, stream, status, outcome, first_text_ms,
-  duration_ms, prompt_tokens, completion_tokens, reasoning_tokens, why, counted_client, counted_model, counted_key, failed_over
+  duration_ms, prompt_tokens, completion_tokens, reasoning_tokens, cached_tokens, cache_write_tokens, exact, why,
+  counted_client, counted_model, counted_key, failed_over
 in requests() do
   if sequence > last then
     local period = period_of(now - age_ms)
     local counts, sums = count_request(outcome, first_text_ms, duration_ms), period.sums
     counts.prompt_tokens, counts.completion_tokens, counts.reasoning_tokens = prompt_tokens, completion_tokens, reasoning_tokens
+    counts.cached_tokens, counts.cache_write_tokens, counts.exact = cached_tokens, cache_write_tokens, exact
     for metric, by in pairs(counts) do
       if by ~= 0 then
         add(sums.all, metric, by)
@@ -111,6 +115,9 @@ in requests() do
     end
     say(first_text_ms >= 0, 'first_text_ms', first_text_ms)
     say(client_id ~= '', 'client_id', client_id)
+    say(cached_tokens > 0, 'cached_tokens', cached_tokens)
+    say(cache_write_tokens > 0, 'cache_write_tokens', cache_write_tokens)
+    say(exact > 0, 'exact', exact)
     say(key_id ~= '', 'key', key_id)
     say(age_ms >= LATE_MS, 'late_ms', age_ms)
     say(why ~= '', 'why', why)

@@ -4,7 +4,7 @@
 local BOUNDS_MS = {100, 250, 500, 1000, 2500, 5000, 10000, 30000, 60000, 120000, 300000}
 -- What is counted of a client's model too.
 local OF_A_CLIENTS_MODEL = {requests = true, errors = true, left = true, prompt_tokens = true, completion_tokens = true,
-  reasoning_tokens = true}
+  reasoning_tokens = true, cached_tokens = true, cache_write_tokens = true, exact = true}
 
 -- The name of the bucket for a time.
 local function bucket(of, ms)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from proxy.core.failures import ClientLimited, ProxyError
+from proxy.core.usage import Usage
 from proxy.dialects.openai.errors import status_of
 from proxy.gateway.call import AttemptRecord, ChatCall, RelayRecord
 from proxy.gateway.catalogue import Catalogue
@@ -142,6 +143,9 @@ class CallLog:
             prompt_tokens=usage.prompt_tokens if usage else 0,
             completion_tokens=usage.completion_tokens if usage else 0,
             reasoning_tokens=usage.reasoning_tokens if usage else 0,
+            cached_tokens=usage.cached_tokens if usage else 0,
+            cache_write_tokens=usage.cache_write_tokens if usage else 0,
+            is_exact=usage is not None and usage.is_exact,
             why=why(record),
             failed_over=[one.key_id for one in record.attempts[:-1] if one.outcome not in _NOT_FAILED],
             has_own_key=client.own_key is not None,
@@ -174,6 +178,11 @@ def _beside_the_bot_protocol(attempt: AttemptRecord) -> dict[str, str | bool]:
     return {"upstream": attempt.upstream, **passed, **session}
 
 
+def _of_the_provider(usage: Usage) -> dict[str, Any]:
+    """What is known only where Poe reports what was used."""
+    return {"cached_tokens": usage.cached_tokens, "cache_write_tokens": usage.cache_write_tokens, "exact": True}
+
+
 def _write_line(ended: Ended) -> None:
     if not _log.isEnabledFor(logging.INFO):
         return
@@ -192,6 +201,7 @@ def _write_line(ended: Ended) -> None:
         "prompt_tokens": usage.prompt_tokens if usage else None,
         "completion_tokens": usage.completion_tokens if usage else None,
         "reasoning_tokens": usage.reasoning_tokens if usage else None,
+        **(_of_the_provider(usage) if usage is not None and usage.is_exact else {}),
         "waited_ms": record.waited_ms,
         "upstream": record.attempts[-1].upstream if record.attempts else None,
         "attempts": [(attempt.key_id, attempt.outcome, attempt.duration_ms) for attempt in record.attempts],

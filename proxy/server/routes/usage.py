@@ -64,6 +64,9 @@ def _counts(row: UsageRow) -> dict[str, int]:
         "prompt_tokens": row.prompt_tokens,
         "completion_tokens": row.completion_tokens,
         "reasoning_tokens": row.reasoning_tokens,
+        "cached_tokens": row.cached_tokens,
+        "cache_write_tokens": row.cache_write_tokens,
+        "exact": row.exact,
         "total_tokens": row.tokens,
     }
 

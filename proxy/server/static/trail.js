@@ -145,6 +145,8 @@ function unfold(one, attempts) {
       row(t("trail.stream"), t(one.stream ? "yes" : "no")),
       row(t("trail.tokens.in"), number(one.prompt_tokens)),
       row(t("trail.tokens.out"), number(one.completion_tokens)),
+      one.cached_tokens ? row(t("trail.tokens.cached"), number(one.cached_tokens)) : null,
+      one.cache_write_tokens ? row(t("trail.tokens.written"), number(one.cache_write_tokens)) : null,
       one.reasoning_tokens ? row(t("trail.tokens.thought"), number(one.reasoning_tokens)) : null));
 }
 

@@ -14,12 +14,17 @@ const COLUMNS = [
   { name: "requests", value: (row) => row.requests, text: (row) => number(row.requests) },
   { name: "errors", value: failures, text: (row) => (failures(row) ? `${number(failures(row))} · ${percent(failures(row), row.requests)}` : "0"), title: codes },
   { name: "refused", value: (row) => row.refused, text: (row) => number(row.refused), title: codes },
-  { name: "prompt", value: (row) => row.prompt_tokens, text: (row) => compact(row.prompt_tokens), title: (row) => number(row.prompt_tokens) },
+  { name: "prompt", value: (row) => row.prompt_tokens, text: (row) => compact(row.prompt_tokens), title: promptTokens },
   { name: "completion", value: (row) => row.completion_tokens, text: (row) => compact(row.completion_tokens), title: (row) => number(row.completion_tokens) },
   { name: "points", value: (row) => row.points ?? row.points_estimated ?? 0, text: (row) => points(row) },
   { name: "first", value: (row) => row.first_text.p50_ms ?? 0, text: (row) => both(row.first_text) },
   { name: "duration", value: (row) => row.duration.p50_ms ?? 0, text: (row) => both(row.duration) },
 ];
+
+function promptTokens(row) {
+  const n = number(row.prompt_tokens);
+  return row.cached_tokens ? t("usage.cached", { n, cached: number(row.cached_tokens) }) : n;
+}
 
 let by = "client";
 let since = "24h";
@@ -82,7 +87,7 @@ export function usageView() {
     const sum = (pick) => rows.reduce((total, row) => total + pick(row), 0);
     const all = {
       name: t("usage.total", { n: number(rows.length) }), requests: sum((row) => row.requests), errors: sum((row) => row.errors), refused: sum((row) => row.refused), error_counts: {},
-      prompt_tokens: sum((row) => row.prompt_tokens), completion_tokens: sum((row) => row.completion_tokens),
+      prompt_tokens: sum((row) => row.prompt_tokens), cached_tokens: sum((row) => row.cached_tokens), completion_tokens: sum((row) => row.completion_tokens),
       points: rows.every((row) => row.points !== null) ? sum((row) => row.points) : null,
       points_estimated: sum((row) => row.points_estimated ?? 0), first_text: {}, duration: {},
     };
