@@ -95,3 +95,27 @@ async def test_a_conversation_goes_on_with_a_model_of_another_vendor(base_url: s
     for response in (second, back):
         assert response.status_code == 200, response.text
         assert response.json()["content"][-1]["text"] == "and goodbye"
+
+
+@pytest.mark.parametrize("gives_back", [True, False])
+async def test_signed_thoughts_in_a_tool_loop_over_chat(base_url: str, gives_back: bool) -> None:
+    """The demo's Claude checks signatures. A client that gives none back is answered all the same, without thoughts."""
+    asked: dict[str, Any] = {
+        "model": "Claude-Demo",
+        "reasoning_effort": "low",
+        "max_tokens": 8_000,
+        "tools": [TOOL],
+        "messages": [{"role": "user", "content": "Please get_weather"}],
+    }
+    async with http(base_url) as raw:
+        first = (await raw.post("/v1/chat/completions", json=asked)).json()["choices"][0]["message"]
+        given = first if gives_back else {name: first[name] for name in ("role", "content", "tool_calls")}
+        result = {"role": "tool", "tool_call_id": first["tool_calls"][0]["id"], "content": "18 degrees"}
+        asked["messages"] += [given, result]
+        second = await raw.post("/v1/chat/completions", json=asked)
+
+    assert first["reasoning_details"][0]["signature"]
+    assert second.status_code == 200, second.text
+    answer = second.json()["choices"][0]["message"]
+    assert "18 degrees" in answer["content"]
+    assert ("reasoning_content" in answer) == gives_back

@@ -7,6 +7,7 @@ from proxy.core.failures import InvalidRequest, UnsupportedFeature
 from proxy.dialects.bodies.validation import needed
 from proxy.dialects.openai.chat_options import build_request, includes_usage
 from proxy.dialects.openai_chat.call_signatures import signature_of
+from proxy.dialects.openai_chat.reasoning_details import signed_thoughts
 from proxy.dialects.openai_chat.request import CHAT_BODY, ChatMessage, ContentPart
 from proxy.dialects.openai_chat.request import ToolCall as WireCall
 
@@ -54,6 +55,8 @@ def _message(message: ChatMessage, at: int) -> Message:
             param = f"messages[{at}].content"
             raise InvalidRequest(f"Invalid value for '{param}': must not be null.", param=param)
     parts: list[Part] = [Text(content)] if isinstance(content, str) else [*_contents(content, at)]
+    if role == "assistant" and (details := message.get("reasoning_details")):
+        parts = [*signed_thoughts(details), *parts]
     if calls:
         parts += map(_call, calls)
     return Message(role, parts, message.get("name") or "")

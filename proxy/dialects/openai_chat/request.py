@@ -11,6 +11,7 @@ from typing_extensions import TypedDict
 
 from proxy.dialects.bodies.validation import BodyReader, open_object, strict_object
 from proxy.dialects.openai.fields import InputAudio, SharedFields
+from proxy.dialects.openai_chat.reasoning_details import MAX_DETAILS
 
 CallId = Annotated[str, Field(min_length=1, max_length=512)]
 
@@ -69,6 +70,8 @@ class ChatMessage(TypedDict, total=False):
     name: Annotated[str, Field(max_length=512)] | None
     tool_calls: Annotated[list[ToolCall], Field(max_length=1_000, fail_fast=True)] | None
     tool_call_id: CallId | None
+    #: Of an earlier answer; read leniently, since clients give back what they got from anybody.
+    reasoning_details: Annotated[list[Any], Field(max_length=MAX_DETAILS, fail_fast=True)] | None
 
 
 class _Conversation(TypedDict):

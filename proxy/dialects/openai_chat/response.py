@@ -1,7 +1,8 @@
 """Chat completions, streamed or whole, as bytes. Pure.
 
 Shapes: https://platform.openai.com/docs/api-reference/chat/object and …/chat/streaming; thinking goes into
-``reasoning_content``, the field that DeepSeek's API made common. A stream's chunks differ only in a few bytes, so
+``reasoning_content``, the field that DeepSeek's API made common, and once more into ``reasoning_details`` where it is
+signed. A stream's chunks differ only in a few bytes, so
 everything around those is built once a stream.
 """
 
@@ -27,11 +28,16 @@ from proxy.core.usage import Usage
 from proxy.dialects.openai.stream_end import DONE, error_event
 from proxy.dialects.openai.usage import usage_json
 from proxy.dialects.openai_chat.call_signatures import signed
+from proxy.dialects.openai_chat.reasoning_details import streamed_details, whole_details
 from proxy.dialects.streams.lines import short, with_whole_lines
 from proxy.dialects.streams.texts import text_events
 
 #: Of which an answer may have as many as of texts. Not as ``A | B``, which is built anew each time.
 _MANY_BESIDES_TEXT: Final = (ToolCallDelta, ReasoningDelta)
+
+
+#: Of thoughts that may be signed in the end so many characters are kept, beyond which they are not given once more.
+_KEPT_CHARACTERS: Final = 500_000
 
 
 class ChunkWriter:
@@ -45,7 +51,16 @@ class ChunkWriter:
     """
 
     fails_cleanly: ClassVar[bool] = False
-    __slots__ = ("_head", "_include_usage", "_opened", "_usage_null", "write_texts")
+    __slots__ = (
+        "_details_sent",
+        "_head",
+        "_include_usage",
+        "_opened",
+        "_room",
+        "_thoughts",
+        "_usage_null",
+        "write_texts",
+    )
 
     def __init__(self, *, completion_id: str, created: int, model: str, include_usage: bool) -> None:
         self._include_usage = include_usage
@@ -61,6 +76,10 @@ class ChunkWriter:
             after=b'},"logprobs":null,"finish_reason":null}]' + self._usage_null + b"}\n\n",
         )
         self._opened: set[int] = set()
+        #: The thoughts that no signature has ended yet, as far as there was room for them.
+        self._thoughts: list[str] = []
+        self._room = _KEPT_CHARACTERS
+        self._details_sent = 0
 
     def opening(self) -> bytes:
         """The first chunk of the first choice, when it must go out before anything else is known."""
@@ -97,14 +116,30 @@ class ChunkWriter:
         if isinstance(delta, ContentDeltas):
             return self._texts(choice, delta.texts)
         if isinstance(delta, _MANY_BESIDES_TEXT):
+            if isinstance(delta, ReasoningDelta) and not choice and self._room > 0:
+                self._thoughts.append(delta.text)
+                self._room -= len(delta.text)
             return self._chunk(choice, with_whole_lines(_besides_text(delta)))
         if isinstance(delta, Finish):
             return self._chunk(choice, b"{}", b'"%b"' % delta.reason.encode())
         if isinstance(delta, Usage):
             return self._end(delta)
-        if isinstance(delta, ThinkingSignature):  # there is no place for it
-            return b""
+        if isinstance(delta, ThinkingSignature):
+            return self._details(choice, delta)
         return self._chunk(choice, with_whole_lines(_besides_text(delta)))
+
+    def _details(self, choice: int, end: ThinkingSignature) -> bytes:
+        """The thoughts so far once more, signed, for clients that give them back. Those of several choices are not."""
+        if choice:
+            return b""
+        text, is_whole = "".join(self._thoughts), self._room > 0
+        self._thoughts, self._room, index = [], _KEPT_CHARACTERS, self._details_sent
+        if not is_whole:
+            return b""
+        self._details_sent += 1
+        entries = streamed_details(text, end.signature, index, redacted=end.redacted)
+        chunks = (b'{"reasoning_details":%b}' % with_whole_lines(orjson.dumps([entry])) for entry in entries)
+        return b"".join([self._chunk(choice, chunk) for chunk in chunks])
 
     def _texts(self, choice: int, texts: list[str]) -> bytes:
         if not choice:
@@ -144,7 +179,8 @@ def _besides_text(delta: ReasoningDelta | RefusalDelta | ToolCallDelta) -> bytes
 
 def _first_content(delta: Delta) -> bytes:
     """Null where thoughts or calls come first: there may be no text at all, and then the content is null."""
-    return b"null" if isinstance(delta, ReasoningDelta | RefusalDelta | ToolCallDelta) else b'""'
+    beside = ReasoningDelta | ThinkingSignature | RefusalDelta | ToolCallDelta
+    return b"null" if isinstance(delta, beside) else b'""'
 
 
 def completion_body(*, completion_id: str, created: int, model: str, answer: Gathered) -> bytes:
@@ -179,6 +215,8 @@ def _message(choice: Choice) -> dict[str, Any]:
     }
     if choice.reasoning:
         message["reasoning_content"] = choice.reasoning
+    if details := whole_details(choice.thoughts):
+        message["reasoning_details"] = details
     if choice.calls:
         message["tool_calls"] = [
             {

@@ -65,7 +65,10 @@ def test_null_is_the_same_as_leaving_a_field_out(field: str) -> None:
     """OpenAI's clients send nulls for what their callers did not set."""
     without, with_null = ({"messages": HELLO, **more} for more in ({}, {field: None}))
 
-    assert parse_chat_request(json.dumps(with_null).encode()) == parse_chat_request(json.dumps(without).encode())
+    with_it, without_it = (parse_chat_request(json.dumps(body).encode()) for body in (with_null, without))
+
+    assert with_it._replace(nulls=frozenset()) == without_it
+    assert with_it.nulls == {field}, "which is for passing the body on"
 
 
 def test_unknown_fields_are_kept() -> None:
