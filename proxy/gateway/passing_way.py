@@ -8,14 +8,20 @@ from proxy.gateway.rest_way import RestQuestion, RestWay, plan_rest_way
 from proxy.gateway.way import Reading
 from proxy.upstreams.poe.asking import Asking
 from proxy.upstreams.poe.reply import Pipeline
-from proxy.upstreams.poe_rest.chat_passage import build_passed_chat, passes_as_chat
+from proxy.upstreams.poe_rest.chat_passage import ChatStream, build_passed_chat, passes_as_chat
+from proxy.upstreams.poe_rest.messages_passage import (
+    MessageStream,
+    beta_lines,
+    build_passed_message,
+    passes_as_message,
+)
 from proxy.upstreams.poe_rest.passage import Passage
-from proxy.upstreams.poe_rest.passing import ChatEnd, PassedReply, PassingBody, PassingPipeline
+from proxy.upstreams.poe_rest.passing import PassedReply, PassedStream, PassingBody, PassingPipeline
 
 _JSON: Final = "application/json"
 _CHAT: Final = "chat"
-#: Whose models answer in the dialect as it is meant to be; what others do oddly is made right on the way.
-_OWNER: Final = "openai"
+#: Whose models answer in a dialect as it is meant to be; what others do oddly is made right on the way.
+_OWNERS: Final = {_CHAT: "openai", "messages": "anthropic"}
 
 
 class PassingWay(RestWay):
@@ -27,14 +33,16 @@ class PassingWay(RestWay):
         super().__init__(question, body, None)
         self._streams_events = question.request.stream
         self._name = passage.model
-        self._end = ChatEnd(includes_usage=passage.includes_usage)
+        self._stream = _stream(question.upstream, passage)
+        self._header_lines = beta_lines(passage.betas)
 
     def ask(self, body: bytes, key: str) -> Asking:
-        return self._endpoint.ask(self._question.streams, body, key, is_whole=not self._streams_events)
+        streams, is_whole = self._question.streams, not self._streams_events
+        return self._endpoint.ask(streams, body, key, more_lines=self._header_lines, is_whole=is_whole)
 
     def new_reply(self, *, keep: bool, max_bytes: int) -> Reading:
         decoder = self._endpoint.decoder_of({})
-        reply = PassedReply(decoder, keep=keep, max_bytes=max_bytes, name=self._name, end=self._end)
+        reply = PassedReply(decoder, keep=keep, max_bytes=max_bytes, name=self._name, stream=self._stream)
 
         def new_pipeline(sink: Sink, choice: int, key: str, content_type: str) -> Pipeline:
             if (content_type == _JSON) is self._streams_events:  # not what was asked for
@@ -57,12 +65,20 @@ async def plan_passing_way(question: RestQuestion, passage: Passage) -> PassingW
     Raises:
         InvalidRequest: a tool must be called that there is not.
     """
-    request, bot = question.request, question.bot
-    if question.upstream != _CHAT or bot.owned_by.lower() != _OWNER:
+    if _OWNERS.get(question.upstream) != question.bot.owned_by.lower():
         return None
-
-    def build() -> bytes | None:
-        return build_passed_chat(passage, bot, stream=request.stream) if passes_as_chat(request, passage, bot) else None
-
-    body = await question.off_loop.run(build) if question.is_large else build()
+    body = await question.off_loop.run(_body, question, passage) if question.is_large else _body(question, passage)
     return None if body is None else PassingWay(question, body, passage)
+
+
+def _body(question: RestQuestion, passage: Passage) -> bytes | None:
+    request, bot = question.request, question.bot
+    if question.upstream == _CHAT:
+        passes = passes_as_chat(request, passage, bot)
+        return build_passed_chat(passage, bot, stream=request.stream) if passes else None
+    passes = passes_as_message(request, passage, cache=question.cache)
+    return build_passed_message(passage, bot) if passes else None
+
+
+def _stream(upstream: str, passage: Passage) -> PassedStream:
+    return ChatStream(includes_usage=passage.includes_usage) if upstream == _CHAT else MessageStream()

@@ -14,7 +14,7 @@ from proxy.dialects.anthropic_messages.blocks import TextBlock
 from proxy.dialects.anthropic_messages.caching import cache_time
 from proxy.dialects.anthropic_messages.content import ContentReader
 from proxy.dialects.anthropic_messages.estimate import estimated_tokens
-from proxy.dialects.anthropic_messages.thoughts import Thoughts
+from proxy.dialects.anthropic_messages.thoughts import SIGNATURE, Thoughts
 from proxy.dialects.anthropic_messages.tools import read_choice, read_tools, replaced_tool_names
 
 #: A block of Claude Code's that tells Anthropic which version asks.
@@ -32,12 +32,14 @@ class ParsedMessages(NamedTuple):
         thoughts: whether the client sees what the model thought.
         input_tokens: an estimate.
         names: the names of tools that the model gets in place of longer ones → those.
+        passes: whether Anthropic would take the body as it is, as far as can be seen here.
     """
 
     request: ChatRequest
     thoughts: Thoughts
     input_tokens: int
     names: Mapping[str, str]
+    passes: bool
 
 
 def parse_messages_request(body: bytes, *, large: bool | None = None) -> ParsedMessages:
@@ -52,7 +54,9 @@ def parse_messages_request(body: bytes, *, large: bool | None = None) -> ParsedM
     request = _request(fields, wire.MESSAGES_BODY.unknown(fields), reader)
     request.options.max_tokens = fields["max_tokens"]
     names = replaced_tool_names(fields.get("tools") or (), reader.changes)
-    return ParsedMessages(request, _thoughts(fields.get("thinking")), estimated_tokens(request), names)
+    is_ours = SIGNATURE.encode() in body  # of thoughts of another model
+    passes = not (names or is_ours or any(message["role"] == "system" for message in fields["messages"]))
+    return ParsedMessages(request, _thoughts(fields.get("thinking")), estimated_tokens(request), names, passes)
 
 
 def parse_count_request(body: bytes, *, large: bool | None = None) -> ChatRequest:

@@ -1,6 +1,7 @@
 """``POST /v1/messages`` and ``POST /v1/messages/count_tokens``."""
 
 import os
+from typing import Final
 
 import orjson
 from sanic import Blueprint, HTTPResponse, Request
@@ -13,35 +14,46 @@ from proxy.gateway.call import ChatCall
 from proxy.server.context import Worker
 from proxy.server.http.answering import gather, stream
 from proxy.server.http.auth import authenticate
-from proxy.server.http.intake import take_in
+from proxy.server.http.intake import take_in, with_body
 from proxy.server.http.session_headers import note_session
 from proxy.server.http.sse import Heartbeat, comment
 from proxy.server.observability.call_span import call_span
 from proxy.server.routes import add_api_route
+from proxy.upstreams.poe_rest.passage import Passage
 
 blueprint = Blueprint("messages")
+
+_NONE: Final[frozenset[str]] = frozenset()
 
 
 async def create_message(request: Request) -> HTTPResponse | None:
     """Answers one request for a message, streamed or whole."""
     client = await authenticate(request)
-    parsed, is_large = await take_in(request, client, parse_messages_request)
+    (parsed, body), is_large = await take_in(request, client, with_body(parse_messages_request))
     chat, thoughts = parsed.request, parsed.thoughts
     head = Head(
         f"msg_{os.urandom(12).hex()}", request.ctx.request_id, chat.model or "", parsed.input_tokens, parsed.names
     )
+    betas = request.headers.get("anthropic-beta", "")
+    passage = Passage(body, _NONE, _NONE, chat.model or "", betas=betas) if parsed.passes else None
     _name_the_bot(request, chat)
     note_session(request, chat)
     call = request.ctx.call = ChatCall(
-        client, chat, dialect="messages", is_large=is_large, on_prompt_gone=request.ctx.body_share.leave
+        client,
+        chat,
+        dialect="messages",
+        is_large=is_large,
+        on_prompt_gone=request.ctx.body_share.leave,
+        passage=passage,
     )
-    del chat, parsed  # the call lets go of a long prompt when it has been planned
+    del chat, parsed, body, passage  # the call lets go of a long prompt when it has been planned
     with call_span(request, call) as outcome:
         if call.request.stream:
             await stream(request, call, outcome, EventWriter(head, thoughts=thoughts), _heartbeat(call))
             return None
-        body = message_body(head, await gather(request, call), thoughts=thoughts)
-        return HTTPResponse(body, content_type="application/json")
+        answer = await gather(request, call)
+        whole = answer.passed or message_body(head, answer, thoughts=thoughts)
+        return HTTPResponse(whole, content_type="application/json")
 
 
 async def count_tokens(request: Request) -> HTTPResponse:

@@ -15,8 +15,9 @@ from proxy.core.tool_names import fitting_name
 from proxy.upstreams.poe.functions import check_choice
 from proxy.upstreams.poe.json_text import written_json
 from proxy.upstreams.poe.parameters import THINKING
+from proxy.upstreams.poe.sse import Event
 from proxy.upstreams.poe_account.models import Bot, Schemas
-from proxy.upstreams.poe_rest.passage import Passage, renamed_body
+from proxy.upstreams.poe_rest.passage import Passage, json_name, renamed_body
 
 #: Fields that Poe's documents name, those that they say are ignored among them. ``response_format`` is no such field
 #: here: Poe's chat does not keep to it.
@@ -42,6 +43,7 @@ _STREAM_OPTIONS: Final = "stream_options"
 _USAGE: Final = b',"stream_options":{"include_usage":true}}'
 #: OpenAI takes no more.
 _MOST_STOPS: Final = 4
+_DONE: Final = b"[DONE]"
 #: A picture that stands in the body as Poe takes it.
 _PICTURE: Final = ".image_url.url"
 
@@ -72,7 +74,7 @@ def build_passed_chat(passage: Passage, bot: Bot, *, stream: bool) -> bytes:
     taken = _TAKEN | bot.parameters.keys()
     adds_usage = stream and not passage.includes_usage
     if passage.given <= taken and not passage.nulls and not (adds_usage and _STREAM_OPTIONS in passage.given):
-        body = renamed_body(passage.body, orjson.dumps(bot.name))
+        body = renamed_body(passage.body, json_name(bot.name))
         return body.rstrip()[:-1] + _USAGE if adds_usage else body
     fields: dict[str, Any] = orjson.loads(passage.body)
     kept = {name: value for name, value in fields.items() if name in taken and value is not None}
@@ -125,3 +127,29 @@ def _is_plain_part(part: Part, calls: set[str], *, is_only: bool) -> bool:
         case ToolResult(call_id, content):
             return call_id in calls and all(isinstance(one, Text) for one in content)
     return False
+
+
+class ChatStream:
+    """What is different in the streams that Poe sends: it is always asked for the token counts."""
+
+    def __init__(self, *, includes_usage: bool) -> None:
+        self._includes_usage = includes_usage
+
+    def names_model(self, event: Event) -> bool:  # noqa: ARG002
+        """Each chunk does."""
+        return True
+
+    def begins(self, event: Event) -> bool:  # noqa: ARG002
+        """An answer begins with a delta."""
+        return False
+
+    def is_wanted(self, event: Event) -> bool:
+        """All but the chunk that has nothing but the counts, for a client that did not ask for it."""
+        if self._includes_usage or event.data.strip() == _DONE:
+            return True
+        chunk = orjson.loads(event.data)
+        return bool(chunk.get("choices")) or not chunk.get("usage")
+
+    def missing_in(self, end: bytes) -> bytes:
+        """Some streams end with a finish reason alone."""
+        return b"" if end.endswith(_DONE + b"\n\n") else b"data: %b\n\n" % _DONE

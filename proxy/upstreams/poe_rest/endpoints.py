@@ -43,13 +43,23 @@ class Endpoint(NamedTuple):
     body_of: "Callable[[ChatRequest, Bot, bool], bytes]"
     decoder_of: "Callable[[Mapping[str, str]], Decoder]"
 
-    def ask(self, streams: PoeStreams, body: bytes, key: str, *, is_whole: bool = False) -> Asking:
-        """One request, to be entered; ``is_whole``: for an answer that does not stream."""
+    def ask(
+        self, streams: PoeStreams, body: bytes, key: str, *, more_lines: str = "", is_whole: bool = False
+    ) -> Asking:
+        """One request, to be entered.
+
+        Args:
+            streams: the connections to Poe.
+            body: what is asked.
+            key: the Poe key that pays.
+            more_lines: of its head, each with its line end.
+            is_whole: the answer does not stream.
+        """
         return streams.post(
             self.path,
             body,
             key,
-            header_lines=self.header_lines,
+            header_lines=self.header_lines + more_lines,
             types=_TYPES,
             fault_of=fault_of_answer,
             is_whole=is_whole,

@@ -25,6 +25,7 @@ class Passage(NamedTuple):
         nulls: names of those that are null.
         model: the model's name in the answer, as the client knows it.
         includes_usage: whether the client wants the token counts at the end of a stream.
+        betas: of Anthropic's API, that the client names in a header.
     """
 
     body: bytes
@@ -32,6 +33,12 @@ class Passage(NamedTuple):
     nulls: AbstractSet[str]
     model: str
     includes_usage: bool = False
+    betas: str = ""
+
+
+def json_name(name: str) -> bytes:
+    """A model's name as ``renamed`` takes it."""
+    return orjson.dumps(name)
 
 
 class Renamed(NamedTuple):

@@ -21,8 +21,14 @@ from proxy.upstreams.poe_rest.reply import RestReply
 _MAX_HELD_BYTES: Final = 2 * MAX_EVENT_BYTES
 
 
-class EndOfStream(Protocol):
-    """What a dialect has differently at the end of a stream than Poe sends it."""
+class PassedStream(Protocol):
+    """What is different for a client of this dialect in the streams that Poe sends."""
+
+    def names_model(self, event: Event) -> bool:
+        """Whether the first model that an event names is the one that answers."""
+
+    def begins(self, event: Event) -> bool:
+        """Whether an answer has begun with this event, though it has no words."""
 
     def is_wanted(self, event: Event) -> bool:
         """Whether the client asked for this one of the last events."""
@@ -36,15 +42,26 @@ class PassedReply(RestReply):
 
     Args:
         name: of the model for the client.
-        end: of the dialect's streams.
+        stream: of the dialect.
     """
 
-    __slots__ = ("_before", "_body", "_end", "_held_bytes", "_last", "_name", "_news", "_renamed", "passes")
+    __slots__ = (
+        "_before",
+        "_body",
+        "_held_bytes",
+        "_last",
+        "_name",
+        "_news",
+        "_renamed",
+        "_stream",
+        "has_begun",
+        "passes",
+    )
 
-    def __init__(self, *args: Any, name: str, end: EndOfStream, **options: Any) -> None:
+    def __init__(self, *args: Any, name: str, stream: PassedStream, **options: Any) -> None:
         super().__init__(*args, **options)
         self._name = orjson.dumps(name)
-        self._end = end
+        self._stream = stream
         self._news: list[bytes] = []
         self._last: list[bytes] = []
         self._body = b""
@@ -53,6 +70,8 @@ class PassedReply(RestReply):
         self._before, self._renamed = b"\n", b""
         #: Whether this answer is passed on; else it is a reply like any other.
         self.passes = False
+        #: Whether it is certain that there is an answer.
+        self.has_begun = False
 
     @property
     def passed(self) -> bytes:
@@ -60,7 +79,12 @@ class PassedReply(RestReply):
         if self._body or not self.passes:
             return self._body
         end = b"".join([*self._news, *self._last])
-        return end + self._end.missing_in(end)
+        return end + self._stream.missing_in(end)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing of an answer has come; its kind may be one that has no words."""
+        return super().is_empty and not self.has_begun
 
     def take_news(self) -> bytes:
         """What has come since, but for the end: that begins with the event that says why the answer ended."""
@@ -73,6 +97,7 @@ class PassedReply(RestReply):
         deltas = super().read_event(event)
         if self.passes:
             self._keep_event(event)
+            self.has_begun = self.has_begun or bool(deltas) or self._stream.begins(event)
         return deltas
 
     def keep_body(self, body: bytes) -> None:
@@ -82,7 +107,7 @@ class PassedReply(RestReply):
     def _keep_event(self, event: Event) -> None:
         if self._decoder.finish_reason is None:
             self._news.append(self._framed(event))
-        elif self._end.is_wanted(event):
+        elif self._stream.is_wanted(event):
             self._last.append(self._framed(event))
         self._held_bytes += len(event.data)
         if self._held_bytes > _MAX_HELD_BYTES:
@@ -92,7 +117,7 @@ class PassedReply(RestReply):
         data = event.data
         if data.startswith(self._before):  # as in nearly every event
             data = self._renamed + data[len(self._before) :]
-        elif (place := renamed(data, self._name)) is not None:
+        elif self._stream.names_model(event) and (place := renamed(data, self._name)) is not None:
             self._before, self._renamed, rest = place
             data = self._renamed + rest
         if b"\n" in data:
@@ -125,7 +150,11 @@ class PassingPipeline(StreamPipeline):
 
     def _take(self, events: list[Event]) -> None:
         super()._take(events)
-        if self.stage is Stage.COMMITTED:  # what is not of the answer itself, behind the last that was
+        if self.stage is Stage.RECEIVING and self._passed.has_begun:
+            self._note_written()
+            self._pass_on()
+            self.on_change()
+        elif self.stage is Stage.COMMITTED:  # what is not of the answer itself, behind the last that was
             self._pass_on()
 
     def _write(self, deltas: list[Delta]) -> None:  # noqa: ARG002 - they stand in the events
@@ -150,24 +179,3 @@ class PassingBody(WholePipeline):
     def _read(self, body: bytes) -> None:
         super()._read(body)
         self._passed.keep_body(body)
-
-
-class ChatEnd:
-    """The end of a chat's stream. Poe is always asked for the token counts, which are for clients that ask for them."""
-
-    def __init__(self, *, includes_usage: bool) -> None:
-        self._includes_usage = includes_usage
-
-    def is_wanted(self, event: Event) -> bool:
-        """All but the chunk that has nothing but the counts."""
-        if self._includes_usage or event.data.strip() == _DONE:
-            return True
-        chunk = orjson.loads(event.data)
-        return bool(chunk.get("choices")) or not chunk.get("usage")
-
-    def missing_in(self, end: bytes) -> bytes:
-        """Some streams end with a finish reason alone."""
-        return b"" if end.endswith(_DONE + b"\n\n") else b"data: %b\n\n" % _DONE
-
-
-_DONE: Final = b"[DONE]"

@@ -60,7 +60,7 @@ def offered(*tools: dict[str, Any], turns: "list[dict[str, Any]] | None" = None)
 
 
 def test_a_request_of_claude_code_is_a_chat() -> None:
-    request, thoughts, tokens, names = parse_messages_request(claude_code.request())
+    request, thoughts, tokens, names, _ = parse_messages_request(claude_code.request())
 
     assert thoughts == "shown"
     assert tokens > 100
@@ -311,7 +311,7 @@ def test_a_budget_for_thoughts_is_kept(thinking: dict[str, Any] | None, tokens: 
 def test_long_names_are_shortened_alike_in_each_turn() -> None:
     long = f"mcp__plugin__{'x' * 60}__read"
     called = {"type": "tool_use", "id": "call_1", "name": long, "input": {}}
-    request, _, _, names = parsed(
+    request, _, _, names, *_ = parsed(
         tools=[claude_code.tool(long), claude_code.tool("short")],
         tool_choice={"type": "tool", "name": long},
         messages=[USER, {"role": "assistant", "content": [called]}],
