@@ -37,7 +37,7 @@ class EventSplitter:
     __slots__ = ("_begun", "_looked_at", "_max", "_started")
 
     def __init__(self, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
-        self._begun = b""
+        self._begun = bytearray()
         #: How much of it has been looked through for its end.
         self._looked_at = 0
         self._max = max_event_bytes
@@ -47,17 +47,21 @@ class EventSplitter:
         """The events that are whole now, but for those that only comment. Raises PoeFailed: one is too large."""
         if not self._started:
             read = self._without_mark(read)
-        begun = self._begun + read if self._begun else read
+        begun: bytes | bytearray = read
+        if self._begun:  # it grows in place: a large event comes in hundreds of reads
+            begun = self._begun
+            begun += read
         at, events = 0, []
         looked_from = max(self._looked_at - 3, 0)
         for end in _END_OF_EVENT.finditer(begun, looked_from):
-            if (event := _event_of(begun[at : end.start()])) is not None:
+            if (event := _event_of(bytes(begun[at : end.start()]))) is not None:
                 events.append(event)
             at = end.end()
-        self._begun = begun[at:]
+        if at or begun is read:
+            self._begun = bytearray(begun[at:])
         self._looked_at = len(self._begun)
         if self._looked_at > self._max:
-            self._begun, self._looked_at = b"", 0
+            self._begun, self._looked_at = bytearray(), 0
             raise PoeFailed(said="an event that is too large")
         return events
 
@@ -78,15 +82,15 @@ class EventSplitter:
 
     def finish(self) -> list[Event]:
         """What is left when the body ends: an event without the empty line behind it, which servers forget."""
-        event, self._begun, self._looked_at = _event_of(self._begun.rstrip(b"\r\n")), b"", 0
+        event, self._begun, self._looked_at = _event_of(bytes(self._begun.rstrip(b"\r\n"))), bytearray(), 0
         return [event] if event is not None else []
 
     def _without_mark(self, read: bytes) -> bytes:
         """The first bytes, without a byte order mark. It may be split as anything else."""
-        begun = self._begun + read
-        self._begun = b""
+        begun = bytes(self._begun) + read
+        self._begun.clear()
         if len(begun) < len(_BOM) and _BOM.startswith(begun):
-            self._begun = begun
+            self._begun += begun
             return b""
         self._started = True
         return begun.removeprefix(_BOM)

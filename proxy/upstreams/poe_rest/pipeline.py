@@ -142,6 +142,7 @@ class WholePipeline(Outcome):
         if self._size > _MAX_WHOLE_BYTES:
             self.fail(AnswerTooLarge())
             return
+        self._reply.held_bytes = self._size
         self._parts.append(read)
         if not self.has_begun:
             self.has_begun = True
@@ -149,6 +150,8 @@ class WholePipeline(Outcome):
 
     def end(self) -> None:
         """The body is whole."""
+        if self.stage >= Stage.ENDED:
+            return
         try:
             self._read(b"".join(self._parts))
         except Exception as error:  # noqa: BLE001 - it is raised where the answer is awaited
@@ -161,6 +164,7 @@ class WholePipeline(Outcome):
             answer = None
         if not isinstance(answer, dict):
             raise PoeFailed(said="an answer that is no JSON object")
+        self._reply.held_bytes = 0
         _end(self, self._reply, self._reply.read_whole(answer))
 
     def _write(self, deltas: list[Delta]) -> None:
