@@ -1,10 +1,11 @@
 """A call that is passed through: over the endpoint whose dialect its client speaks, in the client's own words."""
 
+from functools import partial
 from typing import Final
 
 from proxy.core.failures import UnsupportedFeature
 from proxy.core.sink import Sink
-from proxy.gateway.rest_way import RestQuestion, RestWay, plan_rest_way
+from proxy.gateway.rest_way import RestQuestion, RestWay, plan_rest_way, translating_pipeline
 from proxy.gateway.way import Reading
 from proxy.upstreams.poe.asking import Asking
 from proxy.upstreams.poe.reply import Pipeline
@@ -44,19 +45,23 @@ class PassingWay(RestWay):
         decoder = self._endpoint.decoder_of({})
         reply = PassedReply(decoder, keep=keep, max_bytes=max_bytes, name=self._name, stream=self._stream)
 
-        def new_pipeline(sink: Sink, choice: int, key: str, content_type: str) -> Pipeline:
-            if (content_type == _JSON) is self._streams_events:  # not what was asked for
-                return self._translated(reply, sink, choice, key, content_type)
-            reply.note_key(key)
-            return (PassingPipeline if self._streams_events else PassingBody)(reply, sink)
-
-        return Reading(reply, new_pipeline)
+        return Reading(reply, partial(_pipeline, reply, streams_events=self._streams_events))
 
     async def translated(self) -> RestWay | None:
         try:
             return await plan_rest_way(self._question)
         except UnsupportedFeature:
             return None
+
+
+def _pipeline(
+    reply: PassedReply, sink: Sink, choice: int, key: str, content_type: str, *, streams_events: bool
+) -> Pipeline:
+    """As ``translating_pipeline`` it knows nothing of the way."""
+    if (content_type == _JSON) is streams_events:  # not what was asked for
+        return translating_pipeline(reply, sink, choice, key, content_type)
+    reply.note_key(key)
+    return (PassingPipeline if streams_events else PassingBody)(reply, sink)
 
 
 async def plan_passing_way(question: RestQuestion, passage: Passage) -> PassingWay | None:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Final, NamedTuple
 
 from proxy.answer.json_format import JsonFormat, build_json_format
@@ -89,15 +90,7 @@ class RestWay:
             one_call_only=self._one_call_only,
         )
 
-        def new_pipeline(sink: Sink, choice: int, key: str, content_type: str) -> Pipeline:
-            return self._translated(reply, sink, choice, key, content_type)
-
-        return Reading(reply, new_pipeline)
-
-    @staticmethod
-    def _translated(reply: RestReply, sink: Sink, choice: int, key: str, content_type: str) -> Pipeline:
-        reply.note_key(key)
-        return (WholePipeline if content_type == _JSON else StreamPipeline)(reply, sink, choice=choice)
+        return Reading(reply, partial(translating_pipeline, reply))
 
     def count_prompt(self, tokens: TokenCounter) -> "asyncio.Future[int]":  # noqa: ARG002 - Poe counts them
         """An estimate, for what has to be reserved, or is never reported."""
@@ -128,6 +121,12 @@ class RestWay:
         more = (Message("assistant", [Text(wrong)]), Message("user", [Text(correction)]))
         request = replace(self._question.request, messages=[*self._question.request.messages, *more])
         return await _with_body(self._question._replace(request=request), self.json_format)
+
+
+def translating_pipeline(reply: RestReply, sink: Sink, choice: int, key: str, content_type: str) -> Pipeline:
+    """Has an answer translated. It knows nothing of the way: that has the prompt, and the answer may take long."""
+    reply.note_key(key)
+    return (WholePipeline if content_type == _JSON else StreamPipeline)(reply, sink, choice=choice)
 
 
 async def plan_rest_way(question: RestQuestion) -> RestWay:
