@@ -23,7 +23,7 @@ from typing import Final
 import uvloop
 
 from tests.speed.counting import Count, Counter
-from tests.speed.talking import BOT, CHAT, MESSAGES, Api, Conversation, ThreadedPoe, threaded_poe
+from tests.speed.talking import BOT, CHAT, MESSAGES, PASSED, Api, Conversation, ThreadedPoe, threaded_poe
 from tests.support.redis_servers import BINARY, GIVEN_URL, running_redis
 from tests.support.serving import make_settings, serving
 
@@ -96,6 +96,7 @@ def _talk(port: int, poe: ThreadedPoe, settled: Callable[[], Count]) -> Counts:
         **besides,
         **measured(CHAT, " over chat"),
         **measured(MESSAGES, " over messages"),
+        **measured(PASSED, " passed through"),
     }
 
 

@@ -197,8 +197,10 @@ def _as_it_is(event: bytes) -> bytes:
 
 BOT: Final = Api("Echo", b"", text, _framed(DONE))
 CHAT: Final = _rest("Chat", "/v1/chat/completions")
+PASSED: Final = _rest("GPT", "/v1/chat/completions")
 MESSAGES: Final = _rest("Messages", "/v1/messages")
 _MODELS: Final = [
     listed(CHAT.model, "Google", "chat/completions"),
+    listed(PASSED.model, "OpenAI", "chat/completions"),
     listed(MESSAGES.model, "Anthropic", "messages"),
 ]
