@@ -59,7 +59,7 @@ def _value(name: str, text: str) -> Any:
     """Numbers and flags as such, where the name says that it is one; ``why`` as what it holds."""
     if (name.endswith(("_ms", "_tokens")) or name == "status") and text.lstrip("-").isdigit():
         return int(text)
-    if name == "stream":
+    if name in ("stream", "exact"):
         return text == "true"
     if name != "why":
         return text

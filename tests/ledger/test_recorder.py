@@ -369,7 +369,7 @@ async def test_the_trail_says_what_was_cached_and_that_it_is_exact(ledger: Ledge
     await record_all(recorder, [new_entry(cached_tokens=4, cache_write_tokens=2, is_exact=True)])
     [entry] = await ledger.trail()
 
-    assert (entry["cached_tokens"], entry["cache_write_tokens"], entry["exact"]) == ("4", "2", "1")
+    assert (entry["cached_tokens"], entry["cache_write_tokens"], entry["exact"]) == ("4", "2", "true")
 
 
 async def test_all_but_the_capped_streams_has_an_end(ledger: Ledger) -> None:

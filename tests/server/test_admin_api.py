@@ -20,6 +20,7 @@ from proxy.settings import Settings
 from proxy.store.redis import RedisStore
 from tests.ledger.entries import new_entry
 from tests.support.openapi import PAGE, check, check_response, example, operations
+from tests.support.rest_answers import CACHED, listed, rest_answer
 from tests.support.scripted_poe import ScriptedPoe, echo, failure
 from tests.support.serving import KEYS, TOKEN, http, make_settings, sdk, serving
 from tests.support.waiting import wait_until
@@ -273,6 +274,24 @@ async def test_a_client_whose_name_is_another_ones_id_is_not_taken_for_it(admin:
 
     left = {one["name"] for one in (await admin.get("/admin/api/clients")).json()["clients"]}
     assert (response.status_code, left) in [(404, {"zoe", first["id"]}), (204, {first["id"]})]
+
+
+async def test_the_trail_tells_which_api_was_asked_and_what_was_cached(
+    admin: httpx.AsyncClient, proxy: str, poe: ScriptedPoe
+) -> None:
+    poe.models = [listed("Claude-X", "Anthropic", "messages")]
+    poe.script = lambda asked: rest_answer(asked.path, "Hello")
+    async with http(proxy) as raw:
+        assert "Claude-X" in (await raw.get("/v1/models")).text
+        body = {"model": "Claude-X", "messages": [{"role": "user", "content": "hi"}], "session_id": "mine"}
+        assert (await raw.post("/v1/chat/completions", json=body, headers={"x-session-id": "s"})).status_code == 200
+    [entry] = await trail_of(admin, 1)
+    [row] = (await admin.get("/admin/api/usage?by=client&since=1h")).json()["rows"]
+
+    assert (entry["cached_tokens"], entry["exact"]) == (CACHED, True)
+    [attempt] = entry["why"]["attempts"]
+    assert (attempt["upstream"], attempt["session"]) == ("messages", "new")
+    assert (row["cached_tokens"], row["exact"]) == (CACHED, 1)
 
 
 async def test_usage_and_the_trail_tell_of_each_request(admin: httpx.AsyncClient, proxy: str, poe: ScriptedPoe) -> None:

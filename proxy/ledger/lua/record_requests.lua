@@ -117,7 +117,7 @@ in requests() do
     say(client_id ~= '', 'client_id', client_id)
     say(cached_tokens > 0, 'cached_tokens', cached_tokens)
     say(cache_write_tokens > 0, 'cache_write_tokens', cache_write_tokens)
-    say(exact > 0, 'exact', exact)
+    say(exact > 0, 'exact', 'true')
     say(key_id ~= '', 'key', key_id)
     say(age_ms >= LATE_MS, 'late_ms', age_ms)
     say(why ~= '', 'why', why)
