@@ -24,9 +24,9 @@ from tests.speed.talking import ThreadedPoe, threaded_poe
 from tests.support.scripted_poe import DONE, event, replace, text
 from tests.support.serving import TOKEN, make_settings, serving
 
-#: A turn of the loop may take so much CPU time, three times of what is promised of one answer: Sanic and the test's own
-#: ticks are within. Without bounds, turns of the same answers took 0.1 to 4 s.
-LONGEST_TURN_S: Final = 0.02
+#: A turn of the loop may take so much CPU time: 15 ms on a machine of its own, Sanic and the test's own ticks within, and
+#: up to three times as much where others use its caches. Without bounds, turns of the same answers took 0.1 to 4 s.
+LONGEST_TURN_S: Final = 0.05
 HEAD: Final = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 
 
@@ -321,7 +321,7 @@ def test_an_answer_has_a_bounded_number_of_parts(site: Site, one: bytes, fields:
     talk = site.talk(numbered, stream=stream, **fields)
 
     assert b'"error"' in talk.last
-    assert talk.longest_turn_s < 5 * LONGEST_TURN_S
+    assert talk.longest_turn_s < 2 * LONGEST_TURN_S
 
 
 def error_of(talk: Talk) -> tuple[str, bool]:
