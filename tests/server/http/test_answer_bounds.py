@@ -24,7 +24,7 @@ from tests.speed.talking import ThreadedPoe, threaded_poe
 from tests.support.scripted_poe import DONE, event, replace, text
 from tests.support.serving import TOKEN, make_settings, serving
 
-#: A turn of the loop may take so much CPU time: 15 ms on a machine of its own, Sanic and the test's own ticks within, and
+#: A turn of the loop may take so much CPU time: 15 ms on a quiet machine, Sanic and the ticks of the test within, and
 #: up to three times as much where others use its caches. Without bounds, turns of the same answers took 0.1 to 4 s.
 LONGEST_TURN_S: Final = 0.05
 HEAD: Final = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
